@@ -1,0 +1,295 @@
+"""What passes between the gateway's bytes and a verdict: message, findings, edits, verdict.
+
+Frozen values without behaviour beyond reading themselves. Mail is bytes; text appears only where a person or a
+policy reads it. `cluster/codec.py` maps these to the protobuf contract one to one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from types import MappingProxyType
+
+NO_FACTS: Mapping[str, str] = MappingProxyType({})
+
+
+class Direction(StrEnum):
+    """Where the message comes from and goes to."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+    INTERNAL = "internal"
+
+
+class Stage(StrEnum):
+    """How much of the transaction is known when an actor is asked."""
+
+    ENVELOPE = "envelope"
+    RECIPIENT = "recipient"
+    HEADERS = "headers"
+    MESSAGE = "message"
+
+
+class Outcome(StrEnum):
+    """The typed result of a finding; the words of RFC 8601 section 2.7 where it has one."""
+
+    NONE = "none"
+    PASS = "pass"
+    FAIL = "fail"
+    SOFTFAIL = "softfail"
+    NEUTRAL = "neutral"
+    POLICY = "policy"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+    HIT = "hit"
+    CLEAN = "clean"
+    INFECTED = "infected"
+    HAM = "ham"
+    SPAM = "spam"
+    SKIPPED = "skipped"
+    ERROR = "error"
+    """A failure of Tamis itself: late, crashed, unreachable. `detail` begins with the kind."""
+
+
+class ErrorKind(StrEnum):
+    """First word of the detail of a finding with Outcome.ERROR."""
+
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    CRASH = "crash"
+    OVERLOADED = "overloaded"
+    MALFORMED = "malformed"
+
+
+class Action(StrEnum):
+    """What is done with the message, mildest first (the order is data: see `decide`)."""
+
+    ACCEPT = "accept"
+    ADD_HEADER = "add_header"
+    REWRITE_SUBJECT = "rewrite_subject"
+    TEMPFAIL = "tempfail"
+    QUARANTINE = "quarantine"
+    DISCARD = "discard"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The remote SMTP client as the MTA reported it."""
+
+    ip: str = ""
+    """Textual IPv4 or IPv6 address, empty for local submission."""
+    port: int = 0
+    hostname: bytes = b""
+    helo: bytes = b""
+    auth_user: bytes = b""
+    tls_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One envelope recipient with the tenant it belongs to ("" = default tenant)."""
+
+    address: bytes
+    esmtp_args: tuple[bytes, ...] = ()
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The SMTP envelope as far as it is known at the stage that asks."""
+
+    transaction_id: bytes = b""
+    client: Client = Client()
+    direction: Direction = Direction.INBOUND
+    tenant: str = ""
+    sender: bytes = b""
+    """Envelope sender (RFC 5321 reverse-path) without angle brackets; empty for bounces."""
+    esmtp_args: tuple[bytes, ...] = ()
+    recipients: tuple[Recipient, ...] = ()
+    queue_id: str = ""
+    daemon_name: str = ""
+    mta_name: str = ""
+    received_at_s: float = 0.0
+    """Unix time at which the transaction began: the clock of everything that judges dates in this message."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message as far as it is known at the stage that asks; body and headers are empty before their stage."""
+
+    envelope: Envelope = Envelope()
+    header_block: bytes = b""
+    """The header section as on the wire: CRLF line ends, folding kept, without the empty line at its end."""
+    body: bytes = b""
+
+    @cached_property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """(name, value) of each field in order; the value keeps its leading space and folding, without final CRLF.
+
+        Lines without a colon that continue nothing are kept as fields with an empty name, so that nothing is hidden.
+        """
+        return parse_header_block(self.header_block)
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        """Unfolded, stripped values of all fields of this name (any case), in order."""
+        wanted = name.lower()
+        return [unfold(value) for field_name, value in self.headers if field_name.lower() == wanted]
+
+    @property
+    def raw(self) -> bytes:
+        """The whole message as on the wire."""
+        return self.header_block + b"\r\n" + self.body
+
+
+def parse_header_block(block: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Split a header section (RFC 5322 section 2.2) into (name, value) pairs; total: any bytes give a result."""
+    fields: list[tuple[bytes, bytes]] = []
+    for line in block.split(b"\r\n"):
+        if not line:
+            continue
+        if line[:1] in b" \t" and fields:
+            name, value = fields[-1]
+            fields[-1] = (name, value + b"\r\n" + line)
+            continue
+        name, colon, value = line.partition(b":")
+        fields.append((name.rstrip(b" \t"), value) if colon else (b"", line))
+    return tuple(fields)
+
+
+def unfold(value: bytes) -> bytes:
+    """Unfold a field value (RFC 5322 section 2.2.3) and strip surrounding white space."""
+    return value.replace(b"\r\n", b"").replace(b"\n", b"").strip(b" \t")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fact that one actor reports. Never an action: `decide` acts."""
+
+    actor: str
+    name: str
+    outcome: Outcome
+    score: float = 0.0
+    detail: str = ""
+    ms: float = 0.0
+    facts: Mapping[str, str] = field(default_factory=lambda: NO_FACTS)
+
+
+def error_finding(actor: str, name: str, kind: ErrorKind, detail: str = "", ms: float = 0.0) -> Finding:
+    """The one way to report a failure of our own; `detail` begins with the kind."""
+    return Finding(actor, name, Outcome.ERROR, 0.0, f"{kind}: {detail}" if detail else str(kind), ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One wait for the outside world during an examination, relative to its start; for the trace."""
+
+    name: str
+    """Span name: dns.query, clamd.scan, redis."""
+    start_s: float
+    duration_s: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """SMTP reply for tempfail and reject; `text` is public: generic, printable ASCII, one line."""
+
+    code: int
+    enhanced: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddHeader:
+    """Append a field at the end of the header section."""
+
+    name: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InsertHeader:
+    """Insert a field at a position from the top (0 = first)."""
+
+    index: int
+    name: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeHeader:
+    """Replace the value of the `occurrence`-th field of this name (from 1)."""
+
+    name: bytes
+    occurrence: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteHeader:
+    """Delete the `occurrence`-th field of this name (from 1, counted in the message as received)."""
+
+    name: bytes
+    occurrence: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceBody:
+    """Replace the whole body."""
+
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSender:
+    """Replace the envelope sender."""
+
+    address: bytes
+    esmtp_args: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class AddRecipient:
+    """Add an envelope recipient."""
+
+    address: bytes
+    esmtp_args: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRecipient:
+    """Remove an envelope recipient."""
+
+    address: bytes
+
+
+Edit = (
+    AddHeader | InsertHeader | ChangeHeader | DeleteHeader | ReplaceBody | ChangeSender | AddRecipient | DeleteRecipient
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `decide` made of the findings."""
+
+    action: Action
+    reply: Reply | None = None
+    """Set exactly when the action is TEMPFAIL or REJECT."""
+    score: float = 0.0
+    reasons: tuple[str, ...] = ()
+    """Private text, most important first; never sent to the SMTP client."""
+    edits: tuple[Edit, ...] = ()
+    degraded: bool = False
+    missing: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    quarantine_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientVerdict:
+    """What `decide_recipient` made of the findings about one recipient: ACCEPT, TEMPFAIL or REJECT."""
+
+    action: Action
+    reply: Reply | None = None
+    reasons: tuple[str, ...] = ()

@@ -1,0 +1,89 @@
+"""What actors may ask of the world. adapters/ answers in production, tests/fakes.py in tests.
+
+A port that is not configured is None in the actor's constructor: its checks are then absent, not errors.
+Every call takes its time from the caller's budget (asyncio.timeout around the await); ports add no retries of
+their own beyond it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time, so that tests can hold it still."""
+
+    def monotonic_s(self) -> float:
+        """Seconds that only grow, for budgets and durations."""
+
+    def unix_s(self) -> float:
+        """Seconds since 1970, for stamps that leave the process."""
+
+
+class NameNotFound(Exception):
+    """The name exists nowhere (NXDOMAIN) or has no record of the type (NODATA)."""
+
+    def __init__(self, name: str, *, nxdomain: bool) -> None:
+        super().__init__(name)
+        self.nxdomain = nxdomain
+
+
+class LookupFailed(Exception):
+    """DNS gave no answer now: SERVFAIL, timeout, refused, unreachable. A temperror, never "not found"."""
+
+
+class Resolver(Protocol):
+    """DNS questions. Names are ASCII (A-labels), without a final dot, any case.
+
+    Each raises NameNotFound or LookupFailed and nothing else; answers may come from a cache that honours TTLs.
+    """
+
+    async def txt(self, name: str) -> Sequence[bytes]:
+        """TXT records; the strings of one record are joined without a separator (RFC 6376 section 3.6.2.2)."""
+
+    async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
+        """A (or AAAA) records as text."""
+
+    async def mx(self, name: str) -> Sequence[tuple[int, str]]:
+        """(preference, exchange) pairs."""
+
+    async def ptr(self, ip: str) -> Sequence[str]:
+        """Names of an address (reverse lookup)."""
+
+    async def close(self) -> None:
+        """Give back sockets."""
+
+
+class StoreUnavailable(Exception):
+    """The store is configured but does not answer now."""
+
+
+class Store(Protocol):
+    """Shared key-value state (Redis or Valkey). Raises StoreUnavailable and nothing else."""
+
+    async def is_member(self, key: str, members: Sequence[bytes]) -> Sequence[bool]:
+        """Which of `members` are in the set `key`."""
+
+    async def close(self) -> None:
+        """Give back connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What an antivirus engine said: the signature's name, or "" for clean."""
+
+    signature: str
+
+
+class ScannerUnavailable(Exception):
+    """The engine cannot be reached, refused the message or broke off; the text says which."""
+
+
+class Scanner(Protocol):
+    """An antivirus engine that takes a whole message. Raises ScannerUnavailable and nothing else."""
+
+    async def scan(self, message: bytes) -> ScanResult:
+        """Scan the bytes of a message."""
+
+    async def close(self) -> None:
+        """Give back connections."""

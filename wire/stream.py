@@ -1,0 +1,123 @@
+"""Framing, adaptive writer and credit of the multiplexed streams: gateway to ingress and ingress to actors.
+
+Strategy: a sender puts items into an `Outbox` without waiting; the writer takes whatever waits as one frame. An idle
+stream thus sends an item at once and alone, a busy one sends what came meanwhile as the next frame: lowest latency
+when idle, largest frames under load, no timer. Every bound is counted before anything is kept.
+
+Body bytes need credit per transaction: the receiver grants what it can hold, so one large mail cannot fill the
+memory of the other side. Used by gateway/link.py, cluster/ingress and cluster's actor hosts alike.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+FRAME_ITEMS_MAX = 256
+FRAME_BYTES_MAX = 512 * 1024
+"""A frame closes at this size; one larger item still travels, alone."""
+GRPC_MESSAGE_BYTES_MAX = 160 * 1024 * 1024
+"""Set on both ends of every channel: above any message that `message_bytes_max` lets in."""
+INITIAL_BODY_CREDIT_BYTES = 256 * 1024
+"""Body bytes a transaction may send before the first Credit; most mail never needs one."""
+OUTBOX_ITEMS_MAX = 65_536
+OUTBOX_BYTES_MAX = 256 * 1024 * 1024
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES_MAX),
+    # A half-open connection is noticed within 20 s even when nothing is sent.
+    ("grpc.keepalive_time_ms", 15_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+
+class Outbox(Generic[T]):
+    """A bounded queue whose content leaves in frames. Pure: no waiting, no I/O."""
+
+    __slots__ = ("_bytes_max", "_items", "_items_max", "waiting_bytes")
+
+    def __init__(self, items_max: int = OUTBOX_ITEMS_MAX, bytes_max: int = OUTBOX_BYTES_MAX) -> None:
+        self._items: deque[tuple[T, int]] = deque()
+        self._items_max = items_max
+        self._bytes_max = bytes_max
+        self.waiting_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T, size_bytes: int) -> bool:
+        """Queue an item; False when a bound would be passed (an empty outbox takes any one item)."""
+        full = len(self._items) >= self._items_max or self.waiting_bytes + size_bytes > self._bytes_max
+        if full and self._items:
+            return False
+        self._items.append((item, size_bytes))
+        self.waiting_bytes += size_bytes
+        return True
+
+    def take(self) -> list[T]:
+        """The next frame: everything that waits, in order, up to the frame's bounds; at least one item if any."""
+        frame: list[T] = []
+        frame_bytes = 0
+        while self._items and len(frame) < FRAME_ITEMS_MAX:
+            item, size_bytes = self._items[0]
+            if frame and frame_bytes + size_bytes > FRAME_BYTES_MAX:
+                break
+            self._items.popleft()
+            frame.append(item)
+            frame_bytes += size_bytes
+        self.waiting_bytes -= frame_bytes
+        return frame
+
+
+class AdaptiveWriter(Generic[T]):
+    """Writes an outbox to a stream, frame by frame, through an injected `write`."""
+
+    def __init__(self, write: Callable[[list[T]], Awaitable[object]], outbox: Outbox[T] | None = None) -> None:
+        self._write = write
+        self._outbox: Outbox[T] = outbox if outbox is not None else Outbox()
+        self._ready = asyncio.Event()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes queued and not yet handed to `write`."""
+        return self._outbox.waiting_bytes
+
+    def send(self, item: T, size_bytes: int) -> bool:
+        """Queue an item without waiting; False when the stream is too far behind."""
+        accepted = self._outbox.put(item, size_bytes)
+        if accepted:
+            self._ready.set()
+        return accepted
+
+    async def run(self) -> None:
+        """Write frames until cancelled; what `write` raises ends it and belongs to the owner of the stream."""
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            while frame := self._outbox.take():
+                await self._write(frame)
+
+
+class Credit:
+    """Body bytes that one transaction may still send (sender's side)."""
+
+    __slots__ = ("left_bytes",)
+
+    def __init__(self, initial_bytes: int = INITIAL_BODY_CREDIT_BYTES) -> None:
+        self.left_bytes = initial_bytes
+
+    def grant(self, body_bytes: int) -> None:
+        """The receiver allows more."""
+        self.left_bytes += body_bytes
+
+    def spend(self, wanted_bytes: int) -> int:
+        """How many of `wanted_bytes` may go now; they are taken off the credit."""
+        allowed = min(wanted_bytes, self.left_bytes)
+        self.left_bytes -= allowed
+        return allowed
