@@ -1,0 +1,85 @@
+"""Asks actors about a message so that nothing they do can hurt the asker: late and crashed become findings.
+
+`examine_guarded` is the one place where an actor is called, in a Ray actor as in one process. `examine_all` is the
+whole way of one message for `tamis scan --local`: the stages in their order, the actors of a stage in parallel.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+
+from actors.actor import Actor, Budget
+from actors.model import ErrorKind, Finding, Message, Stage, error_finding
+from actors.ports import Clock
+
+_log = logging.getLogger(__name__)
+
+
+async def examine_guarded(actor: Actor, stage: Stage, message: Message, budget: Budget) -> tuple[Finding, ...]:
+    """The actor's findings with `ms` filled in; one ERROR finding when it is late or raises.
+
+    Raises nothing but CancelledError. A crash is logged with its stack but without its text, which may hold mail.
+    """
+    started_s = budget.clock.monotonic_s()
+    if budget.left_s <= 0:
+        return (error_finding(actor.name, actor.name, ErrorKind.TIMEOUT, "no time left"),)
+    try:
+        async with asyncio.timeout(budget.left_s):
+            findings = await actor.examine(stage, message, budget)
+    except TimeoutError:
+        return (error_finding(actor.name, actor.name, ErrorKind.TIMEOUT, stage.value, _ms_since(started_s, budget)),)
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever an actor raises is a finding
+        kind = type(error).__name__
+        _log.error("actor %s crashed at stage %s: %s\n%s", actor.name, stage.value, kind, _stack(error))
+        return (error_finding(actor.name, actor.name, ErrorKind.CRASH, kind, _ms_since(started_s, budget)),)
+    ms = _ms_since(started_s, budget)
+    return tuple(finding if finding.ms else dataclasses.replace(finding, ms=ms) for finding in findings)
+
+
+async def examine_all(
+    actors: Sequence[Actor], stages: Iterable[Stage], message: Message, clock: Clock, budget_s: float
+) -> list[Finding]:
+    """Every finding about a complete message: the stages in the order given, within one deadline for all of them."""
+    now_s = clock.monotonic_s()
+    deadline_s = now_s + budget_s
+    findings: list[Finding] = []
+    for stage in stages:
+        for known in known_at(stage, message):
+            asked = [actor for actor in actors if stage in actor.stages]
+            budgets = [Budget(clock, clock.monotonic_s(), deadline_s) for _ in asked]
+            answers = await asyncio.gather(
+                *(examine_guarded(actor, stage, known, budget) for actor, budget in zip(asked, budgets, strict=True))
+            )
+            findings.extend(finding for answer in answers for finding in answer)
+    return findings
+
+
+def known_at(stage: Stage, message: Message) -> Iterator[Message]:
+    """What is known of a complete message each time this stage is reached: once, but once per recipient at RECIPIENT."""
+    envelope = message.envelope
+    match stage:
+        case Stage.ENVELOPE:
+            yield Message(dataclasses.replace(envelope, recipients=()))
+        case Stage.RECIPIENT:
+            for count in range(1, len(envelope.recipients) + 1):
+                yield Message(dataclasses.replace(envelope, recipients=envelope.recipients[:count]))
+        case Stage.HEADERS:
+            yield Message(envelope, message.header_block)
+        case Stage.MESSAGE:
+            yield message
+
+
+def _ms_since(started_s: float, budget: Budget) -> float:
+    return (budget.clock.monotonic_s() - started_s) * 1000
+
+
+def _stack(error: BaseException) -> str:
+    """Where it happened, file by file; neither the exception's text nor local values."""
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        frames.append(f"  {code.co_filename}:{trace.tb_lineno} in {code.co_qualname}")
+        trace = trace.tb_next
+    return "\n".join(frames)

@@ -1,0 +1,68 @@
+"""Which actors there are, when each is asked, and how one is built from the configuration.
+
+`STAGES` is data, so that the ingress knows whom to ask without importing any actor. `build_actor` imports the one
+actor it builds: a dkim process never loads NumPy. A port without configuration is None, its checks are then absent.
+"""
+
+from collections.abc import Mapping
+
+from actors.actor import Actor
+from actors.config import JudgementConfig
+from actors.model import Stage
+from actors.ports import Clock, Resolver, Scanner, Store
+
+ACTOR_NAMES = ("dkim", "policy", "classifier", "antivirus")
+
+STAGES: Mapping[str, frozenset[Stage]] = {
+    "dkim": frozenset({Stage.HEADERS, Stage.MESSAGE}),
+    "policy": frozenset({Stage.ENVELOPE, Stage.RECIPIENT, Stage.HEADERS, Stage.MESSAGE}),
+    "classifier": frozenset({Stage.MESSAGE}),
+    "antivirus": frozenset({Stage.MESSAGE}),
+}
+
+
+def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Resolver | None = None) -> Actor:
+    """The actor of this name with its ports; `resolver` replaces the one of [dns]. Raises KeyError for other names.
+
+    Opens no socket: every port connects when it is first asked.
+    """
+    match name:
+        case "dkim":
+            from actors.dkim.actor import DkimActor  # noqa: PLC0415
+
+            return DkimActor(config.dkim, resolver or _resolver(config, clock), clock, config.dns.timeout_s)
+        case "policy":
+            from actors.policy.actor import PolicyActor  # noqa: PLC0415
+
+            return PolicyActor(config, resolver or _resolver(config, clock), _store(config), clock)
+        case "classifier":
+            from actors.classifier.actor import ClassifierActor  # noqa: PLC0415
+
+            return ClassifierActor(config.classifier, clock)
+        case "antivirus":
+            from actors.antivirus.actor import AntivirusActor  # noqa: PLC0415
+
+            return AntivirusActor(config.antivirus, _scanners(config), clock)
+    raise KeyError(name)
+
+
+def _resolver(config: JudgementConfig, clock: Clock) -> Resolver:
+    from actors.adapters.dns import DnsResolver  # noqa: PLC0415
+
+    return DnsResolver(config.dns, clock)
+
+
+def _store(config: JudgementConfig) -> Store | None:
+    if not config.redis.url:
+        return None
+    from actors.adapters.redis_store import RedisStore  # noqa: PLC0415
+
+    return RedisStore(config.redis)
+
+
+def _scanners(config: JudgementConfig) -> list[Scanner]:
+    if not config.antivirus.clamd:
+        return []
+    from actors.adapters.clamd import ClamdScanner  # noqa: PLC0415
+
+    return [ClamdScanner(address, config.antivirus) for address in config.antivirus.clamd]
