@@ -1,0 +1,88 @@
+"""wire/stream.py: frames, the adaptive writer, credit."""
+
+import asyncio
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire.stream import FRAME_BYTES_MAX, FRAME_ITEMS_MAX, AdaptiveWriter, Credit, Outbox
+
+
+@given(st.lists(st.integers(0, 2 * FRAME_BYTES_MAX), max_size=600))
+def test_frames_keep_order_and_bounds_and_lose_nothing(sizes: list[int]) -> None:
+    outbox: Outbox[int] = Outbox(items_max=10_000, bytes_max=10**12)
+    for number, size in enumerate(sizes):
+        assert outbox.put(number, size)
+    seen: list[int] = []
+    while frame := outbox.take():
+        assert len(frame) <= FRAME_ITEMS_MAX
+        assert len(frame) == 1 or sum(sizes[number] for number in frame) <= FRAME_BYTES_MAX
+        seen += frame
+    assert seen == list(range(len(sizes)))
+    assert outbox.waiting_bytes == 0
+
+
+def test_a_full_outbox_refuses_and_an_empty_one_takes_any_single_item() -> None:
+    by_bytes: Outbox[str] = Outbox(items_max=10, bytes_max=100)
+    assert by_bytes.put("larger than the bound", 1000)
+    assert not by_bytes.put("one more", 1)
+    by_items: Outbox[str] = Outbox(items_max=1, bytes_max=100)
+    assert by_items.put("first", 1)
+    assert not by_items.put("second", 1)
+    assert by_items.take() == ["first"]
+    assert by_items.put("third", 1)
+
+
+async def test_an_idle_writer_sends_alone_and_a_busy_one_collects() -> None:
+    frames: list[list[str]] = []
+    gate = asyncio.Event()
+
+    async def write(frame: list[str]) -> None:
+        frames.append(frame)
+        await gate.wait()
+
+    writer: AdaptiveWriter[str] = AdaptiveWriter(write)
+    task = asyncio.create_task(writer.run())
+    writer.send("a", 1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert frames == [["a"]]
+    for item in ("b", "c", "d"):
+        writer.send(item, 1)
+    await asyncio.sleep(0)
+    assert frames == [["a"]]
+    assert writer.waiting_bytes == 3
+    gate.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert frames == [["a"], ["b", "c", "d"]]
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_what_write_raises_ends_the_writer() -> None:
+    async def write(_frame: list[str]) -> None:
+        raise ConnectionResetError
+
+    writer: AdaptiveWriter[str] = AdaptiveWriter(write)
+    writer.send("a", 1)
+    with pytest.raises(ConnectionResetError):
+        await writer.run()
+
+
+@given(st.integers(0, 1000), st.lists(st.tuples(st.booleans(), st.integers(0, 500))))
+def test_credit_is_never_overdrawn(initial: int, steps: list[tuple[bool, int]]) -> None:
+    credit = Credit(initial)
+    granted, spent = initial, 0
+    for is_grant, amount in steps:
+        if is_grant:
+            credit.grant(amount)
+            granted += amount
+        else:
+            allowed = credit.spend(amount)
+            assert 0 <= allowed <= amount
+            spent += allowed
+        assert credit.left_bytes == granted - spent >= 0
