@@ -56,7 +56,7 @@ async def examine_all(
 
 
 def known_at(stage: Stage, message: Message) -> Iterator[Message]:
-    """What is known of a complete message each time this stage is reached: once, but once per recipient at RECIPIENT."""
+    """What is known of a complete message when this stage is reached: once per recipient at RECIPIENT, else once."""
     envelope = message.envelope
     match stage:
         case Stage.ENVELOPE:

@@ -1,0 +1,127 @@
+"""DNS from a file: `tamis scan --dns-zone FILE` and the tests, where no real name may be asked.
+
+One record a line, `name TYPE rdata`, for TXT, A, AAAA, MX, PTR and CNAME; names in any case, a final dot is optional.
+The quoted strings of a TXT are joined; a TXT without quotes is the rest of the line. A line that starts with # or ; is
+a comment. A name that the file lacks is NXDOMAIN, a name without the type is NODATA.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from actors.adapters.names import question_name, reverse_name
+from actors.ports import LookupFailed, NameNotFound
+
+TYPES = ("TXT", "A", "AAAA", "MX", "PTR", "CNAME")
+
+_CNAMES_MAX = 8
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"\s*+')
+_ESCAPE = re.compile(r"\\(\d{3}|.)")
+
+Records = dict[str, dict[str, list[str]]]
+
+
+class ZoneResolver:
+    """A Resolver that knows exactly the records it was given."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    @classmethod
+    def from_file(cls, path: Path) -> "ZoneResolver":
+        """Read a zone file. Raises ValueError ("file:line: what") for a bad line and OSError."""
+        return cls.from_text(path.read_text(encoding="utf-8", errors="surrogateescape"), str(path))
+
+    @classmethod
+    def from_text(cls, text: str, name: str = "zone") -> "ZoneResolver":
+        """Read the text of a zone file. Raises ValueError ("name:line: what")."""
+        return cls(parse_zone(text.split("\n"), name))
+
+    async def txt(self, name: str) -> Sequence[bytes]:
+        """TXT records."""
+        return [record.encode("utf-8", "surrogateescape") for record in self._lookup(name, "TXT")]
+
+    async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
+        """A or AAAA records."""
+        return self._lookup(name, "AAAA" if ipv6 else "A")
+
+    async def mx(self, name: str) -> Sequence[tuple[int, str]]:
+        """(preference, exchange) pairs."""
+        pairs = (record.split() for record in self._lookup(name, "MX"))
+        return [(int(preference), exchange) for preference, exchange in pairs]
+
+    async def ptr(self, ip: str) -> Sequence[str]:
+        """Names of an address."""
+        return self._lookup(reverse_name(ip), "PTR")
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    def _lookup(self, name: str, kind: str) -> list[str]:
+        owner = question_name(name)
+        for _ in range(_CNAMES_MAX):
+            records = self._records.get(owner)
+            if records is None:
+                raise NameNotFound(name, nxdomain=True)
+            if kind in records:
+                return list(records[kind])
+            if "CNAME" not in records:
+                raise NameNotFound(name, nxdomain=False)
+            owner = records["CNAME"][0]
+        raise LookupFailed(f"more than {_CNAMES_MAX} CNAMEs from {name}")
+
+
+def parse_zone(lines: Iterable[str], file_name: str) -> Records:
+    """Records by owner name and type. Raises ValueError ("file:line: what")."""
+    records: Records = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text[0] in "#;":
+            continue
+        try:
+            owner, kind, rdata = _parse_record(text)
+        except (ValueError, NameNotFound) as error:
+            raise ValueError(f"{file_name}:{number}: {error}") from error
+        records.setdefault(owner, {}).setdefault(kind, []).append(rdata)
+    return records
+
+
+def _parse_record(text: str) -> tuple[str, str, str]:
+    parts = text.split(None, 2)
+    if len(parts) != 3:
+        raise ValueError("a record is `name TYPE rdata`")
+    owner, kind, rdata = question_name(parts[0]), parts[1].upper(), parts[2]
+    match kind:
+        case "TXT":
+            return owner, kind, _text(rdata)
+        case "A":
+            return owner, kind, str(ipaddress.IPv4Address(rdata))
+        case "AAAA":
+            return owner, kind, str(ipaddress.IPv6Address(rdata))
+        case "MX":
+            preference, _, exchange = rdata.partition(" ")
+            # RFC 7505: the exchange "." says that the domain takes no mail.
+            target = "." if exchange.strip() == "." else question_name(exchange.strip())
+            return owner, kind, f"{int(preference)} {target}"
+        case "PTR" | "CNAME":
+            return owner, kind, question_name(rdata)
+    raise ValueError(f"unknown type {kind}; known are {', '.join(TYPES)}")
+
+
+def _text(rdata: str) -> str:
+    if not rdata.startswith('"'):
+        return rdata
+    strings, end = [], 0
+    while match := _QUOTED.match(rdata, end):
+        strings.append(_ESCAPE.sub(_unescape, match[1]))
+        end = match.end()
+    if end != len(rdata):
+        raise ValueError("a quoted string is not closed")
+    return "".join(strings)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    r"""RFC 1035 section 5.1: \X is X, \DDD is the byte of that number."""
+    escaped = match[1]
+    return bytes((int(escaped),)).decode("utf-8", "surrogateescape") if len(escaped) == 3 else escaped
