@@ -13,28 +13,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from wire.config import Section
-from wire.trace import SpanRecord
+from wire.trace import SpanRecord, TraceConfig
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("tamis")
-
-
-class TraceConfig(Section, frozen=True):
-    """[trace]: where traces go and which messages get one."""
-
-    otlp_endpoint: str = ""
-    """host:port of an OTLP/gRPC receiver; empty = no traces."""
-    sample_ratio: float = 0.01
-    """Share of messages traced from the start, 0 to 1. Slow, degraded and failed ones are always traced."""
-    slow_ms: int = 1000
-    """A message that took longer is traced whole even when it was not sampled."""
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.sample_ratio <= 1.0:
-            raise ValueError("`sample_ratio` must be between 0 and 1")
-        if self.slow_ms < 1:
-            raise ValueError("`slow_ms` must be at least 1")
 
 
 class SpanExport:

@@ -1,4 +1,4 @@
-"""W3C trace context and span records, as values.
+"""W3C trace context, span records and the settings of tracing, as values.
 
 Spans are made late and by hand (a recorded SDK span costs 64 us): every part returns timings, and whoever decides
 that a transaction is worth a trace turns them into `SpanRecord`s for `wire/export.py`. Nothing here reads a clock
@@ -8,6 +8,8 @@ or a random source; ids are given in.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from wire.config import Section
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
 _TRACE_ID_BYTES = 16
@@ -75,3 +77,20 @@ class SpanRecord:
     attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     error: str = ""
     """Why the span failed; empty when it did not."""
+
+
+class TraceConfig(Section, frozen=True):
+    """[trace]: where traces go and which messages get one."""
+
+    otlp_endpoint: str = ""
+    """host:port of an OTLP/gRPC receiver; empty = no traces."""
+    sample_ratio: float = 0.01
+    """Share of messages traced from the start, 0 to 1. Slow, degraded and failed ones are always traced."""
+    slow_ms: int = 1000
+    """A message that took longer is traced whole even when it was not sampled."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.sample_ratio <= 1.0:
+            raise ValueError("`sample_ratio` must be between 0 and 1")
+        if self.slow_ms < 1:
+            raise ValueError("`slow_ms` must be at least 1")

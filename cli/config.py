@@ -1,0 +1,51 @@
+"""The whole configuration file as the command sees it; each section's schema lives with the code that uses it."""
+
+from pathlib import Path
+
+from actors.config import (
+    AntivirusConfig,
+    ClassifierConfig,
+    DkimConfig,
+    DnsConfig,
+    HeadersConfig,
+    JudgementConfig,
+    PolicyConfig,
+    RedisConfig,
+)
+from cluster.config import ClusterConfig
+from gateway.config import GatewayConfig
+from wire import config
+from wire.config import Section
+from wire.trace import TraceConfig
+
+
+class TamisConfig(Section, frozen=True):
+    """One file for every process; docs/configuration.md explains each key."""
+
+    gateway: GatewayConfig = GatewayConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    dns: DnsConfig = DnsConfig()
+    redis: RedisConfig = RedisConfig()
+    dkim: DkimConfig = DkimConfig()
+    policy: PolicyConfig = PolicyConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+    antivirus: AntivirusConfig = AntivirusConfig()
+    headers: HeadersConfig = HeadersConfig()
+    trace: TraceConfig = TraceConfig()
+
+    def judgement(self) -> JudgementConfig:
+        """The part that actors and `decide` need."""
+        return JudgementConfig(
+            dns=self.dns,
+            redis=self.redis,
+            dkim=self.dkim,
+            policy=self.policy,
+            classifier=self.classifier,
+            antivirus=self.antivirus,
+            headers=self.headers,
+        )
+
+
+def load_config(path: Path | None) -> TamisConfig:
+    """The file's settings, or the defaults without a file. Raises ConfigError."""
+    return config.load(path, TamisConfig) if path is not None else config.defaults(TamisConfig)
