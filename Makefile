@@ -1,0 +1,53 @@
+# Everything a developer or CI types. `make demo` and `make test` set up what they need themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test lint format lock bench accept-main clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Tamis needs Python 3.11 or newer with venv: apt install python3 python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Real messages through milter socket, gRPC and Ray; prints the verdict table and one trace.
+demo: setup
+	$(BIN)/python -m bench.demo
+
+# Everything quick: at most 15 minutes.
+test: setup lint
+	tests/postfix/install
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	proto/generate --check
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The main job with the real components: one line `ok|short NAME figure bound command` for every number.
+accept-main: setup
+	tests/postfix/install
+	$(BIN)/python -m tests.acceptance.main
+
+# Figures for bench/RESULTS.md.
+bench: setup
+	$(BIN)/python -m bench.run
+
+# New versions for requirements.lock, with hashes for every platform.
+lock: setup
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --upgrade \
+	  pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .test-data

@@ -1,0 +1,157 @@
+"""A small authoritative name server on loopback (UDP and TCP) for demo, tests and benchmarks.
+
+Names that the zone does not hold are NXDOMAIN. An optional delay stands in for the way to a real resolver.
+Usage: python bench/nameserver.py --zone FILE [--port 0] [--delay-ms 20:40]
+"""
+
+import argparse
+import asyncio
+import contextlib
+import random
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+
+Zone = Mapping[tuple[str, str], list[str]]
+"""(lower-case name without final dot, type) to rdata in presentation format."""
+TTL_S = 300
+
+
+def txt_rdata(text: bytes) -> str:
+    """TXT rdata in presentation format: quoted strings of at most 255 bytes."""
+    chunks = [text[start : start + 255] for start in range(0, len(text), 255)] or [b""]
+    return " ".join('"' + "".join(_escaped(byte) for byte in chunk) + '"' for chunk in chunks)
+
+
+def _escaped(byte: int) -> str:
+    if byte in b'"\\':
+        return "\\" + chr(byte)
+    return chr(byte) if 32 <= byte < 127 else f"\\{byte:03d}"
+
+
+def read_zone(lines: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Lines `name TYPE rdata`, as `tamis scan --dns-zone` takes them."""
+    zone: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        if line.strip() and not line.startswith(("#", ";")):
+            name, record_type, rdata = line.strip().split(None, 2)
+            zone.setdefault((name.lower().rstrip("."), record_type.upper()), []).append(rdata)
+    return zone
+
+
+class Nameserver(asyncio.DatagramProtocol):
+    """Answers questions about one zone; `questions` counts them."""
+
+    def __init__(self, zone: Zone, delay_s: tuple[float, float] = (0.0, 0.0)) -> None:
+        self.zone = zone
+        self.delay_s = delay_s
+        self.questions = 0
+        self.port = 0
+        self._names = {parent for name, _ in zone for parent in _with_parents(name)}
+        self._transport: asyncio.DatagramTransport | None = None
+        self._server: asyncio.Server | None = None
+
+    async def start(self, port: int = 0) -> int:
+        """Listen on 127.0.0.1, UDP and TCP on the same port; returns the port."""
+        loop = asyncio.get_running_loop()
+        self._server = await asyncio.start_server(self._serve_tcp, "127.0.0.1", port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", self.port))
+        return self.port
+
+    def stop(self) -> None:
+        """Close both sockets."""
+        if self._transport:
+            self._transport.close()
+        if self._server:
+            self._server.close()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """One UDP question."""
+        answer = self.answer(data, udp=True)
+        if answer is None or self._transport is None:
+            return
+        low, high = self.delay_s
+        if high:
+            loop = asyncio.get_running_loop()
+            loop.call_later(random.uniform(low, high), self._transport.sendto, answer, addr)
+        else:
+            self._transport.sendto(answer, addr)
+
+    async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                (length,) = struct.unpack("!H", await reader.readexactly(2))
+                answer = self.answer(await reader.readexactly(length), udp=False)
+                if answer is None:
+                    break
+                await asyncio.sleep(random.uniform(*self.delay_s))
+                writer.write(struct.pack("!H", len(answer)) + answer)
+        writer.close()
+
+    def answer(self, question: bytes, *, udp: bool) -> bytes | None:
+        """The wire answer to a wire question, or None for what is no question."""
+        try:
+            query = dns.message.from_wire(question)
+        except dns.exception.DNSException:
+            return None
+        if not query.question:
+            return None
+        self.questions += 1
+        response = dns.message.make_response(query, recursion_available=True)
+        asked = query.question[0]
+        name = asked.name.to_text(omit_final_dot=True).lower()
+        kind = dns.rdatatype.to_text(asked.rdtype)
+        rdatas = self.zone.get((name, kind))
+        if rdatas:
+            response.answer.append(dns.rrset.from_text_list(asked.name, TTL_S, "IN", kind, rdatas))
+        elif name not in self._names:
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        wire = response.to_wire(max_size=65535)
+        if udp and len(wire) > max(512, query.payload):
+            response.answer.clear()
+            response.flags |= dns.flags.TC
+            wire = response.to_wire()
+        return wire
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    """The name and every name above it: they exist too (RFC 8020), so they are NODATA, not NXDOMAIN."""
+    while name:
+        yield name
+        name = name.partition(".")[2]
+
+
+def _parse_delay(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    return float(low) / 1000, float(high or low) / 1000
+
+
+def _zone_lines(paths: list[Path]) -> Iterator[str]:
+    for path in paths:
+        yield from path.read_text().splitlines()
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--zone", type=Path, action="append", required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--delay-ms", type=_parse_delay, default=(0.0, 0.0), help="one number or LOW:HIGH")
+    args = parser.parse_args()
+    server = Nameserver(read_zone(_zone_lines(args.zone)), args.delay_ms)
+    print(f"127.0.0.1:{await server.start(args.port)}", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -1,0 +1,174 @@
+"""A whole Tamis on loopback for demo, tests and benchmarks: `tamis up`, a name server and a trace receiver.
+
+The servers run in a thread with a loop of their own, so that synchronous tests and asynchronous load use it alike.
+"""
+
+import asyncio
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from bench.nameserver import Nameserver, Zone
+from bench.otlp_receiver import OtlpReceiver
+
+T = TypeVar("T")
+
+READY_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 15.0
+CONFIG = """
+[gateway]
+listen = ["inet:0@127.0.0.1"]
+ops_listen = "127.0.0.1:0"
+{gateway}
+[cluster]
+listen = "127.0.0.1:0"
+{cluster}
+[dns]
+nameservers = ["127.0.0.1:{dns}"]
+[trace]
+otlp_endpoint = "{otlp}"
+sample_ratio = {sample_ratio}
+slow_ms = {slow_ms}
+{extra}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What differs from the defaults."""
+
+    sample_ratio: float = 1.0
+    slow_ms: int = 1000
+    dns_delay_s: tuple[float, float] = (0.0, 0.0)
+    gateway: str = ""
+    """Further lines of [gateway]."""
+    cluster: str = ""
+    """Further lines of [cluster]."""
+    extra: str = ""
+    """Further sections."""
+    trace: bool = True
+
+
+class StackFailed(Exception):
+    """`tamis up` did not get ready; the text holds the end of its output."""
+
+
+class Stack:
+    """Context manager; `milter`, `grpc` and `ops` are addresses once entered."""
+
+    def __init__(self, zone: Zone, options: StackOptions | None = None) -> None:
+        self.options = options or StackOptions()
+        self.nameserver = Nameserver(zone, self.options.dns_delay_s)
+        self.receiver = OtlpReceiver()
+        self.ready: dict[str, Any] = {}
+        self.start_s = 0.0
+        self.stop_s = 0.0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._up: subprocess.Popen[bytes] | None = None
+        self.run_dir = Path(tempfile.mkdtemp(prefix="tamis-", dir="/tmp"))
+
+    @property
+    def milter(self) -> str:
+        """inet:PORT@HOST of the gateway."""
+        return str(self.ready["milter"])
+
+    @property
+    def pid(self) -> int:
+        """Process id of `tamis up`."""
+        if self._up is None:
+            raise StackFailed("not started")
+        return self._up.pid
+
+    @property
+    def log(self) -> str:
+        """What `tamis up` and its children wrote so far."""
+        path = self.run_dir / "up.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_up()
+        self.call(self.receiver.stop())
+        self._loop.call_soon_threadsafe(self.nameserver.stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+
+    def call(self, work: Coroutine[Any, Any, T], timeout_s: float = 30.0) -> T:
+        """Run a coroutine in the servers' loop and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
+
+    def _start(self) -> None:
+        options = self.options
+        config = self.run_dir / "tamis.toml"
+        dns_port = self.call(self.nameserver.start())
+        otlp = self.call(self.receiver.start()) if options.trace else ""
+        config.write_text(
+            CONFIG.format(
+                dns=dns_port,
+                otlp=otlp,
+                sample_ratio=options.sample_ratio,
+                slow_ms=options.slow_ms,
+                gateway=options.gateway,
+                cluster=options.cluster,
+                extra=options.extra,
+            )
+        )
+        ready_file = self.run_dir / "ready.json"
+        arguments = ["--config", str(config), "--ready-file", str(ready_file), "--run-dir", str(self.run_dir)]
+        started = time.monotonic()
+        with (self.run_dir / "up.log").open("wb") as log:
+            self._up = subprocess.Popen([sys.executable, "-m", "cli", "up", *arguments], stdout=log, stderr=log)
+        while not ready_file.exists():
+            if self._up.poll() is not None:
+                raise StackFailed(f"tamis up ended with exit code {self._up.returncode}: {self.log[-3000:]}")
+            if time.monotonic() - started > READY_TIMEOUT_S:
+                raise StackFailed(f"tamis up was not ready within {READY_TIMEOUT_S:.0f} s: {self.log[-3000:]}")
+            time.sleep(0.05)
+        self.start_s = time.monotonic() - started
+        self.ready = json.loads(ready_file.read_text())
+
+    def stop_up(self) -> None:
+        """SIGTERM to `tamis up`; `stop_s` says how long it took to end, SIGKILL follows after STOP_TIMEOUT_S."""
+        if self._up is None or self._up.poll() is not None:
+            return
+        started = time.monotonic()
+        self._up.send_signal(signal.SIGTERM)
+        try:
+            self._up.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._up.kill()
+            self._up.wait()
+        self.stop_s = time.monotonic() - started
+
+
+def wait_for(condition: Callable[[], T | None], timeout_s: float = 10.0) -> T:
+    """Poll until the condition gives something true. Raises TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise TimeoutError(f"not within {timeout_s:.0f} s")
