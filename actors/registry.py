@@ -65,4 +65,4 @@ def _scanners(config: JudgementConfig) -> list[Scanner]:
         return []
     from actors.adapters.clamd import ClamdScanner  # noqa: PLC0415
 
-    return [ClamdScanner(address, config.antivirus) for address in config.antivirus.clamd]
+    return [ClamdScanner(config.antivirus)]
