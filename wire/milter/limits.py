@@ -1,0 +1,101 @@
+"""How much a peer may send, and the count of what it sent in this transaction.
+
+Strategy: judged on the raw payload, before it is decoded, so that nothing is allocated for what is refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wire.milter import constants as c
+from wire.milter.errors import LimitExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds; what passes one raises LimitExceeded."""
+
+    frame_slack_bytes: int = 128 * 1024
+    """On top of the negotiated data size: Postfix sends a header of up to header_size_limit (102400) in one frame."""
+    macros_max: int = 256
+    """In one MACRO command."""
+    recipients_max: int = 50_000
+    address_bytes_max: int = 4096
+    esmtp_args_max: int = 64
+    envelope_bytes_max: int = 16 * 1024 * 1024
+    """All MAIL and RCPT payloads of a transaction."""
+    headers_max: int = 10_000
+    header_bytes_max: int = 1024 * 1024
+    """Names and values of all header fields of a message."""
+    message_bytes_max: int = 128 * 1024 * 1024
+    """Body bytes of a message."""
+
+
+class Tally:
+    """What one transaction holds so far."""
+
+    __slots__ = ("_body_bytes", "_checks", "_envelope_bytes", "_header_bytes", "_headers", "_limits", "_recipients")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._checks: dict[int, Callable[[bytes], None]] = {
+            c.SMFIC_MACRO: self._macros,
+            c.SMFIC_MAIL: self._mail,
+            c.SMFIC_RCPT: self._recipient,
+            c.SMFIC_HEADER: self._header,
+            c.SMFIC_BODY: self._body,
+            c.SMFIC_BODYEOB: self._body,
+            c.SMFIC_ABORT: self._reset,
+            c.SMFIC_HELO: self._reset,
+            c.SMFIC_QUIT_NC: self._reset,
+        }
+        self._reset()
+
+    def add(self, command: int, payload: bytes) -> None:
+        """Count one command. Raises LimitExceeded."""
+        check = self._checks.get(command)
+        if check is not None:
+            check(payload)
+
+    def _reset(self, _payload: bytes = b"") -> None:
+        self._recipients = 0
+        self._envelope_bytes = 0
+        self._headers = 0
+        self._header_bytes = 0
+        self._body_bytes = 0
+
+    def _macros(self, payload: bytes) -> None:
+        if payload.count(b"\0") > 2 * self._limits.macros_max:
+            raise LimitExceeded(f"more than {self._limits.macros_max} macros in one command")
+
+    def _mail(self, payload: bytes) -> None:
+        self._reset()
+        self._envelope(payload)
+
+    def _recipient(self, payload: bytes) -> None:
+        self._recipients += 1
+        if self._recipients > self._limits.recipients_max:
+            raise LimitExceeded(f"more than {self._limits.recipients_max} recipients")
+        self._envelope(payload)
+
+    def _envelope(self, payload: bytes) -> None:
+        limits = self._limits
+        self._envelope_bytes += len(payload)
+        if self._envelope_bytes > limits.envelope_bytes_max:
+            raise LimitExceeded(f"envelope of more than {limits.envelope_bytes_max} bytes")
+        if payload.find(b"\0") > limits.address_bytes_max:
+            raise LimitExceeded(f"address of more than {limits.address_bytes_max} bytes")
+        if payload.count(b"\0") > limits.esmtp_args_max + 1:
+            raise LimitExceeded(f"more than {limits.esmtp_args_max} ESMTP arguments")
+
+    def _header(self, payload: bytes) -> None:
+        self._headers += 1
+        self._header_bytes += len(payload)
+        if self._headers > self._limits.headers_max:
+            raise LimitExceeded(f"more than {self._limits.headers_max} header fields")
+        if self._header_bytes > self._limits.header_bytes_max:
+            raise LimitExceeded(f"header section of more than {self._limits.header_bytes_max} bytes")
+
+    def _body(self, payload: bytes) -> None:
+        self._body_bytes += len(payload)
+        if self._body_bytes > self._limits.message_bytes_max:
+            raise LimitExceeded(f"body of more than {self._limits.message_bytes_max} bytes")
