@@ -3,6 +3,9 @@
 Each key says what it means, its default and why; docs/configuration.md repeats them and a test compares the two.
 """
 
+import ipaddress
+import math
+
 import msgspec
 
 from wire.config import Section
@@ -81,6 +84,15 @@ class HeadersConfig(Section, frozen=True):
     subject_tag: str = "[SPAM] "
     """Prefix of the Subject for action rewrite_subject."""
 
+    def __post_init__(self) -> None:
+        for key in ("flag", "score", "status", "degraded"):
+            name = getattr(self, key)
+            # RFC 5322 section 3.6.8: printable ASCII without colon.
+            if not (name.isascii() and name.isprintable()) or ":" in name or " " in name:
+                raise ValueError(f"`{key}` must be a header field name")
+        if not (self.authserv_id.isascii() and self.authserv_id.isprintable()):
+            raise ValueError("`authserv_id` must be printable ASCII")
+
 
 class ErrorPolicy(Section, frozen=True):
     """[policy.on_error]: what an `error` finding of each actor means: ignore, tempfail, quarantine, reject."""
@@ -109,7 +121,16 @@ class Lists(Section, frozen=True):
     deny_recipients: tuple[str, ...] = ()
     """Refused at RCPT."""
     redis_prefix: str = ""
-    """When set and Redis is configured: sets PREFIX:deny_clients, :deny_senders, :deny_recipients are asked too."""
+    """When set and Redis is configured: sets PREFIX:deny_clients, :deny_senders, :deny_recipients are asked too.
+    Members: IP addresses; addresses or domains in lower case, a domain covers its subdomains."""
+
+    def __post_init__(self) -> None:
+        for key in ("allow_clients", "deny_clients"):
+            for entry in getattr(self, key):
+                try:
+                    ipaddress.ip_network(entry, strict=False)
+                except ValueError:
+                    raise ValueError(f"`{key}` holds {entry!r}, which is no IP address or network") from None
 
 
 class PolicyConfig(Section, frozen=True):
@@ -121,10 +142,13 @@ class PolicyConfig(Section, frozen=True):
     quarantine_score: float = 0.0
     """0 = never."""
     reject_score: float = 15.0
-    classifier_points_max: float = 10.0
-    """Points of the classifier at probability 1; 0.5 gives 0 and it is linear in the log-odds between."""
     classifier_spam_probability: float = 0.5
-    """Probability at which the classifier alone reaches add_header_score (the shipped model is calibrated to it)."""
+    """Probability at which the classifier alone reaches add_header_score (the shipped model is calibrated to it).
+    A tenth of its odds gives 0 points; in between it is linear in the logarithm of the odds."""
+    classifier_points_max: float = 10.0
+    """Points at 1000 times those odds and more; below reject_score, so that the classifier alone never rejects."""
+    classifier_points_min: float = -3.0
+    """Points at a 1000th of those odds and less: what surely is ham may have a flaw elsewhere."""
     spf_points: dict[str, float] = msgspec.field(
         default_factory=lambda: {"fail": 3.0, "softfail": 1.0, "permerror": 1.0}
     )
@@ -135,9 +159,22 @@ class PolicyConfig(Section, frozen=True):
     dmarc_reject: bool = False
     """Reject when DMARC fails and the domain says p=reject (RFC 9989 section 8 warns: mailing lists)."""
     symbol_points: dict[str, float] = msgspec.field(default_factory=dict)
-    """Points for any finding `actor.name` or `actor.name.outcome`, added to the above."""
+    """Points for any finding `actor.name` or `actor.name.outcome`, added to the above, each symbol once."""
     lists: Lists = Lists()
     on_error: ErrorPolicy = ErrorPolicy()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.classifier_spam_probability < 1:
+            raise ValueError("`classifier_spam_probability` must be between 0 and 1")
+        if self.add_header_score <= 0:
+            raise ValueError("`add_header_score` must be greater than 0")
+        if self.classifier_points_max < self.add_header_score:
+            raise ValueError("`classifier_points_max` must be at least `add_header_score`")
+        if self.classifier_points_min > 0:
+            raise ValueError("`classifier_points_min` must not be greater than 0")
+        numbers = (*self.spf_points.values(), *self.dmarc_points.values(), *self.symbol_points.values())
+        if not all(math.isfinite(number) for number in (*numbers, self.reject_score, self.quarantine_score)):
+            raise ValueError("points and scores must be finite numbers")
 
 
 class JudgementConfig(Section, frozen=True):

@@ -1,0 +1,11 @@
+"""The aggregator: facts in, verdict out. Pure; the order of the findings never matters.
+
+    findings ─► dmarc (alignment) ─► rules, in order ─► action, reply, reasons
+                                  └► score             └► edits: authres, spam_headers
+
+Imported by the ingress and by `tamis scan --local`; imports the model and the settings only.
+"""
+
+from actors.decide.verdict import decide, decide_recipient
+
+__all__ = ["decide", "decide_recipient"]

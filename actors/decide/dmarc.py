@@ -1,0 +1,92 @@
+"""DMARC evaluation (RFC 9989): does an authenticated domain align with the author domain, and what if none does.
+
+Pure: the policy actor has looked up the record and the organizational domains (finding `dmarc_record`); what SPF and
+DKIM said is in their own findings. `evaluate_dmarc` draws the conclusion once, for rules, score and headers alike.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from actors.model import Finding, Outcome
+
+ORG_FACT = "org:"
+"""Facts `org:DOMAIN` of the finding `dmarc_record`: the organizational domain of DOMAIN, "" when DNS failed."""
+
+_ONE_LEVEL_LOWER = {"reject": "quarantine", "quarantine": "none"}
+_WITHOUT_EVALUATION = (Outcome.NONE, Outcome.TEMPERROR, Outcome.PERMERROR)
+
+
+def evaluate_dmarc(findings: Iterable[Finding]) -> Finding | None:
+    """The finding `dmarc`: none, pass, fail, temperror or permerror; None when no record was looked for.
+
+    Facts: `header.from`, `policy.dmarc` (the policy that applies to a failure), `aligned` (what passed).
+    """
+    findings = tuple(findings)
+    record = next((f for f in findings if f.actor == "policy" and f.name == "dmarc_record"), None)
+    if record is None or record.outcome not in (Outcome.PASS, *_WITHOUT_EVALUATION):
+        return None
+    author = record.facts.get("domain", "")
+    if record.outcome in _WITHOUT_EVALUATION:
+        return Finding("policy", "dmarc", record.outcome, detail=record.detail, facts={"header.from": author})
+    aligned = sorted({f"{method}:{domain}" for method, domain in _aligned(findings, record.facts, Outcome.PASS)})
+    if aligned:
+        outcome, detail = Outcome.PASS, f"aligned {', '.join(aligned)}"
+    elif _undecided(findings, record.facts):
+        outcome, detail = Outcome.TEMPERROR, "an identifier that may align could not be checked"
+    else:
+        outcome, detail = Outcome.FAIL, "no aligned identifier passed"
+    facts = {"header.from": author, "policy.dmarc": applicable_policy(record.facts), "aligned": ",".join(aligned)}
+    return Finding("policy", "dmarc", outcome, detail=detail, facts=facts)
+
+
+def applicable_policy(record: Mapping[str, str]) -> str:
+    """none, quarantine or reject for a failing message of this author domain (RFC 9989 sections 4.7, 4.10.1)."""
+    policy = record.get("p") or "none"
+    if record.get("domain") != record.get("policy_domain"):
+        policy = record.get("sp") or policy
+        if record.get("existing") == "no":
+            policy = record.get("np") or policy
+    if record.get("testing") == "yes":
+        # RFC 9989 section 4.7, tag t: one level below the policy as published.
+        policy = _ONE_LEVEL_LOWER.get(policy, "none")
+    return policy
+
+
+def _aligned(findings: Iterable[Finding], record: Mapping[str, str], outcome: Outcome) -> Iterable[tuple[str, str]]:
+    """(method, domain) of each SPF and DKIM result with this outcome whose domain aligns (RFC 9989 section 4.4)."""
+    for method, mode, domain in _identifiers(findings, record, outcome):
+        if domain == record.get("domain") or (mode != "s" and _same_organization(domain, record)):
+            yield method, domain
+
+
+def _undecided(findings: tuple[Finding, ...], record: Mapping[str, str]) -> bool:
+    """Whether what did not answer could have made DMARC pass: a failure of DNS or of ours is no DMARC fail."""
+    if any(_aligned(findings, record, Outcome.TEMPERROR)):
+        return True
+    if any(f.outcome is Outcome.ERROR and (f.actor == "dkim" or f.name in ("spf", "policy")) for f in findings):
+        return True
+    return any(
+        mode != "s" and record.get(ORG_FACT + domain) == ""
+        for _, mode, domain in _identifiers(findings, record, Outcome.PASS)
+    )
+
+
+def _identifiers(
+    findings: Iterable[Finding], record: Mapping[str, str], outcome: Outcome
+) -> Iterable[tuple[str, str, str]]:
+    """(method, alignment mode, domain) of each SPF and DKIM result with this outcome."""
+    for finding in findings:
+        if finding.outcome is not outcome:
+            continue
+        if finding.actor == "policy" and finding.name == "spf":
+            yield "spf", record.get("aspf", "r"), _domain(finding.facts.get("domain", ""))
+        elif finding.actor == "dkim" and finding.name == "dkim":
+            yield "dkim", record.get("adkim", "r"), _domain(finding.facts.get("header.d", ""))
+
+
+def _same_organization(domain: str, record: Mapping[str, str]) -> bool:
+    organization = record.get("org_domain", "")
+    return organization != "" and record.get(ORG_FACT + domain) == organization
+
+
+def _domain(text: str) -> str:
+    return text.lower().rstrip(".")

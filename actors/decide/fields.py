@@ -1,0 +1,58 @@
+"""Text for header fields that we write: printable ASCII, folded, impossible to inject into.
+
+Every value that came from outside passes `printable` or `pvalue`; every field body is laid out by `fold`.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+LINE_CHARS = 100
+"""Lines are folded before they grow beyond this (RFC 5322 section 2.1.1: should be 78, must be 998)."""
+VALUE_CHARS_MAX = 255
+"""A single value is cut here; the longest domain name has 253."""
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+\Z")
+_ADDRESS = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]*@[0-9A-Za-z.\-]+\Z")
+
+
+def printable(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
+    """`text` cut to `chars_max`, each character outside printable ASCII replaced by "?"."""
+    text = text[:chars_max]
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if " " <= char <= "~" else "?" for char in text)
+
+
+def pvalue(text: str) -> str:
+    """`text` as the value of a property (RFC 8601 section 2.2): bare when it is a token or address, else quoted."""
+    text = printable(text)
+    if _TOKEN.match(text) or _ADDRESS.match(text):
+        return text
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    """`text` as a quoted-string (RFC 5322 section 3.2.4)."""
+    escaped = printable(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def fold(name: str, lines: Iterable[Sequence[str]]) -> bytes:
+    """The body of field `name` from words that must not be broken; each sequence begins a line of its own.
+
+    Words are joined by one space, lines begin with a tab. Words are at most a few hundred printable characters,
+    so no line comes near 998 octets.
+    """
+    rows: list[str] = []
+    width = len(name) + 2
+    for words in lines:
+        row = ""
+        for word in words:
+            if row and width + len(row) + 1 + len(word) > LINE_CHARS:
+                rows.append(row)
+                row, width = word, 1
+            else:
+                row = f"{row} {word}" if row else word
+        rows.append(row)
+        width = 1
+    return "\r\n\t".join(rows).encode("ascii")

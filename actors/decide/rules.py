@@ -1,0 +1,190 @@
+"""The rules that settle a message or a recipient, each a small function named as it appears in the reason.
+
+A rule reads a `Case` and answers a `Ruling`, or None when it has nothing to say; the first that answers settles the
+matter. Public texts (`Reply`) are generic; what was found is in the reason, which stays in our logs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from actors.config import JudgementConfig
+from actors.decide.score import Points
+from actors.model import Action, Finding, Message, Outcome, Reply
+
+MALWARE = Reply(554, "5.7.1", "Message refused: malware found")
+SPAM = Reply(550, "5.7.1", "Message refused as spam")
+DENIED = Reply(550, "5.7.1", "Access denied")
+RECIPIENT_DENIED = Reply(550, "5.7.1", "Recipient refused")
+UNAUTHENTICATED = Reply(550, "5.7.26", "Message refused: the author domain's DMARC policy says so")
+UNCHECKED = Reply(550, "5.7.1", "Message refused: it could not be checked")
+TRY_LATER = Reply(451, "4.7.1", "Service unavailable, try again later")
+
+_SEVEREST_FIRST = ("reject", "quarantine", "tempfail")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything a rule may look at."""
+
+    findings: tuple[Finding, ...]
+    """In canonical order."""
+    message: Message
+    config: JudgementConfig
+    dmarc: Finding | None
+    points: tuple[Points, ...]
+
+    @property
+    def score(self) -> float:
+        """Sum of the points, exact to hundredths."""
+        return sum(point.hundredths for point in self.points) / 100
+
+    def hit(self, name: str) -> Finding | None:
+        """The policy actor's finding of this name with outcome hit."""
+        for finding in self.findings:
+            if finding.name == name and finding.outcome is Outcome.HIT and finding.actor == "policy":
+                return finding
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a rule wants done, and why (private)."""
+
+    action: Action
+    why: str
+    reply: Reply | None = None
+
+
+Rule = Callable[[Case], Ruling | None]
+
+
+def infected(case: Case) -> Ruling | None:
+    """Malware is refused, whoever sends it."""
+    names = sorted({f.detail or f.name for f in case.findings if f.outcome is Outcome.INFECTED})
+    return Ruling(Action.REJECT, ", ".join(names), MALWARE) if names else None
+
+
+def gtube(case: Case) -> Ruling | None:
+    """The Generic Test for Unsolicited Bulk Email is always spam."""
+    return Ruling(Action.REJECT, "GTUBE test string", SPAM) if case.hit("gtube") else None
+
+
+def denied_client(case: Case) -> Ruling | None:
+    """The client's address is on a deny list."""
+    hit = case.hit("deny_client")
+    return Ruling(Action.REJECT, hit.detail, DENIED) if hit else None
+
+
+def denied_sender(case: Case) -> Ruling | None:
+    """The envelope sender is on a deny list."""
+    hit = case.hit("deny_sender")
+    return Ruling(Action.REJECT, hit.detail, DENIED) if hit else None
+
+
+def denied_recipient(case: Case) -> Ruling | None:
+    """Every recipient that the message still has is on a deny list; one refused at RCPT is not among them."""
+    denied = {
+        f.facts.get("recipient", "")
+        for f in case.findings
+        if f.name == "deny_recipient" and f.outcome is Outcome.HIT and f.actor == "policy"
+    }
+    if not denied:
+        return None
+    recipients = {address_text(recipient.address) for recipient in case.message.envelope.recipients}
+    return Ruling(Action.REJECT, ", ".join(sorted(denied)), RECIPIENT_DENIED) if recipients <= denied else None
+
+
+def actor_failed(case: Case) -> Ruling | None:
+    """An actor reported an error and [policy.on_error] says more than ignore; the severest answer counts."""
+    exempt = authenticated_allowance(case) is not None
+    wanted: dict[str, set[str]] = {}
+    for finding in case.findings:
+        # Mail on an allow list skips scoring, never the antivirus.
+        if finding.outcome is Outcome.ERROR and (finding.actor == "antivirus" or not exempt):
+            answer = getattr(case.config.policy.on_error, finding.actor, "ignore")
+            wanted.setdefault(answer, set()).add(finding.actor)
+    for answer in _SEVEREST_FIRST:
+        if answer in wanted:
+            reply = {"tempfail": TRY_LATER, "reject": UNCHECKED}.get(answer)
+            return Ruling(Action(answer), f"{', '.join(sorted(wanted[answer]))} gave no answer", reply)
+    return None
+
+
+def allowed(case: Case) -> Ruling | None:
+    """The client, or the sender if authenticated, is on an allow list."""
+    why = authenticated_allowance(case)
+    return Ruling(Action.ACCEPT, why) if why is not None else None
+
+
+def authenticated_allowance(case: Case) -> str | None:
+    """Why this mail skips scoring. A client's address is proven by its connection, a sender only by SPF or DKIM."""
+    client = case.hit("allow_client")
+    if client is not None:
+        return client.detail
+    sender = case.hit("allow_sender")
+    if sender is None:
+        return None
+    domain = sender.facts.get("domain", "")
+    for finding in case.findings:
+        if finding.outcome is not Outcome.PASS:
+            continue
+        if finding.actor == "policy" and finding.name == "spf" and finding.facts.get("smtp.mailfrom") == domain:
+            return f"{sender.detail}, SPF pass"
+        if finding.actor == "dkim" and finding.name == "dkim":
+            signer = finding.facts.get("header.d", "").lower()
+            if signer and (domain == signer or domain.endswith("." + signer)):
+                return f"{sender.detail}, DKIM pass for {signer}"
+    return None
+
+
+def dmarc_rejected(case: Case) -> Ruling | None:
+    """DMARC failed, the domain's owner asks to reject, and [policy] dmarc_reject agrees."""
+    dmarc = case.dmarc
+    if not case.config.policy.dmarc_reject or dmarc is None or dmarc.outcome is not Outcome.FAIL:
+        return None
+    if dmarc.facts.get("policy.dmarc") != "reject":
+        return None
+    return Ruling(Action.REJECT, f"{dmarc.facts.get('header.from', '')} publishes reject", UNAUTHENTICATED)
+
+
+def score_reached(case: Case) -> Ruling | None:
+    """The score against the thresholds, severest first; a threshold of 0 is switched off."""
+    policy, score = case.config.policy, case.score
+    thresholds = (
+        (policy.reject_score, Action.REJECT, SPAM),
+        (policy.quarantine_score, Action.QUARANTINE, None),
+        (policy.rewrite_subject_score, Action.REWRITE_SUBJECT, None),
+        (policy.add_header_score, Action.ADD_HEADER, None),
+    )
+    for threshold, action, reply in thresholds:
+        if threshold > 0 and score >= threshold:
+            return Ruling(action, f"{score:.2f} of {threshold:.2f}", reply)
+    return None
+
+
+MESSAGE_RULES: tuple[Rule, ...] = (
+    infected,
+    gtube,
+    denied_client,
+    denied_sender,
+    denied_recipient,
+    actor_failed,
+    allowed,
+    dmarc_rejected,
+    score_reached,
+)
+RECIPIENT_RULES: tuple[Rule, ...] = (denied_client, denied_sender, denied_recipient, actor_failed)
+
+
+def first_ruling(rules: tuple[Rule, ...], case: Case) -> tuple[str, Ruling]:
+    """The name and the ruling of the first rule that answers; the default is to accept."""
+    for rule in rules:
+        ruling = rule(case)
+        if ruling is not None:
+            return rule.__name__, ruling
+    return "default", Ruling(Action.ACCEPT, "no rule objected")
+
+
+def address_text(address: bytes) -> str:
+    """An envelope address as facts carry it: lower case, valid Unicode whatever the bytes were."""
+    return address.decode("utf-8", "backslashreplace").lower()

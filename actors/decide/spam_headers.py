@@ -1,0 +1,89 @@
+"""X-Spam-Flag, -Score, -Status and X-Tamis-Degraded, and the Subject tag; incoming fields of these names go.
+
+Anyone can write "X-Spam-Status: No" into mail, and filters behind us believe these fields: so all that came with the
+message are deleted, from the last to the first, and ours are appended.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from actors.config import HeadersConfig, JudgementConfig
+from actors.decide.fields import fold, printable
+from actors.decide.score import Points
+from actors.model import Action, AddHeader, ChangeHeader, DeleteHeader, Edit, Message
+
+_SYMBOLS_MAX = 50
+_BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the spam headers tell."""
+
+    action: Action
+    score: float
+    is_spam: bool
+    points: tuple[Points, ...]
+    missing: tuple[str, ...]
+
+
+def spam_header_edits(
+    judgement: Judgement, message: Message, config: JudgementConfig
+) -> tuple[tuple[Edit, ...], tuple[Edit, ...]]:
+    """(deletions, additions)."""
+    headers = config.headers
+    additions: list[Edit] = [
+        AddHeader(name.encode("ascii"), value)
+        for name, value in _fields(judgement, headers, config.policy.add_header_score)
+        if name
+    ]
+    if judgement.action is Action.REWRITE_SUBJECT:
+        additions += _tagged_subject(message, headers.subject_tag)
+    return tuple(deletions(message, headers)), tuple(additions)
+
+
+def deletions(message: Message, headers: HeadersConfig) -> Iterator[DeleteHeader]:
+    """Every field that came with the message under one of our names, last occurrence first."""
+    ours = {n.lower().encode("ascii") for n in (headers.flag, headers.score, headers.status, headers.degraded) if n}
+    seen: dict[bytes, int] = {}
+    found: list[DeleteHeader] = []
+    for name, _ in message.headers:
+        lower = name.lower()
+        if lower in ours:
+            seen[lower] = seen.get(lower, 0) + 1
+            found.append(DeleteHeader(name, seen[lower]))
+    return reversed(found)
+
+
+def _fields(judgement: Judgement, headers: HeadersConfig, required: float) -> Iterator[tuple[str, bytes]]:
+    if judgement.is_spam:
+        yield headers.flag, b"YES"
+    yield headers.score, f"{judgement.score:.2f}".encode("ascii")
+    yield headers.status, _status(judgement, headers.status, required)
+    if judgement.missing:
+        yield headers.degraded, fold(headers.degraded, [[printable(actor) for actor in judgement.missing]])
+
+
+def _status(judgement: Judgement, name: str, required: float) -> bytes:
+    answer = "Yes" if judgement.is_spam else "No"
+    tests = [f"{printable(point.source)}={point.hundredths / 100:.2f}" for point in judgement.points[:_SYMBOLS_MAX]]
+    listed = [f"{test}," for test in tests[:-1]] + tests[-1:]
+    if listed:
+        listed[0] = f"tests=[{listed[0]}"
+        listed[-1] += "]"
+    else:
+        listed = ["tests=[]"]
+    return fold(name, [[f"{answer},", f"score={judgement.score:.2f}", f"required={required:.2f}", *listed]])
+
+
+def _tagged_subject(message: Message, tag: str) -> Iterator[Edit]:
+    """The Subject with the tag before it; its own folding is kept, bare CR and LF are not."""
+    prefix = printable(tag).encode("ascii")
+    subject = next((value for name, value in message.headers if name.lower() == b"subject"), None)
+    if subject is None:
+        yield AddHeader(b"Subject", prefix.rstrip())
+        return
+    subject = _BARE_LINE_END.sub(b"", subject).lstrip(b" \t")
+    if not subject.startswith(prefix):
+        yield ChangeHeader(b"Subject", 1, prefix + subject)

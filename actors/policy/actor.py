@@ -1,0 +1,152 @@
+"""The policy actor: envelope facts while the client types, DMARC and content facts at the end.
+
+Each stage reports its facts once: SPF and the client's and sender's lists at ENVELOPE, recipient lists at RECIPIENT,
+nothing at HEADERS (the DMARC record is asked for, so that the cache is warm), the rest at MESSAGE.
+"""
+
+from collections.abc import Sequence
+
+from actors.actor import Budget
+from actors.config import JudgementConfig
+from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outcome, Stage, error_finding
+from actors.policy.author import author_domains, domain_of, signing_domains
+from actors.policy.dmarc import discover, walk
+from actors.policy.gtube import has_gtube
+from actors.policy.lists import AddressList, NetworkList, address_keys
+from actors.policy.spf import check_spf
+from actors.ports import Clock, LookupFailed, Resolver, Store, StoreUnavailable
+
+
+class PolicyActor:
+    """Reports the findings spf, dmarc_record, gtube, from_*, allow_* and deny_*."""
+
+    name = "policy"
+    stages = frozenset({Stage.ENVELOPE, Stage.RECIPIENT, Stage.HEADERS, Stage.MESSAGE})
+
+    def __init__(self, config: JudgementConfig, resolver: Resolver, store: Store | None, clock: Clock) -> None:
+        """Raises ValueError when a client list holds what is no address; `store` is asked only with a redis_prefix."""
+        lists = config.policy.lists
+        self._resolver = resolver
+        self._store = store if lists.redis_prefix else None
+        self._clock = clock
+        self._redis_prefix = lists.redis_prefix
+        self._signatures_max = config.dkim.signatures_max
+        self._clients = {
+            "allow_client": NetworkList(lists.allow_clients),
+            "deny_client": NetworkList(lists.deny_clients),
+        }
+        self._senders = {
+            "allow_sender": AddressList(lists.allow_senders),
+            "deny_sender": AddressList(lists.deny_senders),
+        }
+        self._denied_recipients = AddressList(lists.deny_recipients)
+
+    async def examine(self, stage: Stage, message: Message, budget: Budget) -> Sequence[Finding]:
+        """The facts of this stage; see the module's text."""
+        match stage:
+            case Stage.ENVELOPE:
+                return await self._envelope(message.envelope, budget)
+            case Stage.RECIPIENT:
+                return await self._recipient(message.envelope, budget)
+            case Stage.HEADERS:
+                return await self._headers(message)
+            case Stage.MESSAGE:
+                return await self._message(message)
+
+    async def close(self) -> None:
+        """Give back the ports' sockets."""
+        await self._resolver.close()
+        if self._store is not None:
+            await self._store.close()
+
+    async def _envelope(self, envelope: Envelope, budget: Budget) -> list[Finding]:
+        sender = _address_text(envelope.sender)
+        findings = [await check_spf(envelope, self._resolver, budget)]
+        for name, networks in self._clients.items():
+            entry = networks.match(envelope.client.ip)
+            if entry is not None:
+                findings.append(_listed(name, entry, ip=envelope.client.ip))
+        for name, addresses in self._senders.items():
+            entry = addresses.match(sender)
+            if entry is not None:
+                findings.append(_listed(name, entry, sender=sender, domain=domain_of(envelope.sender)))
+        if self._store is not None:
+            findings += await self._ask_store("deny_client", [envelope.client.ip], {"ip": envelope.client.ip}, budget)
+            findings += await self._ask_store("deny_sender", [*address_keys(sender)], {"sender": sender}, budget)
+        return findings
+
+    async def _recipient(self, envelope: Envelope, budget: Budget) -> list[Finding]:
+        if not envelope.recipients:
+            return []
+        address = _address_text(envelope.recipients[-1].address)
+        entry = self._denied_recipients.match(address)
+        if entry is not None:
+            return [_listed("deny_recipient", entry, recipient=address)]
+        if self._store is None:
+            return []
+        return await self._ask_store("deny_recipient", [*address_keys(address)], {"recipient": address}, budget)
+
+    async def _headers(self, message: Message) -> list[Finding]:
+        domains = author_domains(b",".join(message.header_values(b"from")))
+        if message.envelope.direction is Direction.INBOUND and len(domains) == 1 and domains[0]:
+            try:
+                await walk(domains[0], self._resolver)
+            except LookupFailed:
+                return []  # asked again at MESSAGE, where it is reported
+        return []
+
+    async def _message(self, message: Message) -> list[Finding]:
+        findings = [Finding("policy", "gtube", Outcome.HIT)] if has_gtube(message.body) else []
+        from_fields = message.header_values(b"from")
+        domains = author_domains(from_fields[0]) if len(from_fields) == 1 else ()
+        flaw = _from_flaw(from_fields, domains)
+        if flaw:
+            findings.append(Finding("policy", flaw, Outcome.HIT, detail=f"{len(from_fields)} From fields"))
+        findings.append(await self._dmarc_record(message, domains, flaw))
+        return findings
+
+    async def _dmarc_record(self, message: Message, domains: Sequence[str], flaw: str) -> Finding:
+        if message.envelope.direction is not Direction.INBOUND:
+            return Finding("policy", "dmarc_record", Outcome.SKIPPED, detail="not received from outside")
+        if flaw:
+            # RFC 9989 section 5.3.1: without exactly one author domain there is nothing to judge.
+            return Finding("policy", "dmarc_record", Outcome.PERMERROR, detail="not exactly one author domain")
+        envelope = message.envelope
+        identifiers = {
+            *signing_domains(message.header_values(b"dkim-signature"), self._signatures_max),
+            domain_of(envelope.sender) if envelope.sender else domain_of(envelope.client.helo),
+        }
+        return await discover(domains[0], sorted(identifiers - {""}), self._resolver)
+
+    async def _ask_store(
+        self, name: str, members: Sequence[str], facts: dict[str, str], budget: Budget
+    ) -> list[Finding]:
+        """The finding `name` when the shared set of this name holds one of `members`."""
+        if self._store is None or not any(members):
+            return []
+        started_s = self._clock.monotonic_s()
+        try:
+            held = await self._store.is_member(f"{self._redis_prefix}:{name}s", [m.encode() for m in members])
+        except StoreUnavailable as error:
+            return [error_finding("policy", name, ErrorKind.UNREACHABLE, str(error))]
+        finally:
+            budget.record("redis", started_s, name)
+        entry = next((member for member, there in zip(members, held, strict=True) if there), None)
+        return [] if entry is None else [_listed(name, entry, **facts)]
+
+
+def _listed(name: str, entry: str, **facts: str) -> Finding:
+    return Finding("policy", name, Outcome.HIT, detail=f"listed as {entry}", facts=facts)
+
+
+def _from_flaw(fields: Sequence[bytes], domains: Sequence[str]) -> str:
+    """What is wrong with the From fields of a message; "" when they name exactly one author domain."""
+    if not fields:
+        return "from_missing"
+    if len(fields) > 1 or len(domains) > 1:
+        return "from_multiple"
+    return "" if domains and domains[0] else "from_malformed"
+
+
+def _address_text(address: bytes) -> str:
+    return address.decode("utf-8", "backslashreplace").lower()

@@ -1,0 +1,188 @@
+"""DMARC record discovery and organizational domains (RFC 9989 section 4.10): the DNS half of DMARC.
+
+`parse_record` and `organizational_domain` are pure, `walk` asks. The conclusion (alignment, policy) is drawn by
+`actors.decide.dmarc` from the facts given here, since only there the DKIM results are known.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from actors.model import Finding, Outcome
+from actors.ports import LookupFailed, NameNotFound, Resolver
+
+_POLICIES = ("none", "quarantine", "reject")
+_LABELS_WALKED = 7
+"""RFC 9989 section 4.10 step 4: after the name itself at most 7 labels remain, so at most 8 questions."""
+_RECORD_BYTES_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A DMARC policy record (RFC 9989 section 4.7); absent tags have their defaults, absent policies are ""."""
+
+    p: str = "none"
+    sp: str = ""
+    np: str = ""
+    adkim: str = "r"
+    aspf: str = "r"
+    psd: str = "u"
+    testing: bool = False
+    usable: bool = True
+    """False: a policy is misspelt and nobody asked for reports, so DMARC is not applied (section 4.10.1)."""
+
+
+Walk = tuple[tuple[str, Record], ...]
+"""The records on the way up, longest name first."""
+
+
+def parse_records(texts: Iterable[bytes]) -> Record | None:
+    """The one DMARC record of a name; None when there is none, or several (section 4.10 step 2)."""
+    records = [record for record in map(parse_record, texts) if record is not None]
+    return records[0] if len(records) == 1 else None
+
+
+@lru_cache(maxsize=4096)
+def parse_record(text: bytes) -> Record | None:
+    """A TXT record as a DMARC record; None when it is none. Syntax errors after v= leave the defaults."""
+    if len(text) > _RECORD_BYTES_MAX:
+        return None
+    version, *rest = text.decode("ascii", "replace").split(";")
+    name, _, value = version.partition("=")
+    if name.strip(" \t") != "v" or value.strip(" \t") != "DMARC1":
+        return None
+    tags: dict[str, str] = {}
+    for part in rest:
+        tag, _, value = part.partition("=")
+        tags.setdefault(tag.strip().lower(), value.strip().lower())
+    policies = {tag: tags[tag] for tag in ("p", "sp", "np") if tag in tags}
+    valid = all(policy in _POLICIES for policy in policies.values())
+    if not valid:
+        policies = {}
+    return Record(
+        p=policies.get("p", "none"),
+        sp=policies.get("sp", ""),
+        np=policies.get("np", ""),
+        adkim=_one_of("rs", tags.get("adkim")),
+        aspf=_one_of("rs", tags.get("aspf")),
+        psd=_one_of("uyn", tags.get("psd")),
+        testing=tags.get("t") == "y",
+        usable=valid or "mailto:" in tags.get("rua", ""),
+    )
+
+
+def _one_of(letters: str, value: str | None) -> str:
+    """`value` when it is one of the letters, else the first, which is the default."""
+    return value if value and len(value) == 1 and value in letters else letters[0]
+
+
+def walk_names(domain: str) -> list[str]:
+    """The names at which records are looked for: the domain, then its parents, at most 8 in all."""
+    labels = domain.split(".")
+    start = 1 if len(labels) <= _LABELS_WALKED else len(labels) - _LABELS_WALKED
+    return [domain, *(".".join(labels[first:]) for first in range(start, len(labels)))]
+
+
+async def walk(domain: str, resolver: Resolver) -> Walk:
+    """The DNS Tree Walk from `domain` upwards; it ends early at a record that says psd=y or psd=n.
+
+    Raises LookupFailed.
+    """
+    found: list[tuple[str, Record]] = []
+    for name in walk_names(domain):
+        try:
+            record = parse_records(await resolver.txt(f"_dmarc.{name}"))
+        except NameNotFound:
+            continue
+        if record is not None:
+            found.append((name, record))
+            if record.psd != "u":
+                break
+    return tuple(found)
+
+
+def organizational_domain(domain: str, found: Walk) -> str:
+    """The organizational domain of `domain`, given its walk (section 4.10.2)."""
+    for name, record in found:
+        if record.psd == "n":
+            return name
+        if record.psd == "y" and name != domain:
+            labels = domain.split(".")
+            return ".".join(labels[-(name.count(".") + 2) :])
+    return found[-1][0] if found else domain
+
+
+def policy_record(domain: str, found: Walk) -> tuple[str, Record] | None:
+    """Where the record that applies to `domain` was found (section 4.10.1): itself, its organization, its PSD."""
+    records = dict(found)
+    organization = organizational_domain(domain, found)
+    for name in (domain, organization):
+        if name in records:
+            return name, records[name]
+    return next(((name, record) for name, record in found if record.psd == "y"), None)
+
+
+async def discover(domain: str, identifiers: Sequence[str], resolver: Resolver) -> Finding:
+    """The finding `dmarc_record` for an author domain, with `org:` facts for the identifiers that may align with it.
+
+    Outcome none: no record; temperror: DNS failed; permerror: a record that cannot be applied; pass: a record.
+    """
+    facts = {"domain": domain}
+    try:
+        found = await walk(domain, resolver)
+    except LookupFailed:
+        return Finding("policy", "dmarc_record", Outcome.TEMPERROR, detail="DNS gave no answer", facts=facts)
+    applicable = policy_record(domain, found)
+    if applicable is None:
+        return Finding("policy", "dmarc_record", Outcome.NONE, detail="no record", facts=facts)
+    name, record = applicable
+    if not record.usable:
+        return Finding("policy", "dmarc_record", Outcome.PERMERROR, detail=f"invalid policy at {name}", facts=facts)
+    organization = organizational_domain(domain, found)
+    facts |= {
+        "policy_domain": name,
+        "org_domain": organization,
+        "p": record.p,
+        "sp": record.sp,
+        "np": record.np,
+        "adkim": record.adkim,
+        "aspf": record.aspf,
+        "psd": record.psd,
+        "testing": "yes" if record.testing else "no",
+        "existing": "yes" if name == domain or not record.np else await _existing(domain, resolver),
+    }
+    if "r" in (record.adkim, record.aspf):
+        facts |= await _organizations(domain, organization, identifiers, resolver)
+    return Finding("policy", "dmarc_record", Outcome.PASS, detail=f"p={record.p} at {name}", facts=facts)
+
+
+async def _organizations(
+    author: str, organization: str, identifiers: Sequence[str], resolver: Resolver
+) -> dict[str, str]:
+    """`org:` facts of the identifiers below the author's organizational domain; no other can share it."""
+    related = [name for name in identifiers if name != author and _is_within(name, organization)]
+    answers = await asyncio.gather(*(_organization(name, resolver) for name in related))
+    return {f"org:{name}": answer for name, answer in zip(related, answers, strict=True)}
+
+
+async def _organization(domain: str, resolver: Resolver) -> str:
+    try:
+        return organizational_domain(domain, await walk(domain, resolver))
+    except LookupFailed:
+        return ""
+
+
+async def _existing(domain: str, resolver: Resolver) -> str:
+    """Whether the domain exists; only NXDOMAIN says no (RFC 9989 section 3.2, RFC 8020)."""
+    try:
+        await resolver.addresses(domain)
+    except NameNotFound as error:
+        return "no" if error.nxdomain else "yes"
+    except LookupFailed:
+        return "yes"
+    return "yes"
+
+
+def _is_within(name: str, parent: str) -> bool:
+    return name == parent or name.endswith("." + parent)

@@ -1,0 +1,88 @@
+"""SPF (RFC 7208): spftrace evaluates, our Resolver port answers, the result is a finding.
+
+spftrace is young: whatever it may raise is caught here and becomes a finding. It keeps the limits of section 4.6.4
+(10 terms, 2 void lookups) and 75 questions in all. The explanation (exp=) is never fetched: a stranger's text has no
+place in our replies.
+"""
+
+from collections.abc import Sequence
+
+from spftrace import BaseResolver, Evaluator, Limits
+
+from actors.actor import Budget
+from actors.model import Direction, Envelope, ErrorKind, Finding, Outcome, error_finding
+from actors.policy.author import domain_of
+from actors.ports import LookupFailed, NameNotFound, Resolver
+
+TIME_LIMIT_S = 10.0
+"""Cap of one evaluation; RFC 7208 section 4.6.4 allows 20 s, the client waits no shorter time elsewhere."""
+_SHARE_OF_BUDGET = 0.9
+"""What is left is for reporting a temperror instead of being cut off."""
+
+
+class SpfResolver(BaseResolver):
+    """spftrace's questions about one client, put to our port."""
+
+    def __init__(self, resolver: Resolver, client_ip: str) -> None:
+        self._resolver = resolver
+        self._client_ip = client_ip
+
+    async def _lookup(self, name: str, rtype: str) -> tuple[str, list[str]]:
+        try:
+            return "NOERROR", list(await self._answers(name, rtype))
+        except NameNotFound as error:
+            return ("NXDOMAIN" if error.nxdomain else "NOERROR"), []
+        except LookupFailed:
+            return "SERVFAIL", []
+
+    async def _answers(self, name: str, rtype: str) -> Sequence[str]:
+        match rtype:
+            case "TXT":
+                return [record.decode("utf-8", "replace") for record in await self._resolver.txt(name)]
+            case "MX":
+                return [exchange for _, exchange in await self._resolver.mx(name)]
+            case "PTR":
+                # Only ever asked of the client's own address (sections 5.5 and 7.3).
+                return await self._resolver.ptr(self._client_ip)
+            case _:
+                return await self._resolver.addresses(name, ipv6=rtype == "AAAA")
+
+
+class _Evaluator(Evaluator):
+    async def _explanation(self, *_: object) -> None:
+        return None
+
+
+async def check_spf(envelope: Envelope, resolver: Resolver, budget: Budget) -> Finding:
+    """The finding `spf`: of MAIL FROM, or of HELO for bounces (section 2.4). Never raises but CancelledError.
+
+    Facts: `smtp.mailfrom` or `smtp.helo`, `domain` (the one checked), `client-ip`.
+    """
+    if envelope.direction is not Direction.INBOUND or not envelope.client.ip:
+        return Finding("policy", "spf", Outcome.SKIPPED, detail="not received from outside")
+    helo = envelope.client.helo.decode("utf-8", "replace")
+    sender = envelope.sender.decode("utf-8", "replace")
+    domain = domain_of(envelope.sender) if sender else domain_of(envelope.client.helo)
+    facts = {"smtp.mailfrom" if sender else "smtp.helo": domain, "domain": domain, "client-ip": envelope.client.ip}
+    if not domain:
+        return Finding("policy", "spf", Outcome.NONE, detail="no domain to check", facts=facts)
+    local_part = sender.rpartition("@")[0] or "postmaster"
+    limits = Limits(time_limit=max(0.001, min(TIME_LIMIT_S, budget.left_s * _SHARE_OF_BUDGET)))
+    evaluator = _Evaluator(SpfResolver(resolver, envelope.client.ip), limits)
+    try:
+        result = await evaluator.evaluate(envelope.client.ip, f"{local_part}@{domain}", helo)
+        outcome = Outcome(result.verdict)
+    except Exception as error:  # noqa: BLE001 - a young library at the mercy of strangers' zones
+        return error_finding("policy", "spf", ErrorKind.CRASH, type(error).__name__)
+    return Finding("policy", "spf", outcome, detail=_why(result.trace.events), facts=facts)
+
+
+def _why(events: Sequence[object]) -> str:
+    """The mechanism that matched, or why there was no result."""
+    for event in reversed(events):
+        kind, data = event.kind, event.data  # type: ignore[attr-defined]
+        if kind == "mech_match":
+            return str(data["raw"])
+        if kind in ("exit", "error"):
+            return str(data.get("reason") or data.get("message"))
+    return ""
