@@ -30,6 +30,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	proto/generate --check
+	$(BIN)/python docs/generate_configuration.py --check
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -33,8 +33,10 @@ def split_message(raw: bytes) -> MailFile:
     if text.startswith(b"\r\n"):
         return MailFile(b"", text[2:])
     header_end = _header_end(text)
-    body = text[header_end:]
-    return MailFile(text[:header_end], body[2:] if body.startswith(b"\r\n") else body)
+    header_block, body = text[:header_end], text[header_end:]
+    if header_block and not header_block.endswith(b"\r\n"):
+        header_block += b"\r\n"
+    return MailFile(header_block, body.removeprefix(b"\r\n"))
 
 
 def _header_end(text: bytes) -> int:

@@ -58,8 +58,7 @@ def scan(  # noqa: PLR0913  the options of the command
 ) -> None:
     """Show the verdict on mail files."""
     try:
-        if dns_zone is not None and not local:
-            raise ScanError("--dns-zone needs --local: the cluster asks its own resolvers")
+        _check(dns_zone, local=local)
         settings = load_config(config)
         options = ScanOptions(client_ip, helo, sender, tuple(recipient or ()), now)
         messages = [_message(path, options) for path in files]
@@ -74,6 +73,11 @@ def scan(  # noqa: PLR0913  the options of the command
     except ConnectionError as error:
         print(f"tamis scan: {error}", file=sys.stderr)
         raise typer.Exit(EXIT_FAILED) from error
+
+
+def _check(dns_zone: Path | None, *, local: bool) -> None:
+    if dns_zone is not None and not local:
+        raise ScanError("--dns-zone needs --local: the cluster asks its own resolvers")
 
 
 def _message(path: Path, options: ScanOptions) -> Message:

@@ -1,0 +1,144 @@
+"""Acceptance of the commands: demo from a clean clone, configuration mistakes, the gateway extra alone, scan."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.samples import SampleMaker
+from tests.acceptance.report import Report
+
+PROJECT = Path(__file__).resolve().parents[2]
+TAMIS = [sys.executable, "-m", "cli"]
+
+
+def run(*command: str, cwd: Path = PROJECT, timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def demo_from_clean_clone(report: Report) -> None:
+    """`git clone` and `make demo` in an empty directory, installs included."""
+    with tempfile.TemporaryDirectory(prefix="tamis-clone-", dir="/tmp") as directory:
+        clone = Path(directory) / "tamis"
+        subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(clone)], check=True)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("VIRTUAL_ENV", "MAKE"))}
+        started = time.monotonic()
+        demo = subprocess.run(
+            ["make", "demo"], cwd=clone, capture_output=True, text=True, timeout=400, check=False, env=environment
+        )
+        took_s = time.monotonic() - started
+    if demo.returncode or "action" not in demo.stdout:
+        print(demo.stdout[-2000:], demo.stderr[-2000:], file=sys.stderr)
+        raise AssertionError(f"make demo ended with {demo.returncode}")
+    report.at_most("demo_from_clean_clone_s", took_s, 300, "make demo")
+
+
+def test_duration(report: Report) -> None:
+    """How long `make test` took on this commit; it writes the figure itself."""
+    record = json.loads((PROJECT / ".run" / "test-duration.json").read_text())
+    head = run("git", "rev-parse", "HEAD").stdout.strip()
+    changed = run("git", "diff", "--name-only", record["commit"], head, "--", "*.py", "Makefile").stdout.split()
+    if changed:
+        raise AssertionError(f"make test last ran on {record['commit'][:8]}; changed since: {changed[:5]}")
+    report.at_most("make_test_s", record["seconds"], 900, "make test")
+
+
+def generated_code(report: Report) -> None:
+    """The committed code is what the contract generates."""
+    report.true("generated_code_fresh", run("proto/generate", "--check").returncode == 0, "proto/generate --check")
+
+
+def gateway_imports(report: Report) -> None:
+    """The gateway's modules load none of the heavy ones."""
+    code = "import gateway.server, gateway.__main__, sys; print(*sys.modules)"
+    loaded = {name.split(".")[0] for name in run(sys.executable, "-c", code).stdout.split()}
+    heavy = loaded & {"ray", "numpy", "redis", "actors", "cluster"}
+    report.true(
+        "gateway_imports", "gateway" in loaded and not heavy, "python -c 'import gateway.server'", ",".join(heavy)
+    )
+
+
+def gateway_extra(report: Report) -> None:
+    """`tamis --help` and `tamis send` in an environment with the gateway extra alone."""
+    with tempfile.TemporaryDirectory(prefix="tamis-extra-", dir="/tmp") as directory:
+        venv = Path(directory) / "venv"
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        pip = [str(venv / "bin" / "pip"), "install", "--quiet", f"{PROJECT}[gateway]"]
+        subprocess.run(pip, check=True, capture_output=True, timeout=200)
+        mail = Path(directory) / "mail.eml"
+        mail.write_bytes(SampleMaker().samples()[0].raw)
+        tamis = str(venv / "bin" / "tamis")
+        shown = run(tamis, "--help", cwd=Path(directory))
+        sent = run(tamis, "send", "--to", "inet:9@127.0.0.1", str(mail), cwd=Path(directory))
+        no_ray = run(str(venv / "bin" / "python"), "-c", "import ray", cwd=Path(directory)).returncode != 0
+        packages = len(list((venv / "lib").rglob("*.dist-info")))
+    works = shown.returncode == 0 and sent.returncode == 1 and "Traceback" not in sent.stderr and no_ray
+    report.true("gateway_extra_commands", works, "pip install tamis[gateway]; tamis send", f"{packages} packages")
+
+
+def scan_json(report: Report) -> None:
+    """`tamis scan --local --json --dns-zone`: the documented object, and no errors without services."""
+    maker = SampleMaker()
+    with tempfile.TemporaryDirectory(prefix="tamis-scan-", dir="/tmp") as directory:
+        mail, zone = Path(directory) / "mail.eml", Path(directory) / "zone"
+        mail.write_bytes(maker.samples()[0].raw)
+        zone.write_text("".join(f"{n} {t} {data}\n" for (n, t), items in maker.zone().items() for data in items))
+        command = [*TAMIS, "scan", "--local", "--json", "--dns-zone", str(zone), "--client-ip", "192.0.2.25"]
+        done = run(*command, "--sender", "anna@shop.example", str(mail))
+    row = json.loads(done.stdout)
+    keys = {"file", "action", "score", "reply", "reasons", "degraded", "findings", "edits"}
+    outcomes = {(finding["name"], finding["outcome"]) for finding in row["findings"]}
+    right = {("dkim", "pass"), ("spf", "pass"), ("dmarc", "pass")} <= outcomes
+    shape = keys <= row.keys() and all("ms" in finding for finding in row["findings"])
+    report.true("scan_json", right and shape and row["file"] == str(mail), "tamis scan --local --json --dns-zone Z F")
+    errors = [finding["name"] for finding in row["findings"] if finding["outcome"] == "error"]
+    clean = not errors and not row["degraded"]
+    report.true("scan_local_without_services", clean, "tamis scan --local --json F", ",".join(errors))
+
+
+def config_mistakes(report: Report) -> None:
+    """Exit code 2 and one clear line for each."""
+    with tempfile.TemporaryDirectory(prefix="tamis-config-", dir="/tmp") as directory, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        mistakes = {
+            "bad_unknown_key": ("[dns]\nnameserver = []\n", ":2: unknown key `nameserver`"),
+            "bad_wrong_type": ('[dns]\n\ntimeout_s = "two"\n', ":3: Expected `float`, got `str`"),
+            "bad_port_in_use": (f'[gateway]\nlisten = ["inet:{port}@127.0.0.1"]\n', f"{port}"),
+        }
+        for name, (text, expected) in mistakes.items():
+            config = Path(directory) / f"{name}.toml"
+            config.write_text(text)
+            for command in ([*TAMIS, "up"], [sys.executable, "-m", "gateway"]):
+                if name != "bad_port_in_use" and "gateway" in command:
+                    continue
+                done = run(*command, "--config", str(config), timeout_s=60)
+                lines = [line for line in done.stderr.splitlines() if line.strip()]
+                fine = done.returncode == 2 and len(lines) == 1 and expected in lines[0]
+                if not fine:
+                    break
+            figure = f"exit_{done.returncode},{len(lines)}_line"
+            report.true(name, fine, f"tamis up --config {name}.toml", figure)
+
+
+def gateway_start(report: Report) -> None:
+    """From exec to listening, median of five."""
+    times: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="tamis-start-", dir="/tmp") as directory:
+        for number in range(5):
+            config, ready = Path(directory) / "t.toml", Path(directory) / f"ready{number}"
+            config.write_text('[gateway]\nlisten = ["inet:0@127.0.0.1"]\nops_listen = "127.0.0.1:0"\n')
+            started = time.monotonic()
+            command = [sys.executable, "-m", "gateway", "--config", str(config), "--ready-file", str(ready)]
+            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as gateway:
+                while not ready.exists() and gateway.poll() is None:
+                    time.sleep(0.005)
+                times.append(time.monotonic() - started)
+                gateway.terminate()
+    report.at_most("gateway_start_s", sorted(times)[2], 1.0, "python -m gateway --ready-file F")
