@@ -1,0 +1,210 @@
+"""DNS over aiodns (c-ares), behind a cache.
+
+`DnsResolver` is the port: it checks names, caches answers for their TTL and lets all who ask the same question at the
+same time share one answer. The question in flight belongs to the resolver and not to whoever asked first, so a
+cancelled asker takes nothing from the others. `AresNameserver` asks the network.
+
+One resolver per process: c-ares keeps sockets, a thread and an inotify watch per channel (aiodns #175, #191), and a
+channel must not survive a fork (#174), so it is made at the first question, in the loop that asks.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import aiodns
+import pycares
+
+from actors.adapters.names import question_name, reverse_name
+from actors.adapters.ttl_cache import TtlCache
+from actors.config import DnsConfig
+from actors.ports import Clock, LookupFailed, NameNotFound
+
+_TTL_MAX_S = 86_400
+"""The longest that an answer is kept, whatever its TTL says: how long a mistake of others may stay with us."""
+_FAILURE_TTL_S = 2.0
+"""How long a failure is kept: a dead name server must not cost each message a timeout (RFC 9520 section 3.2)."""
+_TRIES = 2
+_NO_SUCH_NAME = frozenset({pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the network said to one question: records (as the port returns them) or why there are none."""
+
+    records: tuple[object, ...] = ()
+    ttl_s: float = 0.0
+    missing: NameNotFound | None = None
+    failed: LookupFailed | None = None
+
+
+class Nameserver(Protocol):
+    """The network, as far as the cache sees it."""
+
+    async def ask(self, name: str, kind: str) -> Answer:
+        """Ask one question. Raises nothing."""
+
+    async def close(self) -> None:
+        """Give back sockets."""
+
+
+class DnsResolver:
+    """The Resolver of production."""
+
+    def __init__(self, config: DnsConfig, clock: Clock, nameserver: Nameserver | None = None) -> None:
+        self._nameserver = nameserver or AresNameserver(config)
+        self._clock = clock
+        self._negative_ttl_s = config.negative_ttl_s
+        self._cache: TtlCache[tuple[str, str], Answer] = TtlCache(config.cache_entries)
+        self._in_flight: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+
+    async def txt(self, name: str) -> Sequence[bytes]:
+        """TXT records, each with its strings joined."""
+        return [record for record in await self._records(name, "TXT") if isinstance(record, bytes)]
+
+    async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
+        """A or AAAA records."""
+        return [str(record) for record in await self._records(name, "AAAA" if ipv6 else "A")]
+
+    async def mx(self, name: str) -> Sequence[tuple[int, str]]:
+        """(preference, exchange) pairs; the exchange of a null MX (RFC 7505) is "."."""
+        return [record for record in await self._records(name, "MX") if isinstance(record, tuple)]
+
+    async def ptr(self, ip: str) -> Sequence[str]:
+        """Names of an address."""
+        return [str(record) for record in await self._records(reverse_name(ip), "PTR")]
+
+    async def close(self) -> None:
+        """Give back sockets; questions in flight end as failures. May be called twice."""
+        tasks = list(self._in_flight.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._nameserver.close()
+
+    async def _records(self, name: str, kind: str) -> tuple[object, ...]:
+        key = (question_name(name), kind)
+        answer = self._cache.get(key, self._clock.monotonic_s()) or await self._shared_answer(key)
+        if answer.missing is not None:
+            raise NameNotFound(name, nxdomain=answer.missing.nxdomain)
+        if answer.failed is not None:
+            raise LookupFailed(*answer.failed.args)
+        return answer.records
+
+    async def _shared_answer(self, key: tuple[str, str]) -> Answer:
+        task = self._in_flight.get(key)
+        if task is None:
+            task = asyncio.create_task(self._ask(key))
+            self._in_flight[key] = task
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            asking = asyncio.current_task()
+            if task.cancelled() and asking is not None and not asking.cancelling():
+                raise LookupFailed("the resolver was closed") from None
+            raise
+
+    async def _ask(self, key: tuple[str, str]) -> Answer:
+        try:
+            answer = await self._nameserver.ask(*key)
+        finally:
+            del self._in_flight[key]
+        self._cache.put(key, answer, self._clock.monotonic_s(), self._ttl_s(answer))
+        return answer
+
+    def _ttl_s(self, answer: Answer) -> float:
+        if answer.failed is not None:
+            return _FAILURE_TTL_S
+        if answer.missing is not None:
+            return self._negative_ttl_s
+        return min(answer.ttl_s, _TTL_MAX_S)
+
+
+class AresNameserver:
+    """Questions to the configured servers (or those of /etc/resolv.conf), each within `timeout_s` with its retry."""
+
+    def __init__(self, config: DnsConfig) -> None:
+        self._config = config
+        self._channel: asyncio.Future[aiodns.DNSResolver] | None = None
+
+    async def ask(self, name: str, kind: str) -> Answer:
+        """Ask one question. Every failure is in the Answer."""
+        try:
+            async with asyncio.timeout(self._config.timeout_s):
+                channel = await self._opened()
+                result = await channel.query_dns(name, kind)
+        except aiodns.error.DNSError as error:
+            code = error.args[0]
+            if code in _NO_SUCH_NAME or code == pycares.errno.ARES_ENODATA:
+                return Answer(missing=NameNotFound(name, nxdomain=code in _NO_SUCH_NAME))
+            return Answer(failed=LookupFailed(f"{kind} {name}: {error.args[-1]}"))
+        except TimeoutError:
+            return Answer(failed=LookupFailed(f"{kind} {name}: timeout"))
+        except (OSError, pycares.AresError) as error:
+            _log.warning("no DNS: %s", error)
+            return Answer(failed=LookupFailed(f"no name server: {error}"))
+        return _answer(name, kind, result)
+
+    async def close(self) -> None:
+        """Give back the channel."""
+        channel, self._channel = self._channel, None
+        if channel is not None and channel.done() and not channel.cancelled() and channel.exception() is None:
+            await channel.result().close()
+
+    async def _opened(self) -> aiodns.DNSResolver:
+        """The one channel of this process; all who come while it is opened wait for the same one."""
+        if self._channel is None:
+            self._channel = asyncio.ensure_future(self._open())
+        channel = self._channel
+        try:
+            return await asyncio.shield(channel)
+        except (OSError, pycares.AresError):
+            if self._channel is channel:
+                self._channel = None  # the next question tries again
+            raise
+
+    async def _open(self) -> aiodns.DNSResolver:
+        servers = [await _numeric(server) for server in self._config.nameservers]
+        # c-ares doubles the time of the second try: a third and two thirds make the whole.
+        return aiodns.DNSResolver(nameservers=servers or None, timeout=self._config.timeout_s / 3, tries=_TRIES)
+
+
+async def _numeric(server: str) -> str:
+    """`ip:port` as c-ares wants it, from host, host:port, [v6]:port or a bare v6 address. Raises OSError."""
+    host, port = server, "53"
+    if server.startswith("["):
+        host, _, rest = server[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif server.count(":") == 1:
+        host, _, port = server.partition(":")
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        infos = await asyncio.get_running_loop().getaddrinfo(host, None)
+        ip = ipaddress.ip_address(infos[0][4][0])
+    return f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}"
+
+
+def _answer(name: str, kind: str, result: pycares.DNSResult) -> Answer:
+    """The records of the type that was asked for; CNAMEs on the way count for the TTL."""
+    records: list[object] = []
+    for record in result.answer:
+        match record.data:
+            case pycares.TXTRecordData(data=data) if kind == "TXT":
+                records.append(data)
+            case pycares.ARecordData(addr=address) if kind == "A":
+                records.append(address)
+            case pycares.AAAARecordData(addr=address) if kind == "AAAA":
+                records.append(address)
+            case pycares.MXRecordData(priority=preference, exchange=exchange) if kind == "MX":
+                records.append((preference, exchange.removesuffix(".") or "."))
+            case pycares.PTRRecordData(dname=target) if kind == "PTR":
+                records.append(target.removesuffix("."))
+    if not records:
+        return Answer(missing=NameNotFound(name, nxdomain=False))
+    return Answer(tuple(records), ttl_s=min(record.ttl for record in result.answer))

@@ -1,0 +1,12 @@
+"""DKIM (RFC 6376, 8301, 8463) and ARC (RFC 8617): what the signatures of a message are worth.
+
+::
+
+    header section ─► signature.py  tags to a typed Signature, or why not        (pure)
+                      actor.py      asks the Resolver for the keys, all at once   (the only await)
+    TXT record     ─► key.py        tags to a typed PublicKey, or why not         (pure)
+    body           ─► canonical.py  linear canonicalisation, hashed once          (pure)
+                      verify.py     one signature, one verdict                    (pure)
+                      arc.py        one chain, one verdict                        (pure)
+                      dkimpy.py     the only module that touches the library dkimpy
+"""

@@ -1,0 +1,179 @@
+"""The DKIM actor: reads the signatures of a message, asks for their keys all at once, reports one fact for each.
+
+At the headers stage it only asks for the keys, so that they are in the resolver's cache when the body has come.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from actors.actor import Budget
+from actors.config import DkimConfig
+from actors.dkim import dkimpy
+from actors.dkim.arc import Chain, ChainError, read_chain, verify_chain
+from actors.dkim.canonical import BodyHashes, Field
+from actors.dkim.key import KeyRecordError, PublicKey, first_usable_key
+from actors.dkim.signature import Signature, SignatureError, field_tags, parse_signature
+from actors.dkim.verify import Evidence, Verified, verify
+from actors.model import Finding, Message, Outcome, Stage
+from actors.ports import Clock, LookupFailed, NameNotFound, Resolver
+
+_UNIQUE_SIGNATURE_BYTES = 8
+"""RFC 6008 section 3: header.b holds at least so many characters, and as many as make it unique."""
+_FACT_BYTES_MAX = 320
+"""The longest mail address (RFC 5321 section 4.5.3.1: 64 + 1 + 255)."""
+
+Keys = Mapping[str, PublicKey | Verified]
+"""By key name: the key, or what its absence makes of every signature that needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A DKIM-Signature field and what was read of it."""
+
+    field: Field
+    tags: Mapping[bytes, bytes]
+    signature: Signature | Verified
+
+
+class DkimActor:
+    """Verifies DKIM signatures and ARC chains. Implements actors.actor.Actor."""
+
+    name = "dkim"
+    stages = frozenset({Stage.HEADERS, Stage.MESSAGE})
+
+    def __init__(self, config: DkimConfig, resolver: Resolver, clock: Clock, lookup_timeout_s: float = 2.0) -> None:
+        dkimpy.install()
+        self._config = config
+        self._resolver = resolver
+        self._clock = clock
+        self._lookup_timeout_s = lookup_timeout_s
+
+    async def examine(self, stage: Stage, message: Message, budget: Budget) -> tuple[Finding, ...]:
+        """One finding `dkim` per signature ("none" without any), one finding `arc` when there are ARC fields."""
+        candidates, skipped = self._read_signatures(message)
+        chain = _chain_or_failure(message)
+        names = {one.signature.key_name for one in candidates if isinstance(one.signature, Signature)}
+        if isinstance(chain, Chain):
+            names |= chain.key_names
+        keys = await self._lookup(names, budget)
+        if stage is not Stage.MESSAGE:
+            return ()
+        now_s = message.envelope.received_at_s or self._clock.unix_s()
+        evidence = Evidence(message.headers, BodyHashes(message.body), now_s, self._config)
+        unique = _unique_length([one.tags for one in candidates])
+        findings = [
+            Finding("dkim", "dkim", judged.outcome, detail=judged.reason, facts=_facts(one.tags, unique))
+            for one in candidates
+            for judged in [_judge(one, keys, evidence)]
+        ]
+        findings += [
+            Finding("dkim", "dkim", Outcome.SKIPPED, detail=f"more than {self._config.signatures_max} signatures")
+        ] * skipped
+        if not findings:
+            findings.append(Finding("dkim", "dkim", Outcome.NONE, detail="no signature"))
+        if chain is not None:
+            findings.append(_judge_chain(chain, keys, evidence))
+        return tuple(findings)
+
+    async def close(self) -> None:
+        """Give back the resolver's sockets."""
+        await self._resolver.close()
+
+    def _read_signatures(self, message: Message) -> tuple[list[_Candidate], int]:
+        """The topmost signatures up to the cap, and how many there are beyond it."""
+        fields = [field for field in message.headers if field[0].lower() == b"dkim-signature"]
+        chosen = fields[: self._config.signatures_max]
+        return [_read(field) for field in chosen], len(fields) - len(chosen)
+
+    async def _lookup(self, names: Iterable[str], budget: Budget) -> Keys:
+        """Ask for all keys at the same time; each name gets a key or a verdict."""
+        ordered = sorted(names)
+        answers = await asyncio.gather(*(self._key(name, budget) for name in ordered))
+        return dict(zip(ordered, answers, strict=True))
+
+    async def _key(self, name: str, budget: Budget) -> PublicKey | Verified:
+        started_s = budget.clock.monotonic_s()
+        try:
+            async with budget.timeout(self._lookup_timeout_s):
+                records = await self._resolver.txt(name)
+            return first_usable_key(records)
+        except NameNotFound:
+            return Verified(Outcome.PERMERROR, "no key record")
+        except KeyRecordError as error:
+            return Verified(Outcome.PERMERROR, str(error))
+        except (LookupFailed, TimeoutError):
+            return Verified(Outcome.TEMPERROR, "key lookup failed")
+        finally:
+            budget.record("dns.query", started_s, f"TXT {name}")
+
+
+def _read(field: Field) -> _Candidate:
+    tags: Mapping[bytes, bytes] = {}
+    try:
+        tags = field_tags(field[1])
+        return _Candidate(field, tags, parse_signature(tags))
+    except SignatureError as error:
+        return _Candidate(field, tags, Verified(Outcome.PERMERROR, str(error)))
+
+
+def _judge(candidate: _Candidate, keys: Keys, evidence: Evidence) -> Verified:
+    signature = candidate.signature
+    if isinstance(signature, Verified):
+        return signature
+    key = keys[signature.key_name]
+    if isinstance(key, Verified):
+        return key
+    return verify(signature, key, candidate.field, evidence)
+
+
+def _chain_or_failure(message: Message) -> Chain | Verified | None:
+    try:
+        return read_chain(message.headers)
+    except ChainError as error:
+        return Verified(Outcome.FAIL, str(error))
+
+
+def _judge_chain(chain: Chain | Verified, keys: Keys, evidence: Evidence) -> Finding:
+    if isinstance(chain, Verified):
+        return Finding("dkim", "arc", chain.outcome, detail=chain.reason)
+    found = {name: key for name in chain.key_names if isinstance(key := keys[name], PublicKey)}
+    missing = [key for name in sorted(chain.key_names) if isinstance(key := keys[name], Verified)]
+    if any(problem.outcome is Outcome.TEMPERROR for problem in missing):
+        judged = Verified(Outcome.TEMPERROR, "key lookup failed")
+    elif missing:
+        judged = Verified(Outcome.FAIL, missing[0].reason)
+    else:
+        judged = verify_chain(chain, found, evidence)
+    facts = {"header.d": chain.sealer, "sets": str(len(chain.seals))}
+    return Finding("dkim", "arc", judged.outcome, detail=judged.reason, facts=facts)
+
+
+def _facts(tags: Mapping[bytes, bytes], unique: int) -> dict[str, str]:
+    """What Authentication-Results and DMARC need (RFC 8601 section 2.7.1, RFC 6008); only plain ASCII tags."""
+    domain = tags.get(b"d", b"")
+    wanted = {
+        "header.d": domain.lower(),
+        "header.s": tags.get(b"s", b""),
+        "header.a": tags.get(b"a", b""),
+        "header.b": _signature_text(tags)[:unique],
+        "header.i": tags.get(b"i", b"") or (b"@" + domain.lower() if domain else b""),
+    }
+    return {
+        name: value.decode()
+        for name, value in wanted.items()
+        if value and len(value) <= _FACT_BYTES_MAX and value.isascii() and value.decode().isprintable()
+    }
+
+
+def _unique_length(all_tags: list[Mapping[bytes, bytes]]) -> int:
+    """How many characters of b= tell different signatures apart, at least eight."""
+    texts = {_signature_text(tags) for tags in all_tags}
+    for length in range(_UNIQUE_SIGNATURE_BYTES, _FACT_BYTES_MAX):
+        if len({text[:length] for text in texts}) == len(texts):
+            return length
+    return _FACT_BYTES_MAX
+
+
+def _signature_text(tags: Mapping[bytes, bytes]) -> bytes:
+    return tags.get(b"b", b"").translate(None, b" \t\r\n")
