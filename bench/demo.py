@@ -10,14 +10,14 @@ import asyncio
 import sys
 from pathlib import Path
 
-from actors.classifier.corpus import CorpusError, fetch_corpus, held_out_messages
-from cli.mta import MtaOutcome, play_message
 from rich.console import Console
 from rich.table import Table
 
+from actors.classifier.corpus import CorpusError, fetch_corpus, held_out_messages
 from bench.otlp_receiver import OtlpReceiver, ReceivedSpan, span_tree
 from bench.samples import CLIENT_IP, Sample, SampleMaker
 from bench.stack import Stack, wait_for
+from cli.mta import MtaOutcome, play_message
 
 REAL_OF_EACH_KIND = 15
 SHARED_CORPUS = Path(__file__).resolve().parents[2] / "shared" / "data" / "spamassassin.tar.xz"

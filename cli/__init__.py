@@ -1,1 +1,1 @@
-"""The command `tamis`. Each subcommand imports its part when it runs: send and help work with the gateway extra alone."""
+"""The command `tamis`. Each subcommand imports its part when it runs; send and help need the gateway extra alone."""
