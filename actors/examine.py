@@ -7,7 +7,7 @@ whole way of one message for `tamis scan --local`: the stages in their order, th
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from actors.actor import Actor, Budget
 from actors.model import ErrorKind, Finding, Message, Stage, error_finding
@@ -37,19 +37,16 @@ async def examine_guarded(actor: Actor, stage: Stage, message: Message, budget: 
     return tuple(finding if finding.ms else dataclasses.replace(finding, ms=ms) for finding in findings)
 
 
-async def examine_all(
-    actors: Sequence[Actor], stages: Iterable[Stage], message: Message, clock: Clock, budget_s: float
-) -> list[Finding]:
-    """Every finding about a complete message: the stages in the order given, within one deadline for all of them."""
-    now_s = clock.monotonic_s()
-    deadline_s = now_s + budget_s
+async def examine_all(actors: Sequence[Actor], message: Message, clock: Clock, budget_s: float) -> list[Finding]:
+    """Every finding about a complete message: all stages in their order, within one deadline for all of them."""
+    deadline_s = clock.monotonic_s() + budget_s
     findings: list[Finding] = []
-    for stage in stages:
+    for stage in Stage:
         for known in known_at(stage, message):
             asked = [actor for actor in actors if stage in actor.stages]
-            budgets = [Budget(clock, clock.monotonic_s(), deadline_s) for _ in asked]
+            started_s = clock.monotonic_s()
             answers = await asyncio.gather(
-                *(examine_guarded(actor, stage, known, budget) for actor, budget in zip(asked, budgets, strict=True))
+                *(examine_guarded(actor, stage, known, Budget(clock, started_s, deadline_s)) for actor in asked)
             )
             findings.extend(finding for answer in answers for finding in answer)
     return findings

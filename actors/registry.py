@@ -34,7 +34,7 @@ def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Reso
         case "policy":
             from actors.policy.actor import PolicyActor  # noqa: PLC0415
 
-            return PolicyActor(config, resolver or _resolver(config, clock), _store(config), clock)
+            return PolicyActor(config, resolver or _resolver(config, clock), _store(config, clock), clock)
         case "classifier":
             from actors.classifier.actor import ClassifierActor  # noqa: PLC0415
 
@@ -52,17 +52,17 @@ def _resolver(config: JudgementConfig, clock: Clock) -> Resolver:
     return DnsResolver(config.dns, clock)
 
 
-def _store(config: JudgementConfig) -> Store | None:
+def _store(config: JudgementConfig, clock: Clock) -> Store | None:
     if not config.redis.url:
         return None
     from actors.adapters.redis_store import RedisStore  # noqa: PLC0415
 
-    return RedisStore(config.redis)
+    return RedisStore(config.redis, clock)
 
 
-def _scanners(config: JudgementConfig) -> list[Scanner]:
+def _scanners(config: JudgementConfig) -> tuple[Scanner, ...]:
     if not config.antivirus.clamd:
-        return []
+        return ()
     from actors.adapters.clamd import ClamdScanner  # noqa: PLC0415
 
-    return [ClamdScanner(config.antivirus)]
+    return (ClamdScanner(config.antivirus),)

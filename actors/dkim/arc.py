@@ -27,7 +27,7 @@ RESULTS, MESSAGE_SIGNATURE, SEAL = b"arc-authentication-results", b"arc-message-
 _NAMES = (RESULTS, MESSAGE_SIGNATURE, SEAL)
 _SETS_MAX = 50
 """RFC 8617 section 4.2.1."""
-_INSTANCE = re.compile(rb"\s*+i\s*+=\s*+0*+([1-9][0-9]?)\s*+;")
+_INSTANCE = re.compile(rb"\s*+i\s*+=\s*+0*+([1-9][0-9]?)\s*+")
 
 
 class ChainError(Exception):
@@ -104,10 +104,14 @@ def verify_chain(chain: Chain, keys: Mapping[str, PublicKey], evidence: Evidence
 
 
 def _instance(field: Field) -> int:
-    match = _INSTANCE.match(field[1] + b";")
-    if match is None:
-        raise ChainError(f"{field[0].decode('ascii', 'replace')} without instance")
-    return int(match[1])
+    """The i= of an ARC field: the first tag of the results (RFC 8617 section 4.1.1), anywhere in the others."""
+    name, value = field
+    tags = [value.partition(b";")[0]] if name.lower() == RESULTS else value.split(b";")
+    for tag in tags:
+        match = _INSTANCE.fullmatch(tag)
+        if match is not None:
+            return int(match[1])
+    raise ChainError(f"{name.decode('ascii', 'replace')} without instance")
 
 
 def _read_seal(instance: int, arc_set: Mapping[bytes, Field], *, last: bool) -> _Seal:

@@ -82,8 +82,11 @@ def parse_signature(tags: Mapping[bytes, bytes]) -> Signature:
 
 
 def parse_arc_message_signature(tags: Mapping[bytes, bytes]) -> Signature:
-    """An ARC-Message-Signature (RFC 8617 section 4.1.2): i= is the instance, no v=. Raises SignatureError."""
-    signature = _parse({tag: value for tag, value in tags.items() if tag != b"i"})
+    """An ARC-Message-Signature (RFC 8617 section 4.1.2): i= is the instance, no v=. Raises SignatureError.
+
+    Without c= it is relaxed, as the chain validation suite and dkimpy have it; DKIM's own default is simple.
+    """
+    signature = _parse({b"c": b"relaxed/relaxed"} | {tag: value for tag, value in tags.items() if tag != b"i"})
     if b"arc-seal" in signature.signed_names:
         raise SignatureError("ARC-Message-Signature signs an ARC-Seal")
     return signature
@@ -182,7 +185,9 @@ def _canonicalization(value: bytes) -> tuple[bytes, bytes]:
 
 
 def _signed_names(tags: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
-    names = tuple(name.strip().lower() for name in _required(tags, b"h").split(b":"))
+    if b"h" not in tags:
+        raise SignatureError("h= is missing")
+    names = tuple(name for part in tags[b"h"].lower().split(b":") if (name := part.strip()))
     if len(names) > SIGNED_NAMES_MAX:
         raise SignatureError("h= names too many fields")
     return names

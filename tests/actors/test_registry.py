@@ -1,0 +1,76 @@
+"""The registry: stages without imports, one actor without the others' libraries."""
+
+import subprocess
+import sys
+
+import pytest
+
+from actors.adapters.clock import SystemClock
+from actors.config import AntivirusConfig, JudgementConfig, RedisConfig
+from actors.registry import ACTOR_NAMES, STAGES, build_actor
+from tests.fakes import FakeResolver
+
+
+@pytest.mark.parametrize("name", ACTOR_NAMES)
+async def test_the_table_of_stages_says_what_the_actor_says(name: str) -> None:
+    actor = build_actor(name, JudgementConfig(), SystemClock(), FakeResolver())
+
+    assert actor.name == name
+    assert actor.stages == STAGES[name]
+    await actor.close()
+
+
+async def test_the_given_resolver_replaces_the_configured_one() -> None:
+    resolver = FakeResolver()
+    for name in ("dkim", "policy"):
+        await build_actor(name, JudgementConfig(), SystemClock(), resolver).close()
+
+    assert resolver.closed
+
+
+@pytest.mark.parametrize("name", ACTOR_NAMES)
+async def test_every_actor_can_be_built_with_all_ports_configured_and_no_socket(name: str) -> None:
+    config = JudgementConfig(
+        redis=RedisConfig(url="redis://127.0.0.1:1/0"), antivirus=AntivirusConfig(clamd=("127.0.0.1:1",))
+    )
+    await build_actor(name, config, SystemClock()).close()
+
+
+def test_an_unknown_name_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="greylist"):
+        build_actor("greylist", JudgementConfig(), SystemClock())
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    [
+        ("dkim", ("numpy", "yara_x", "redis", "spftrace")),
+        ("policy", ("numpy", "yara_x", "nacl")),
+        ("classifier", ("yara_x", "aiodns", "dkim")),
+        ("antivirus", ("aiodns", "dkim", "spftrace")),
+    ],
+)
+def test_a_process_loads_only_its_own_actors_libraries(name: str, absent: tuple[str, ...]) -> None:
+    program = (
+        "import sys\n"
+        "from actors.adapters.clock import SystemClock\n"
+        "from actors.config import JudgementConfig\n"
+        "from actors.registry import build_actor\n"
+        f"build_actor({name!r}, JudgementConfig(), SystemClock())\n"
+        f"print(sorted(set(sys.modules) & {set(absent)!r}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+@pytest.mark.live
+def test_the_table_of_stages_is_there_without_any_actor() -> None:
+    program = (
+        "import sys, actors.registry\n"
+        "print([name for name in sys.modules if name.startswith('actors.') and name.count('.') > 1])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout.strip() == "[]"
