@@ -3,6 +3,7 @@
 Pure and total: any findings in any order give one verdict, the same for the same findings.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -92,9 +93,12 @@ def _canonical(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=_canonical_key))
 
 
-def _canonical_key(finding: Finding) -> tuple[str, ...]:
-    facts = sorted(finding.facts.items())
-    return finding.actor, finding.name, finding.outcome, finding.detail, repr(facts), repr((finding.score, finding.ms))
+def _canonical_key(finding: Finding) -> tuple[str, str, str, str, str, bool, float, float]:
+    """Every field, so that findings which differ at all have one order; NaN apart, since it compares with nothing."""
+    facts = repr(sorted(finding.facts.items())) if finding.facts else ""
+    not_a_number = math.isnan(finding.score)
+    score = 0.0 if not_a_number else finding.score
+    return finding.actor, finding.name, finding.outcome, finding.detail, facts, not_a_number, score, finding.ms
 
 
 def _with_recipients(message: Message, recipients: tuple[Recipient, ...]) -> Message:

@@ -1,7 +1,7 @@
 """The policy actor: envelope facts while the client types, DMARC and content facts at the end.
 
 Each stage reports its facts once: SPF and the client's and sender's lists at ENVELOPE, recipient lists at RECIPIENT,
-nothing at HEADERS (the DMARC record is asked for, so that the cache is warm), the rest at MESSAGE.
+nothing at HEADERS (what DMARC needs of DNS is asked for, so that the caches are warm), the rest at MESSAGE.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from actors.actor import Budget
 from actors.config import JudgementConfig
 from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outcome, Stage, error_finding
 from actors.policy.author import author_domains, domain_of, signing_domains
-from actors.policy.dmarc import discover, walk
+from actors.policy.dmarc import discover
 from actors.policy.gtube import has_gtube
 from actors.policy.lists import AddressList, NetworkList, address_keys
 from actors.policy.spf import check_spf
-from actors.ports import Clock, LookupFailed, Resolver, Store, StoreUnavailable
+from actors.ports import Clock, Resolver, Store, StoreUnavailable
 
 
 class PolicyActor:
@@ -49,7 +49,8 @@ class PolicyActor:
             case Stage.RECIPIENT:
                 return await self._recipient(message.envelope, budget)
             case Stage.HEADERS:
-                return await self._headers(message)
+                await self._dmarc_record(message)  # for the caches; reported at MESSAGE
+                return []
             case Stage.MESSAGE:
                 return await self._message(message)
 
@@ -86,37 +87,26 @@ class PolicyActor:
             return []
         return await self._ask_store("deny_recipient", [*address_keys(address)], {"recipient": address}, budget)
 
-    async def _headers(self, message: Message) -> list[Finding]:
-        domains = author_domains(b",".join(message.header_values(b"from")))
-        if message.envelope.direction is Direction.INBOUND and len(domains) == 1 and domains[0]:
-            try:
-                await walk(domains[0], self._resolver)
-            except LookupFailed:
-                return []  # asked again at MESSAGE, where it is reported
-        return []
-
     async def _message(self, message: Message) -> list[Finding]:
         findings = [Finding("policy", "gtube", Outcome.HIT)] if has_gtube(message.body) else []
-        from_fields = message.header_values(b"from")
-        domains = author_domains(from_fields[0]) if len(from_fields) == 1 else ()
-        flaw = _from_flaw(from_fields, domains)
+        flaw, _ = _author(message)
         if flaw:
-            findings.append(Finding("policy", flaw, Outcome.HIT, detail=f"{len(from_fields)} From fields"))
-        findings.append(await self._dmarc_record(message, domains, flaw))
+            findings.append(Finding("policy", flaw, Outcome.HIT))
+        findings.append(await self._dmarc_record(message))
         return findings
 
-    async def _dmarc_record(self, message: Message, domains: Sequence[str], flaw: str) -> Finding:
-        if message.envelope.direction is not Direction.INBOUND:
-            return Finding("policy", "dmarc_record", Outcome.SKIPPED, detail="not received from outside")
-        if flaw:
-            # RFC 9989 section 5.3.1: without exactly one author domain there is nothing to judge.
-            return Finding("policy", "dmarc_record", Outcome.PERMERROR, detail="not exactly one author domain")
+    async def _dmarc_record(self, message: Message) -> Finding:
         envelope = message.envelope
+        if envelope.direction is not Direction.INBOUND:
+            return Finding("policy", "dmarc_record", Outcome.SKIPPED, detail="not received from outside")
+        flaw, author = _author(message)
+        if flaw:
+            return Finding("policy", "dmarc_record", Outcome.PERMERROR, detail="not exactly one author domain")
         identifiers = {
             *signing_domains(message.header_values(b"dkim-signature"), self._signatures_max),
-            domain_of(envelope.sender) if envelope.sender else domain_of(envelope.client.helo),
+            domain_of(envelope.sender or envelope.client.helo),
         }
-        return await discover(domains[0], sorted(identifiers - {""}), self._resolver)
+        return await discover(author, sorted(identifiers - {""}), self._resolver)
 
     async def _ask_store(
         self, name: str, members: Sequence[str], facts: dict[str, str], budget: Budget
@@ -139,13 +129,18 @@ def _listed(name: str, entry: str, **facts: str) -> Finding:
     return Finding("policy", name, Outcome.HIT, detail=f"listed as {entry}", facts=facts)
 
 
-def _from_flaw(fields: Sequence[bytes], domains: Sequence[str]) -> str:
-    """What is wrong with the From fields of a message; "" when they name exactly one author domain."""
+def _author(message: Message) -> tuple[str, str]:
+    """(what is wrong with the From fields, "") or ("", the one author domain).
+
+    RFC 9989 section 5.3.1: DMARC judges messages with exactly one author domain.
+    """
+    fields = message.header_values(b"from")
     if not fields:
-        return "from_missing"
+        return "from_missing", ""
+    domains = author_domains(fields[0])
     if len(fields) > 1 or len(domains) > 1:
-        return "from_multiple"
-    return "" if domains and domains[0] else "from_malformed"
+        return "from_multiple", ""
+    return ("", domains[0]) if domains and domains[0] else ("from_malformed", "")
 
 
 def _address_text(address: bytes) -> str:

@@ -162,6 +162,8 @@ async def _organizations(
 ) -> dict[str, str]:
     """`org:` facts of the identifiers below the author's organizational domain; no other can share it."""
     related = [name for name in identifiers if name != author and _is_within(name, organization)]
+    if not related:
+        return {}
     answers = await asyncio.gather(*(_organization(name, resolver) for name in related))
     return {f"org:{name}": answer for name, answer in zip(related, answers, strict=True)}
 
