@@ -2,12 +2,13 @@
 
 One record a line, `name TYPE rdata`, for TXT, A, AAAA, MX, PTR and CNAME; names in any case, a final dot is optional.
 The quoted strings of a TXT are joined; a TXT without quotes is the rest of the line. A line that starts with # or ; is
-a comment. A name that the file lacks is NXDOMAIN, a name without the type is NODATA.
+a comment. A name without the asked type is NODATA, and so is one that only has names below it (RFC 8020); every other
+name is NXDOMAIN.
 """
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from actors.adapters.names import question_name, reverse_name
@@ -27,6 +28,7 @@ class ZoneResolver:
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self._parents = {parent for owner in records for parent in _parents(owner)}
 
     @classmethod
     def from_file(cls, path: Path) -> "ZoneResolver":
@@ -63,7 +65,7 @@ class ZoneResolver:
         for _ in range(_CNAMES_MAX):
             records = self._records.get(owner)
             if records is None:
-                raise NameNotFound(name, nxdomain=True)
+                raise NameNotFound(name, nxdomain=owner not in self._parents)
             if kind in records:
                 return list(records[kind])
             if "CNAME" not in records:
@@ -81,10 +83,18 @@ def parse_zone(lines: Iterable[str], file_name: str) -> Records:
             continue
         try:
             owner, kind, rdata = _parse_record(text)
-        except (ValueError, NameNotFound) as error:
+        except ValueError as error:
             raise ValueError(f"{file_name}:{number}: {error}") from error
+        except NameNotFound as error:
+            raise ValueError(f"{file_name}:{number}: not a domain name: {error}") from error
         records.setdefault(owner, {}).setdefault(kind, []).append(rdata)
     return records
+
+
+def _parents(name: str) -> Iterator[str]:
+    while "." in name:
+        name = name.partition(".")[2]
+        yield name
 
 
 def _parse_record(text: str) -> tuple[str, str, str]:
@@ -100,10 +110,12 @@ def _parse_record(text: str) -> tuple[str, str, str]:
         case "AAAA":
             return owner, kind, str(ipaddress.IPv6Address(rdata))
         case "MX":
-            preference, _, exchange = rdata.partition(" ")
+            preference, *exchange = rdata.split()
+            if not (preference.isascii() and preference.isdigit() and len(exchange) == 1):
+                raise ValueError("the rdata of MX is `preference exchange`")
             # RFC 7505: the exchange "." says that the domain takes no mail.
-            target = "." if exchange.strip() == "." else question_name(exchange.strip())
-            return owner, kind, f"{int(preference)} {target}"
+            target = "." if exchange == ["."] else question_name(exchange[0])
+            return owner, kind, f"{preference} {target}"
         case "PTR" | "CNAME":
             return owner, kind, question_name(rdata)
     raise ValueError(f"unknown type {kind}; known are {', '.join(TYPES)}")

@@ -1,0 +1,46 @@
+"""The cache: what it keeps, how long, and how much."""
+
+from actors.adapters.ttl_cache import TtlCache
+
+
+def test_a_value_is_kept_for_its_time_and_not_longer() -> None:
+    cache: TtlCache[str, int] = TtlCache(10)
+    cache.put("a", 1, now_s=100.0, ttl_s=5.0)
+
+    assert cache.get("a", 104.9) == 1
+    assert cache.get("a", 105.0) is None
+    assert len(cache) == 0
+
+
+def test_a_ttl_of_zero_is_not_kept() -> None:
+    cache: TtlCache[str, int] = TtlCache(10)
+    cache.put("a", 1, now_s=100.0, ttl_s=0.0)
+
+    assert cache.get("a", 100.0) is None
+
+
+def test_the_least_recently_used_makes_room() -> None:
+    cache: TtlCache[str, int] = TtlCache(2)
+    cache.put("hot", 1, now_s=0.0, ttl_s=60.0)
+    for number in range(100):
+        cache.put(f"flood-{number}", number, now_s=0.0, ttl_s=60.0)
+        assert cache.get("hot", 1.0) == 1
+
+    assert len(cache) == 2
+    assert cache.get("flood-99", 1.0) == 99
+    assert cache.get("flood-98", 1.0) is None
+
+
+def test_a_new_value_replaces_the_old_and_its_time() -> None:
+    cache: TtlCache[str, int] = TtlCache(2)
+    cache.put("a", 1, now_s=0.0, ttl_s=5.0)
+    cache.put("a", 2, now_s=4.0, ttl_s=5.0)
+
+    assert cache.get("a", 8.0) == 2
+
+
+def test_without_room_nothing_is_kept() -> None:
+    cache: TtlCache[str, int] = TtlCache(0)
+    cache.put("a", 1, now_s=0.0, ttl_s=5.0)
+
+    assert len(cache) == 0
