@@ -24,8 +24,8 @@ from wire.milter.states import (
     REQUIRED_ACTION,
     State,
     answered,
-    known_in,
     transitions,
+    unknown,
 )
 from wire.milter.writers import COMMAND_WRITERS, REPLY_WRITERS
 
@@ -48,6 +48,8 @@ class FilterConnection:
         self._frames = FrameReader(c.DATA_BYTES_64K + limits.frame_slack_bytes)
         self._tally = Tally(limits)
         self._table = transitions(0)
+        self._answered = answered(0)
+        self._unknown = unknown(c.VERSION_MAX)
         self._state = State.START
         self._moves = self._table[State.START]
         self._due: int | None = None
@@ -65,6 +67,11 @@ class FilterConnection:
     def awaiting_reply(self) -> bool:
         """Whether the MTA waits for an answer to the last event."""
         return self._due is not None
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether bytes of a frame wait for its rest (once `next_event` has said NEED_DATA)."""
+        return self._frames.waiting_bytes > 0
 
     def receive_data(self, data: bytes) -> None:
         """Store bytes of the MTA."""
@@ -113,21 +120,17 @@ class FilterConnection:
             raise RemoteProtocolError(f"{_name(command)} {self._state.value}")
         if self._due is not None and command not in INTERRUPTS:
             raise RemoteProtocolError(f"{_name(command)} while a reply to {_name(self._due)} is due")
-        negotiated = self.negotiated
-        steps = 0
-        if negotiated is not None:
-            steps = negotiated.steps
-            if not known_in(negotiated.version, command):
-                raise RemoteProtocolError(f"{_name(command)} is not in version {negotiated.version}")
+        if command in self._unknown:
+            raise RemoteProtocolError(f"{_name(command)} is not in the negotiated version")
         self._tally.add(command, payload)
         event = COMMAND_READERS[command](payload)
         if state is not self._state:
             self._move(state)
-        self._due = command if answered(command, steps) else None
-        if command == c.SMFIC_OPTNEG:
-            self._offered = event if isinstance(event, ev.Negotiate) else None
-        elif command == c.SMFIC_BODYEOB:
+        self._due = command if command in self._answered else None
+        if command == c.SMFIC_BODYEOB:
             self._body_replacement = _BodyReplacement.NONE
+        elif isinstance(event, ev.Negotiate):
+            self._offered = event
         return event
 
     def _check_negotiated(self, reply: ev.Negotiated) -> None:
@@ -156,6 +159,8 @@ class FilterConnection:
         self.negotiated = reply
         self._frames.payload_bytes_max = c.data_bytes_max(reply.steps) + self._limits.frame_slack_bytes
         self._table = transitions(reply.steps)
+        self._answered = answered(reply.steps)
+        self._unknown = unknown(reply.version)
         self._move(self._state)
 
     def _sent(self, kind: type, due: int) -> None:
@@ -181,6 +186,8 @@ class MtaConnection:
         self._limits = limits
         self._frames = FrameReader(c.DATA_BYTES_64K + limits.frame_slack_bytes)
         self._table = transitions(0)
+        self._answered = answered(0)
+        self._unknown = unknown(c.VERSION_MAX)
         self._state = State.START
         self._due: int | None = None
         self._skipped: int | None = None
@@ -200,11 +207,8 @@ class MtaConnection:
 
     def wants(self, command: int) -> bool:
         """Whether the filter wants this command: known in its version, not declined, not skipped."""
-        negotiated = self.negotiated
-        if negotiated is None:
-            return True
-        declined = negotiated.steps & c.NO_STEP.get(command, 0)
-        return not declined and command != self._skipped and known_in(negotiated.version, command)
+        declined = self.negotiated.steps & c.NO_STEP.get(command, 0) if self.negotiated else 0
+        return not declined and command != self._skipped and command not in self._unknown
 
     def send(self, event: ev.Event) -> bytes:
         """The bytes of a command, none when the filter does not want it. Raises LocalProtocolError."""
@@ -226,7 +230,7 @@ class MtaConnection:
             self._offered = event
         if not wanted:
             return b""
-        self._due = command if answered(command, steps) else None
+        self._due = command if command in self._answered else None
         return encode_frame(command, payload)
 
     def receive_data(self, data: bytes) -> None:
@@ -279,6 +283,8 @@ class MtaConnection:
         self.negotiated = replace(reply, steps=steps)
         self._frames.payload_bytes_max = c.data_bytes_max(steps) + self._limits.frame_slack_bytes
         self._table = transitions(steps)
+        self._answered = answered(steps)
+        self._unknown = unknown(reply.version)
 
 
 class _BodyReplacement(enum.Enum):

@@ -125,11 +125,11 @@ REQUIRED_ACTION: Final[Mapping[type, int]] = {
 """Edit -> the action that must have been negotiated."""
 
 
-def known_in(version: int, command: int) -> bool:
-    """Whether this version of the protocol has the command."""
-    return version >= c.COMMAND_SINCE.get(command, c.VERSION_MIN)
+def unknown(version: int) -> frozenset[int]:
+    """The commands that this version of the protocol lacks."""
+    return frozenset(command for command, since in c.COMMAND_SINCE.items() if since > version)
 
 
-def answered(command: int, steps: int) -> bool:
-    """Whether the filter answers the command, given the negotiated steps."""
-    return command in REPLIES and not steps & c.NO_REPLY.get(command, 0)
+def answered(steps: int) -> frozenset[int]:
+    """The commands that the filter answers, given the negotiated steps."""
+    return frozenset(command for command in REPLIES if not steps & c.NO_REPLY.get(command, 0))
