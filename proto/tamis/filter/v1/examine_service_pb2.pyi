@@ -30,16 +30,18 @@ class ExamineRequest(_message.Message):
     def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("task", "stage", "budget_ms", "message")
+    __slots__ = ("task", "stage", "budget_ms", "message", "body_id")
     TASK_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     BUDGET_MS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    BODY_ID_FIELD_NUMBER: _ClassVar[int]
     task: int
     stage: Stage
     budget_ms: int
     message: bytes
-    def __init__(self, task: _Optional[int] = ..., stage: _Optional[_Union[Stage, str]] = ..., budget_ms: _Optional[int] = ..., message: _Optional[bytes] = ...) -> None: ...
+    body_id: bytes
+    def __init__(self, task: _Optional[int] = ..., stage: _Optional[_Union[Stage, str]] = ..., budget_ms: _Optional[int] = ..., message: _Optional[bytes] = ..., body_id: _Optional[bytes] = ...) -> None: ...
 
 class ExamineResponse(_message.Message):
     __slots__ = ("results",)

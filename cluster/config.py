@@ -1,0 +1,105 @@
+"""The settings of the cluster: section [cluster].
+
+Each key says what it means, its default and why; docs/configuration.md repeats them and a test compares the two.
+"""
+
+import ipaddress
+
+import msgspec
+
+from wire.config import Section
+from wire.stream import GRPC_MESSAGE_BYTES_MAX
+
+_RAY_OBJECT_STORE_MB_MIN = 80
+
+
+class Pools(Section, frozen=True):
+    """[cluster.pools]: replicas (processes) of each scoring actor; 0 = the actor is not asked at all."""
+
+    dkim: int = 1
+    policy: int = 1
+    classifier: int = 1
+    antivirus: int = 1
+
+    def __post_init__(self) -> None:
+        for actor in self.__struct_fields__:
+            if not 0 <= getattr(self, actor) <= 1024:
+                raise ValueError(f"`{actor}` must be between 0 and 1024")
+
+
+class ClusterConfig(Section, frozen=True):
+    """[cluster]: the scoring cell."""
+
+    address: str = ""
+    """Ray cluster to join, "auto" or host:port; empty = `tamis up` starts a Ray of its own on loopback."""
+    listen: str = "127.0.0.1:11333"
+    """host:port of the first ingress, a loopback address (TLS is not there yet); port 0 = any free one."""
+    ingresses: int = 1
+    """Ingress processes; number n listens on the port of `listen` plus n."""
+    pools: Pools = Pools()
+    recipient_s: float = 5.0
+    """Cap of the answer to one RCPT, below the gateway's own."""
+    end_of_message_s: float = 20.0
+    """Cap of the verdict after the end of the message: a message no actor answers for is decided then."""
+    replica_wait_s: float = 5.0
+    """How long a task waits for a replica of a pool that has none alive, before it counts as unreachable."""
+    transactions_max: int = 10_000
+    """Transactions open at one ingress; more are refused as overloaded, so that the gateway goes elsewhere."""
+    held_bytes_max: int = 512 * 1024 * 1024
+    """Mail held in memory by one ingress; transactions that would pass it are refused as overloaded."""
+    message_bytes_max: int = 100 * 1024 * 1024
+    """Largest body taken; the gateway's own limit is expected to be at most this."""
+    recipients_max: int = 10_000
+    """Recipients of one transaction."""
+    header_bytes_max: int = 4 * 1024 * 1024
+    """Header section of one message."""
+    replica_tasks_max: int = 1024
+    """Tasks one replica may owe; beyond, its pool is overloaded."""
+    replica_running_max: int = 64
+    """Tasks one replica examines at once; the others wait in its queue, in order."""
+    unresponsive_s: float = 30.0
+    """A replica or ingress that answers no ping for so long is killed and started anew."""
+    body_by_reference_bytes: int = 100_000
+    """Bodies from this size travel through Ray's object store, smaller ones inside the stream."""
+    object_store_mb: int = 100
+    """Shared memory of the Ray that `tamis up` starts, for large bodies."""
+    ray_temp_dir: str = ""
+    """Where a Ray of our own keeps sockets and logs; empty = below the run directory, in /tmp if that path is long."""
+
+    def __post_init__(self) -> None:
+        listen_address(self.listen)
+        for key in ("recipient_s", "end_of_message_s", "replica_wait_s", "unresponsive_s"):
+            if not 0 < getattr(self, key) <= 3600:
+                raise ValueError(f"`{key}` must be above 0 and at most 3600")
+        for key in ("transactions_max", "held_bytes_max", "recipients_max", "header_bytes_max"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"`{key}` must be at least 1")
+        for key in ("replica_tasks_max", "replica_running_max", "body_by_reference_bytes"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"`{key}` must be at least 1")
+        if not 1 <= self.ingresses <= 64:
+            raise ValueError("`ingresses` must be between 1 and 64")
+        if not 1 <= self.message_bytes_max <= GRPC_MESSAGE_BYTES_MAX - 2 * self.header_bytes_max:
+            raise ValueError("`message_bytes_max` must fit a frame of 160 MiB together with the header section")
+        if self.object_store_mb < _RAY_OBJECT_STORE_MB_MIN:
+            raise ValueError(f"`object_store_mb` must be at least {_RAY_OBJECT_STORE_MB_MIN}, the least Ray takes")
+
+
+def listen_address(value: str) -> tuple[str, int]:
+    """(host, port) of `listen`. Raises ValueError unless it is a loopback IP address with a port."""
+    host, colon, port = value.rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        address = None
+    if not colon or address is None or not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError(f"`listen` must be an IP address and a port such as 127.0.0.1:11333, not {value!r}")
+    if not address.is_loopback:
+        raise ValueError(f"`listen` must be a loopback address, not {host}: streams are not encrypted yet")
+    return str(address), int(port)
+
+
+def pool_sizes(pools: Pools) -> dict[str, int]:
+    """Replicas by actor name."""
+    sizes: dict[str, int] = msgspec.structs.asdict(pools)
+    return sizes

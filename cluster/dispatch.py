@@ -1,0 +1,309 @@
+"""The fan-out: asks every pool of a stage, one task each, within one deadline, and never loses a task.
+
+An `Ask` is one stage of one transaction, an `Errand` one task of it on one pool. A replica is chosen by power of two
+choices on outstanding bytes, same node first, and kept for the later stages of a transaction, whose caches are then
+warm. A broken stream sends its errands to another replica; such suspects travel one at a time per replica, so that the
+message that kills replicas is found without taking innocent ones along, and its second kill is a finding. An errand
+without any live replica waits for one; every way ends in a report, at the latest at the deadline.
+
+No I/O and no asyncio in here: links (streams to replicas), the clock and timers are given in.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from actors.model import ErrorKind, Finding, Stage, error_finding
+from actors.ports import Clock
+from cluster.codec import finding_from_proto, stage_to_proto
+from cluster.errand import Ask, DispatchLimits, Errand, Link, Payload, Pool, Report, Seat, Timer
+from cluster.table import Replica, Table
+from tamis.filter.v1 import examine_service_pb2 as pb
+
+BREAKS_MAX = 2
+"""An errand that was there when so many streams broke is taken for the cause."""
+_ANSWER_MARGIN = (0.1, 0.1)
+_ACTOR_MARGIN = (0.05, 0.05)
+"""(seconds, share of the budget), the smaller counts: time kept to decide and answer, and for the result's way back."""
+
+
+class Dispatcher:
+    """Owns the links to all replicas of the table and what is outstanding on them."""
+
+    def __init__(
+        self,
+        connect: Callable[[Replica, "Dispatcher"], Link],
+        clock: Clock,
+        call_later: Callable[[float, Callable[[], None]], Timer],
+        limits: DispatchLimits,
+        node: str = "",
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._call_later = call_later
+        self._limits = limits
+        self._node = node
+        self._pools: dict[str, Pool] = {}
+        self._seats: dict[str, Seat] = {}
+        self._numbers = 0
+
+    def update(self, table: Table) -> None:
+        """Take over a new table: connect to what is new, leave what is gone, follow what has moved."""
+        for name, pool in list(self._pools.items()):
+            if name not in table.stages:
+                del self._pools[name]
+                for errand in list(pool.waiting):
+                    self._finish_failed(errand, ErrorKind.UNREACHABLE, "no such pool any more")
+        for name, stages in table.stages.items():
+            self._pools.setdefault(name, Pool()).stages = stages
+        wanted = {replica.name: replica for replica in table.replicas if replica.pool in self._pools}
+        for name, seat in list(self._seats.items()):
+            if wanted.get(name) != seat.replica:
+                self._leave(seat)
+        for name, replica in wanted.items():
+            if name not in self._seats:
+                seat = Seat(replica)
+                self._seats[name] = seat
+                self._pools[replica.pool].seats.append(seat)
+                seat.link = self._connect(replica, self)
+
+    def close(self) -> None:
+        """Leave every replica; errands that are out end as unreachable."""
+        self.update(Table())
+
+    def status(self) -> Mapping[str, int]:
+        """Number of tasks outstanding by replica; -1 for one without a stream."""
+        return {name: len(seat.outstanding) if seat.ready else -1 for name, seat in self._seats.items()}
+
+    @property
+    def has_pools(self) -> bool:
+        """Whether a table has come; without one nobody would be asked."""
+        return bool(self._pools)
+
+    def all_ready(self) -> bool:
+        """Whether every pool has a replica with a live stream."""
+        return all(any(seat.ready for seat in pool.seats) for pool in self._pools.values())
+
+    def ask(
+        self, route: dict[str, str], stage: Stage, payload: Payload, deadline_s: float, done: Callable[[Ask], None]
+    ) -> Ask:
+        """Ask the pools of a stage; `done` is called once, with a report per pool, before `deadline_s` (monotonic).
+
+        `route` remembers the transaction's replica per pool. `done` may be called before this returns.
+        """
+        now_s = self._clock.monotonic_s()
+        deadline_s -= _margin_s(_ANSWER_MARGIN, deadline_s - now_s)
+        ask = Ask(stage, payload, route, deadline_s, now_s, done)
+        for name, pool in self._pools.items():
+            if stage in pool.stages:
+                self._numbers += 1
+                ask.pending[name] = Errand(self._numbers, ask, name)
+        if ask.pending:
+            ask.timer = self._call_later(max(0.0, deadline_s - now_s), lambda: self._expire(ask))
+            for errand in tuple(ask.pending.values()):
+                self._place(errand)
+        else:
+            self._finish_ask(ask)
+        return ask
+
+    def shorten(self, ask: Ask, deadline_s: float) -> None:
+        """The ask must be done by an earlier deadline than it was given."""
+        now_s = self._clock.monotonic_s()
+        deadline_s -= _margin_s(_ANSWER_MARGIN, deadline_s - now_s)
+        if ask.timer is not None and deadline_s < ask.deadline_s:
+            ask.timer.cancel()
+            ask.deadline_s = deadline_s
+            ask.timer = self._call_later(max(0.0, deadline_s - now_s), lambda: self._expire(ask))
+
+    def cancel(self, ask: Ask) -> None:
+        """Nobody waits for the ask any more; `done` is not called."""
+        ask.done = None
+        for errand in tuple(ask.pending.values()):
+            self._release(errand, cancel=True)
+        ask.pending.clear()
+        self._finish_ask(ask)
+
+    # What links call.
+
+    def ready(self, replica: Replica) -> None:
+        """The stream to a replica is up."""
+        seat = self._seats.get(replica.name)
+        if seat is None or seat.replica != replica:
+            return
+        seat.ready = True
+        self._place_waiting(replica.pool)
+
+    def broken(self, replica: Replica) -> None:
+        """The stream to a replica broke: its errands are retried elsewhere, or blamed."""
+        seat = self._seats.get(replica.name)
+        if seat is not None and seat.replica == replica:
+            self._lose(seat)
+
+    def result(self, replica: Replica, result: pb.TaskResult) -> None:
+        """A replica has answered; an answer that nobody waits for is dropped."""
+        seat = self._seats.get(replica.name)
+        errand = seat.outstanding.get(result.task) if seat is not None else None
+        if errand is None:
+            return
+        findings = tuple(map(finding_from_proto, result.findings))
+        self._finish(errand, findings, result.timing)
+
+    # The ways of an errand.
+
+    def _place(self, errand: Errand) -> None:
+        """Send the errand to a seat, or let it wait for one, or fail it as overloaded."""
+        pool = self._pools[errand.pool]
+        ready = [seat for seat in pool.seats if seat.ready]
+        if errand.breaks:
+            ready = [seat for seat in ready if seat.suspect is None]
+        if not ready:
+            self._wait(errand, pool)
+            return
+        open_seats = [seat for seat in ready if len(seat.outstanding) < self._limits.replica_tasks_max]
+        seat = _choose(open_seats, errand.ask.route.get(errand.pool, ""), self._node)
+        if seat is None or not self._send(errand, seat):
+            self._finish_failed(errand, ErrorKind.OVERLOADED, f"{errand.pool} pool is full")
+
+    def _send(self, errand: Errand, seat: Seat) -> bool:
+        ask, payload = errand.ask, errand.ask.payload
+        left_s = ask.deadline_s - self._clock.monotonic_s()
+        budget_s = left_s - _margin_s(_ACTOR_MARGIN, left_s)
+        task = pb.Task(
+            task=errand.number,
+            stage=stage_to_proto(ask.stage),
+            budget_ms=max(1, int(budget_s * 1000)),
+            message=payload.message,
+        )
+        if payload.shared is not None:
+            task.body_id = payload.shared.body_id
+            payload.shared.hand_to(seat.replica.name)
+        if seat.link is None or not seat.link.send(task, len(payload.message)):
+            return False
+        errand.seat = seat
+        seat.outstanding[errand.number] = errand
+        seat.outstanding_bytes += payload.size_bytes
+        if errand.breaks:
+            seat.suspect = errand
+        ask.route[errand.pool] = seat.replica.name
+        return True
+
+    def _wait(self, errand: Errand, pool: Pool) -> None:
+        """No seat now: wait, for as long as [cluster] replica_wait_s and the deadline allow."""
+        pool.waiting.append(errand)
+        if errand.wait is None:
+            wait_s = self._limits.replica_wait_s
+
+            def give_up() -> None:
+                if any(seat.ready for seat in pool.seats):
+                    return  # A suspect waits for its turn, not for a replica.
+                self._finish_failed(errand, ErrorKind.UNREACHABLE, f"no replica within {wait_s:g} s")
+
+            errand.wait = self._call_later(wait_s, give_up)
+
+    def _place_waiting(self, pool_name: str) -> None:
+        pool = self._pools.get(pool_name)
+        if pool is None:
+            return
+        waiting, pool.waiting = pool.waiting, deque()
+        for errand in waiting:
+            if errand.wait is not None:
+                errand.wait.cancel()
+                errand.wait = None
+            self._place(errand)
+
+    def _lose(self, seat: Seat) -> None:
+        """Take back everything a seat had."""
+        seat.ready = False
+        errands = tuple(seat.outstanding.values())
+        for errand in errands:
+            self._release(errand, cancel=False)
+            errand.breaks += 1
+            if errand.breaks >= BREAKS_MAX:
+                self._finish_failed(errand, ErrorKind.CRASH, f"broke {errand.breaks} replicas")
+            elif errand.pool in self._pools:
+                self._place(errand)
+            else:
+                self._finish_failed(errand, ErrorKind.UNREACHABLE, "no such pool any more")
+
+    def _leave(self, seat: Seat) -> None:
+        """Forget a seat whose replica is gone or lives elsewhere now."""
+        del self._seats[seat.replica.name]
+        pool = self._pools.get(seat.replica.pool)
+        if pool is not None:
+            pool.seats.remove(seat)
+        if seat.link is not None:
+            seat.link.close()
+        self._lose(seat)
+
+    def _expire(self, ask: Ask) -> None:
+        """The deadline: what is still out is late, or never had a replica."""
+        for errand in tuple(ask.pending.values()):
+            if errand.seat is None and not errand.breaks:
+                self._finish_failed(errand, ErrorKind.UNREACHABLE, "no replica")
+            else:
+                ms = (self._clock.monotonic_s() - ask.started_s) * 1000
+                self._finish_failed(errand, ErrorKind.TIMEOUT, f"no answer after {ms:.0f} ms")
+
+    def _finish_failed(self, errand: Errand, kind: ErrorKind, detail: str) -> None:
+        ms = (self._clock.monotonic_s() - errand.ask.started_s) * 1000
+        finding = error_finding(errand.pool, errand.pool, kind, detail, ms)
+        self._finish(errand, (finding,), None, kind)
+
+    def _finish(
+        self, errand: Errand, findings: tuple[Finding, ...], timing: pb.Timing | None, failed: ErrorKind | None = None
+    ) -> None:
+        ask = errand.ask
+        if ask.pending.pop(errand.pool, None) is None:
+            return
+        now_s = self._clock.monotonic_s()
+        ask.reports.append(Report(errand.pool, ask.stage, findings, timing, ask.started_s, now_s, failed))
+        self._release(errand, cancel=failed is ErrorKind.TIMEOUT)
+        if not ask.pending:
+            self._finish_ask(ask)
+
+    def _finish_ask(self, ask: Ask) -> None:
+        if ask.timer is not None:
+            ask.timer.cancel()
+            ask.timer = None
+        done, ask.done = ask.done, None
+        if done is not None:
+            done(ask)
+
+    def _release(self, errand: Errand, *, cancel: bool) -> None:
+        """Take the errand off its seat or out of the waiting line; a suspect's place goes to the next one."""
+        if errand.wait is not None:
+            errand.wait.cancel()
+            errand.wait = None
+            pool = self._pools.get(errand.pool)
+            if pool is not None and errand in pool.waiting:
+                pool.waiting.remove(errand)
+        seat, errand.seat = errand.seat, None
+        if seat is None:
+            return
+        del seat.outstanding[errand.number]
+        seat.outstanding_bytes -= errand.ask.payload.size_bytes
+        if cancel and seat.link is not None:
+            seat.link.cancel(errand.number)
+        if seat.suspect is errand:
+            seat.suspect = None
+            if seat.ready:
+                self._place_waiting(errand.pool)
+
+
+def _choose(seats: list[Seat], sticky: str, node: str) -> Seat | None:
+    """The transaction's own seat if it is there, else the lighter of two random ones, same node first."""
+    if len(seats) < 2:
+        return seats[0] if seats else None
+    for seat in seats:
+        if seat.replica.name == sticky:
+            return seat
+    near = [seat for seat in seats if seat.replica.node == node] or seats
+    if len(near) == 1:
+        return near[0]
+    first, second = random.sample(near, 2)
+    return first if first.outstanding_bytes <= second.outstanding_bytes else second
+
+
+def _margin_s(margin: tuple[float, float], budget_s: float) -> float:
+    seconds, share = margin
+    return min(seconds, max(0.0, budget_s) * share)

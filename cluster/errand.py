@@ -1,0 +1,130 @@
+"""What is under way: asks, errands, and the seats they sit on. Values without behaviour, and the ports of dispatch.
+
+An `Ask` is one stage of one transaction, an `Errand` one task of it on one pool, a `Seat` one replica as the
+dispatcher sees it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from actors.model import ErrorKind, Finding, Stage
+from cluster.table import Replica
+from tamis.filter.v1 import examine_service_pb2 as pb
+
+
+class Link(Protocol):
+    """A stream to one replica. Calls `Dispatcher.ready`, `broken` and `result` as things happen."""
+
+    def send(self, task: pb.Task, size_bytes: int) -> bool:
+        """Queue a task; False when the stream is too far behind."""
+
+    def cancel(self, task: int) -> None:
+        """Say that nobody waits for the task any more."""
+
+    def close(self) -> None:
+        """Give the stream up; nothing is called back afterwards."""
+
+
+class SharedBody(Protocol):
+    """A large body that lies in the node's object store."""
+
+    body_id: bytes
+    """Unique in the cell."""
+
+    def hand_to(self, replica: str) -> None:
+        """Give the replica its reference, ahead of the task that names it."""
+
+
+class Timer(Protocol):
+    """A pending call."""
+
+    def cancel(self) -> None:
+        """Do not call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a stage sends to its pools: serialised once, the same bytes for all."""
+
+    message: bytes
+    shared: SharedBody | None = None
+    body_bytes: int = 0
+    """Size of the shared body, for the balance of load."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it weighs on a replica."""
+        return len(self.message) + self.body_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one task."""
+
+    actor: str
+    stage: Stage
+    findings: tuple[Finding, ...]
+    timing: pb.Timing | None
+    """The replica's own account; None when no answer came."""
+    started_s: float
+    ended_s: float
+    """When it was asked and when it was over, on the ingress's monotonic clock."""
+    failed: ErrorKind | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """One stage of one transaction on its way."""
+
+    stage: Stage
+    payload: Payload
+    route: dict[str, str]
+    deadline_s: float
+    started_s: float
+    done: Callable[["Ask"], None] | None
+    reports: list[Report] = field(default_factory=list)
+    pending: dict[str, "Errand"] = field(default_factory=dict)
+    timer: Timer | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Errand:
+    """One task of an ask on one pool."""
+
+    number: int
+    ask: Ask
+    pool: str
+    seat: "Seat | None" = None
+    breaks: int = 0
+    wait: Timer | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """One replica as the dispatcher sees it."""
+
+    replica: Replica
+    link: Link | None = None
+    ready: bool = False
+    outstanding: dict[int, Errand] = field(default_factory=dict)
+    outstanding_bytes: int = 0
+    suspect: Errand | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """The seats of one actor and the errands that wait for one."""
+
+    stages: frozenset[Stage] = frozenset()
+    seats: list[Seat] = field(default_factory=list)
+    waiting: deque[Errand] = field(default_factory=deque)
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchLimits:
+    """From [cluster]."""
+
+    replica_tasks_max: int
+    replica_wait_s: float

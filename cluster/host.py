@@ -1,0 +1,190 @@
+"""The replica host: one Actor behind an ExamineService, as a plain class without Ray.
+
+Strategy: tasks of all streams run in one loop, each as soon as there is a place (`running_max`), in order; a CPU-bound
+actor simply runs inline. Each answers when it is ready, through the adaptive writer of the stream it came from. What a
+message can do wrong ends in a finding: bytes that do not parse are `malformed`, late and raising actors are cut off in
+`examine_guarded`. Only the death of the process breaks a stream.
+"""
+
+import asyncio
+import gc
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import grpc
+
+from actors.actor import Actor, Budget
+from actors.examine import examine_guarded
+from actors.model import ErrorKind, Finding, Message, error_finding
+from actors.ports import Clock
+from cluster.bodies import BodyShelf
+from cluster.codec import MalformedMessage, finding_to_proto, message_from_bytes, stage_from_proto
+from tamis.filter.v1 import examine_service_pb2 as pb
+from tamis.filter.v1 import examine_service_pb2_grpc
+from wire.stream import CHANNEL_OPTIONS, AdaptiveWriter
+
+log = logging.getLogger(__name__)
+
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    *CHANNEL_OPTIONS,
+    # Two processes on one port would share its streams in silence.
+    ("grpc.so_reuseport", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+)
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One task from its arrival to its answer."""
+
+    task: pb.Task
+    writer: "AdaptiveWriter[pb.TaskResult]"
+    jobs: "dict[int, Job]"
+    """The open jobs of its stream."""
+    received_s: float
+    received_ns: int
+    batch_size: int
+    run: "asyncio.Task[None] | None" = field(default=None)
+
+
+class ReplicaHost:
+    """Serves one actor. `start`, then the address is known; `close` gives everything back."""
+
+    def __init__(self, actor: Actor, name: str, clock: Clock, shelf: BodyShelf, running_max: int) -> None:
+        self.name = name
+        self.examined = 0
+        self._actor = actor
+        self._clock = clock
+        self._shelf = shelf
+        self._running_max = running_max
+        self._running = 0
+        self._queue: deque[Job] = deque()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self, host: str) -> str:
+        """Listen on a free port of this address; returns host:port."""
+        self._server = grpc.aio.server(options=SERVER_OPTIONS)
+        examine_service_pb2_grpc.add_ExamineServiceServicer_to_server(ExamineServicer(self), self._server)
+        port = self._server.add_insecure_port(f"{host}:0")
+        await self._server.start()
+        # Everything loaded so far lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        return f"{host}:{port}"
+
+    async def close(self) -> None:
+        """Stop serving and close the actor."""
+        if self._server is not None:
+            await self._server.stop(grace=0.5)
+        await self._actor.close()
+
+    def accept(self, request: pb.ExamineRequest, writer: "AdaptiveWriter[pb.TaskResult]", jobs: dict[int, Job]) -> None:
+        """Take the tasks of a frame into the queue, and drop what is cancelled."""
+        received_s, received_ns = self._clock.monotonic_s(), round(self._clock.unix_s() * 1e9)
+        for task in request.tasks:
+            job = Job(task, writer, jobs, received_s, received_ns, len(request.tasks))
+            jobs[task.task] = job
+            self._queue.append(job)
+        for number in request.cancel:
+            job_to_cancel = jobs.pop(number, None)
+            if job_to_cancel is not None:
+                self.drop(job_to_cancel)
+        self._fill()
+
+    def drop(self, job: Job) -> None:
+        """Nobody waits for this job any more."""
+        if job.run is not None:
+            job.run.cancel()
+        else:
+            self._queue.remove(job)
+        self._shelf.discard(job.task.body_id)
+
+    def _fill(self) -> None:
+        while self._queue and self._running < self._running_max:
+            job = self._queue.popleft()
+            self._running += 1
+            job.run = asyncio.create_task(self._run(job))
+            job.run.add_done_callback(self._ran)
+
+    def _ran(self, run: "asyncio.Task[None]") -> None:
+        self._running -= 1
+        if not run.cancelled() and run.exception() is not None:
+            log.error("job_failed error=%r", run.exception())
+        self._fill()
+
+    async def _run(self, job: Job) -> None:
+        task = job.task
+        started_s = self._clock.monotonic_s()
+        budget = Budget(self._clock, job.received_s, job.received_s + task.budget_ms / 1000)
+        findings = await self._examine(task, budget)
+        self.examined += 1
+        ended_s = self._clock.monotonic_s()
+        timing = pb.Timing(
+            received_at_ns=job.received_ns,
+            queue_us=_microseconds(started_s - job.received_s),
+            run_us=_microseconds(ended_s - started_s),
+            batch_size=job.batch_size,
+            lookups=[
+                pb.LookupTiming(
+                    name=lookup.name,
+                    start_us=_microseconds(lookup.start_s),
+                    duration_us=_microseconds(lookup.duration_s),
+                    detail=lookup.detail.encode("utf-8", "replace").decode(),
+                )
+                for lookup in budget.lookups
+            ],
+            replica=self.name,
+        )
+        result = pb.TaskResult(task=task.task, findings=map(finding_to_proto, findings), timing=timing)
+        if job.jobs.pop(task.task, None) is job:
+            # A stream that takes no answers is broken by its reader; its tasks are then asked elsewhere.
+            job.writer.send(result, result.ByteSize())
+
+    async def _examine(self, task: pb.Task, budget: Budget) -> tuple[Finding, ...]:
+        name = self._actor.name
+        try:
+            message = message_from_bytes(task.message)
+        except MalformedMessage:
+            return (error_finding(name, name, ErrorKind.MALFORMED, "not a message"),)
+        if task.body_id:
+            try:
+                async with budget.timeout(budget.left_s):
+                    body = await self._shelf.take(task.body_id)
+            except TimeoutError:
+                return (error_finding(name, name, ErrorKind.TIMEOUT, "body did not arrive"),)
+            message = Message(message.envelope, message.header_block, body)
+        return await examine_guarded(self._actor, stage_from_proto(task.stage), message, budget)
+
+
+class ExamineServicer(examine_service_pb2_grpc.ExamineServiceServicer):
+    """The gRPC face of a host: reads frames, writes results."""
+
+    def __init__(self, host: ReplicaHost) -> None:
+        self._host = host
+
+    async def Examine(  # noqa: N802  gRPC's name
+        self,
+        requests: AsyncIterator[pb.ExamineRequest],
+        context: "grpc.aio.ServicerContext[pb.ExamineRequest, pb.ExamineResponse]",
+    ) -> None:
+        """One stream of one ingress, until it ends."""
+        jobs: dict[int, Job] = {}
+
+        async def write(results: list[pb.TaskResult]) -> None:
+            await context.write(pb.ExamineResponse(results=results))
+
+        writer: AdaptiveWriter[pb.TaskResult] = AdaptiveWriter(write)
+        writing = asyncio.create_task(writer.run())
+        try:
+            async for request in requests:
+                self._host.accept(request, writer, jobs)
+        finally:
+            writing.cancel()
+            for job in tuple(jobs.values()):
+                self._host.drop(job)
+
+
+def _microseconds(seconds: float) -> int:
+    return min(max(0, round(seconds * 1e6)), 2**32 - 1)

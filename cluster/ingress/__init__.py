@@ -1,0 +1,6 @@
+"""The ingress: the server of FilterService, where transactions become tasks and findings become verdicts.
+
+transaction.py  the order and limits of one transaction's events (pure)
+session.py      one stream of many transactions: asks the dispatcher, decides, answers (pure but for its ports)
+service.py      the gRPC servicer and its server
+"""

@@ -1,0 +1,131 @@
+"""The gRPC face of the ingress: FilterService on one port.
+
+Handlers decode, hand over to a `Session` and encode; answers of one loop tick share a frame. `Scan` is a transaction
+like any other, told to a session of its own as the events a gateway would send.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+
+from cluster.host import SERVER_OPTIONS
+from cluster.ingress.session import Hall, Session
+from tamis.filter.v1 import filter_service_pb2 as pb
+from tamis.filter.v1 import filter_service_pb2_grpc, message_pb2
+from wire.stream import INITIAL_BODY_CREDIT_BYTES, AdaptiveWriter
+
+log = logging.getLogger(__name__)
+
+_SCAN_CHUNK_BYTES = INITIAL_BODY_CREDIT_BYTES // 4
+_SCAN_BUDGET_S_MAX = 3600.0
+_STATUS_OF_REFUSAL = {
+    pb.Refused.REASON_OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    pb.Refused.REASON_DRAINING: grpc.StatusCode.UNAVAILABLE,
+    pb.Refused.REASON_MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
+}
+
+
+class FilterServicer(filter_service_pb2_grpc.FilterServiceServicer):
+    """Serves the streams of gateways and the scans of everybody else."""
+
+    def __init__(self, hall: Hall) -> None:
+        self._hall = hall
+
+    async def Filter(  # noqa: N802  gRPC's name
+        self,
+        requests: AsyncIterator[pb.FilterRequest],
+        context: "grpc.aio.ServicerContext[pb.FilterRequest, pb.FilterResponse]",
+    ) -> None:
+        """One stream of one gateway, until it ends."""
+
+        async def write(answers: list[pb.Answer]) -> None:
+            await context.write(pb.FilterResponse(answers=answers))
+
+        writer: AdaptiveWriter[pb.Answer] = AdaptiveWriter(write)
+        session = Session(self._hall, writer.send)
+        writing = asyncio.create_task(writer.run())
+        log.info("stream_open peer=%s", context.peer())
+        try:
+            async for request in requests:
+                for event in request.events:
+                    session.receive(event)
+                if session.behind:
+                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "answers are not read")
+        finally:
+            session.close()
+            writing.cancel()
+            with contextlib.suppress(asyncio.CancelledError, asyncio.InvalidStateError, grpc.RpcError):
+                await writing
+            log.info("stream_closed peer=%s", context.peer())
+
+    async def Scan(  # noqa: N802  gRPC's name
+        self, request: pb.ScanRequest, context: "grpc.aio.ServicerContext[pb.ScanRequest, pb.ScanResponse]"
+    ) -> pb.ScanResponse:
+        """The verdict on one whole message, within the deadline of the call."""
+        left_s = context.time_remaining()
+        if left_s is None or left_s > _SCAN_BUDGET_S_MAX:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a scan needs a deadline of at most an hour")
+        answered: asyncio.Future[pb.Answer] = asyncio.get_running_loop().create_future()
+
+        def send(answer: pb.Answer, _size_bytes: int) -> bool:
+            if answer.WhichOneof("kind") in ("verdict", "refused") and not answered.done():
+                answered.set_result(answer)
+            return True
+
+        metadata = {key: value for key, value in context.invocation_metadata() or () if key == "traceparent"}
+        session = Session(self._hall, send)
+        try:
+            for event in scan_events(request.message, left_s, str(metadata.get("traceparent", ""))):
+                session.receive(event)
+            answer = await answered
+        finally:
+            session.close()
+        if answer.HasField("refused"):
+            code = _STATUS_OF_REFUSAL.get(answer.refused.reason, grpc.StatusCode.INTERNAL)
+            await context.abort(code, answer.refused.detail)
+        return pb.ScanResponse(verdict=answer.verdict)
+
+
+def scan_events(message: message_pb2.Message, left_s: float, traceparent: str) -> Iterator[pb.Event]:
+    """A whole message as the events of transaction 1; the body in chunks that its credit covers."""
+    envelope = message.envelope
+    budget_ms = max(1, int(left_s * 1000))
+    yield pb.Event(
+        transaction=1,
+        begin=pb.Begin(
+            transaction_id=envelope.transaction_id,
+            budget_ms=budget_ms,
+            traceparent=traceparent,
+            client=envelope.client,
+            direction=envelope.direction,
+            tenant=envelope.tenant,
+            daemon_name=envelope.daemon_name,
+            mta_name=envelope.mta_name,
+            received_at_ms=envelope.received_at_ms,
+        ),
+    )
+    yield pb.Event(transaction=1, mail=pb.Mail(sender=envelope.sender, esmtp_args=envelope.esmtp_args))
+    for recipient in envelope.recipients:
+        yield pb.Event(transaction=1, recipient=pb.NewRecipient(recipient=recipient))
+    headers = pb.Headers(header_block=message.header_block, queue_id=envelope.queue_id)
+    yield pb.Event(transaction=1, headers=headers)
+    body = message.body
+    for offset in range(0, len(body), _SCAN_CHUNK_BYTES):
+        yield pb.Event(transaction=1, body=body[offset : offset + _SCAN_CHUNK_BYTES])
+    yield pb.Event(transaction=1, end_of_message=pb.EndOfMessage(budget_ms=budget_ms))
+
+
+async def serve(hall: Hall, host: str, port: int) -> tuple[grpc.aio.Server, int]:
+    """Start the server; returns it with its port. Raises OSError when the port is taken."""
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    filter_service_pb2_grpc.add_FilterServiceServicer_to_server(FilterServicer(hall), server)
+    name = f"[{host}]" if ":" in host else host
+    try:
+        bound = server.add_insecure_port(f"{name}:{port}")
+    except RuntimeError as error:
+        raise OSError(f"{name}:{port} cannot be bound") from error
+    await server.start()
+    return server, bound

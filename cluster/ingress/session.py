@@ -1,0 +1,276 @@
+"""One Filter stream: many transactions, each from its first event to its verdict.
+
+Strategy: events go to the pure `Transaction`, which says what to start; the dispatcher reports findings; when the
+stages that a verdict needs are over, `decide` runs and the answer leaves. All of it happens in callbacks on one loop:
+no task, no lock and no queue per transaction. What all streams of the process share is in `Hall`.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from actors.config import JudgementConfig
+from actors.decide import decide, decide_recipient
+from actors.model import ErrorKind, Finding, Message, Outcome, Stage
+from actors.ports import Clock
+from cluster.codec import envelope_from_proto, recipient_verdict_to_proto, verdict_to_proto
+from cluster.dispatch import Dispatcher
+from cluster.errand import Ask, Payload, Report, SharedBody, Timer
+from cluster.ingress.transaction import Cancel, Grant, Limits, Reason, Refuse, Start, State, Transaction
+from cluster.telemetry import Passage, Tracer
+from tamis.filter.v1 import filter_service_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+_ANSWER_BYTES = 512
+"""What an answer counts for in the writer's bounds, about."""
+
+
+class Bodies(Protocol):
+    """Where large bodies are put for the replicas of the node."""
+
+    def share(self, body: bytes) -> SharedBody | None:
+        """Put a body there; None when it is small or there is no room: it then travels in the stream."""
+
+
+@dataclass(slots=True)
+class Hall:
+    """What the streams of one ingress share: its ports, its settings and its bounds."""
+
+    dispatcher: Dispatcher
+    judgement: JudgementConfig
+    clock: Clock
+    call_later: Callable[[float, Callable[[], None]], Timer]
+    bodies: Bodies
+    tracer: Tracer
+    limits: Limits
+    transactions_max: int
+    held_bytes_max: int
+    draining: bool = False
+    transactions: int = 0
+    held_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Live:
+    """One open transaction."""
+
+    number: int
+    transaction: Transaction
+    started_s: float
+    started_ns: int
+    route: dict[str, str] = field(default_factory=dict)
+    asks: dict[Ask, Start] = field(default_factory=dict)
+    """Stages under way."""
+    reports: list[tuple[Start, Report]] = field(default_factory=list)
+    held_bytes: int = 0
+    expiry: Timer | None = None
+    message: Message | None = None
+    """Set at the end of the message."""
+    asked_s: float = 0.0
+    """When that was."""
+
+
+class Session:
+    """The transactions of one stream. `send` queues an answer and says whether there was room."""
+
+    def __init__(self, hall: Hall, send: Callable[[pb.Answer, int], bool]) -> None:
+        self._hall = hall
+        self._send = send
+        self._live: dict[int, Live] = {}
+        self.behind = False
+        """The peer does not read its answers: the stream should be closed."""
+
+    def receive(self, event: pb.Event) -> None:
+        """Take one event. Never raises for what a peer can send."""
+        live = self._live.get(event.transaction) or self._open(event)
+        if live is None:
+            return
+        now_s = self._hall.clock.monotonic_s()
+        for step in live.transaction.receive(event, now_s):
+            match step:
+                case Start():
+                    self._start(live, step)
+                case Grant():
+                    self._answer(live, pb.Answer(transaction=live.number, credit=pb.Credit(body_bytes=step.body_bytes)))
+                case Refuse():
+                    self._refuse(live, step.reason, step.detail)
+                case Cancel():
+                    self._drop(live)
+        if live.number in self._live:
+            self._account(live)
+
+    def close(self) -> None:
+        """The stream is over: forget everything that is open on it."""
+        for live in tuple(self._live.values()):
+            self._drop(live)
+        self._hall.tracer.forget(self)
+
+    def _open(self, event: pb.Event) -> Live | None:
+        """A new transaction for Begin; anything else of an unknown one has crossed an answer and is ignored."""
+        hall, number = self._hall, event.transaction
+        if event.HasField("keep"):
+            hall.tracer.keep(self, number)
+        if not event.HasField("begin"):
+            return None
+        if hall.draining or not hall.dispatcher.has_pools:
+            self._send_refusal(number, Reason.REASON_DRAINING, "draining" if hall.draining else "no pools yet")
+            return None
+        if hall.transactions >= hall.transactions_max:
+            self._send_refusal(number, Reason.REASON_OVERLOADED, f"{hall.transactions_max} transactions are open")
+            return None
+        hall.transactions += 1
+        live = Live(number, Transaction(hall.limits), hall.clock.monotonic_s(), round(hall.clock.unix_s() * 1e9))
+        live.expiry = hall.call_later(event.begin.budget_ms / 1000, lambda: self._expire(live))
+        self._live[number] = live
+        return live
+
+    def _account(self, live: Live) -> None:
+        """Count the memory of the mail; beyond the bound the transaction that asked for more has to go."""
+        hall = self._hall
+        held_bytes = live.transaction.held_bytes
+        hall.held_bytes += held_bytes - live.held_bytes
+        grown = held_bytes > live.held_bytes
+        live.held_bytes = held_bytes
+        if grown and hall.held_bytes > hall.held_bytes_max:
+            self._refuse(live, Reason.REASON_OVERLOADED, f"{hall.held_bytes_max} bytes of mail are held")
+
+    def _start(self, live: Live, start: Start) -> None:
+        """Serialise what is known, once, and ask the pools of the stage."""
+        hall = self._hall
+        payload = self._payload(start)
+        if start.stage is Stage.MESSAGE:
+            if live.expiry is not None:
+                live.expiry.cancel()
+            live.asked_s = hall.clock.monotonic_s()
+            live.message = Message(envelope_from_proto(start.message.envelope), start.message.header_block, start.body)
+            self._end_early_stages(live, start.deadline_s)
+        elif start.stage is not Stage.RECIPIENT:
+            cap_s = hall.clock.monotonic_s() + hall.limits.end_of_message_s
+            start = Start(start.stage, start.message, min(start.deadline_s, cap_s))
+        finished: list[Ask] = []
+
+        def done(ask: Ask) -> None:
+            finished.append(ask)
+            if live.asks.pop(ask, None) is not None:
+                self._stage_over(live, start, ask)
+
+        ask = hall.dispatcher.ask(live.route, start.stage, payload, start.deadline_s, done)
+        if finished:
+            self._stage_over(live, start, ask)
+        else:
+            live.asks[ask] = start
+
+    def _payload(self, start: Start) -> Payload:
+        message = start.message
+        shared = self._hall.bodies.share(start.body) if start.body else None
+        if shared is not None:
+            return Payload(message.SerializeToString(), shared, len(start.body))
+        if start.body:
+            message.body = start.body
+        return Payload(message.SerializeToString())
+
+    def _end_early_stages(self, live: Live, deadline_s: float) -> None:
+        """From now on everything counts towards the verdict's deadline; refused recipients are of no interest."""
+        for ask, start in tuple(live.asks.items()):
+            if start.stage is Stage.RECIPIENT and start.recipient in live.transaction.refused_recipients:
+                del live.asks[ask]
+                self._hall.dispatcher.cancel(ask)
+            else:
+                self._hall.dispatcher.shorten(ask, deadline_s)
+
+    def _stage_over(self, live: Live, start: Start, ask: Ask) -> None:
+        live.reports.extend((start, report) for report in ask.reports)
+        if start.wants_verdict:
+            self._answer_recipient(live, start)
+        waited_for = any(other.stage is not Stage.HEADERS for other in live.asks.values())
+        if live.message is not None and not waited_for and start.stage is not Stage.HEADERS:
+            self._judge(live, live.message)
+
+    def _answer_recipient(self, live: Live, start: Start) -> None:
+        findings: list[Finding] = []
+        for asked, report in live.reports:
+            if asked is start or asked.stage is Stage.ENVELOPE:
+                findings += report.findings
+        message = Message(envelope_from_proto(start.message.envelope))
+        verdict = decide_recipient(findings, message, self._hall.judgement)
+        answer = recipient_verdict_to_proto(start.recipient, verdict)
+        self._answer(live, pb.Answer(transaction=live.number, recipient_verdict=answer))
+
+    def _judge(self, live: Live, message: Message) -> None:
+        """All that the verdict needs is known."""
+        refused = live.transaction.refused_recipients
+        findings: list[Finding] = []
+        for start, report in live.reports:
+            if report.failed is ErrorKind.OVERLOADED and start.stage is Stage.MESSAGE:
+                self._refuse(live, Reason.REASON_OVERLOADED, f"{report.actor} pool is full")
+                return
+            if start.stage is Stage.HEADERS:
+                # Looking up ahead of time may fail: the message stage says what matters.
+                findings += (finding for finding in report.findings if finding.outcome is not Outcome.ERROR)
+            elif start.stage is not Stage.RECIPIENT or start.recipient not in refused:
+                findings += report.findings
+        try:
+            verdict = decide(findings, message, self._hall.judgement)
+        except Exception:
+            # A bug of ours must not be a verdict, and must not take the other transactions of the stream along.
+            log.exception("decide_failed")
+            self._refuse(live, Reason.REASON_INTERNAL, "decide failed")
+            return
+        passage = self._passage(live, action=str(verdict.action), score=verdict.score, missing=verdict.missing)
+        traced = self._hall.tracer.over(self, live.number, passage)
+        self._drop(live)
+        self._answer(live, pb.Answer(transaction=live.number, verdict=verdict_to_proto(verdict, traced=traced)))
+
+    def _expire(self, live: Live) -> None:
+        """The gateway's own deadline for the whole transaction has passed: it does not wait any more."""
+        if live.transaction.state is not State.ENDED:
+            self._drop(live)
+
+    def _refuse(self, live: Live, reason: pb.Refused.Reason, detail: str) -> None:
+        self._drop(live)
+        self._hall.tracer.over(self, live.number, self._passage(live, failed=detail))
+        self._send_refusal(live.number, reason, detail)
+
+    def _passage(
+        self, live: Live, *, action: str = "", score: float = 0.0, missing: tuple[str, ...] = (), failed: str = ""
+    ) -> Passage:
+        now_s = self._hall.clock.monotonic_s()
+        return Passage(
+            traceparent=live.transaction.traceparent,
+            started_ns=live.started_ns,
+            started_s=live.started_s,
+            asked_s=live.asked_s or now_s,
+            ended_s=now_s,
+            reports=[report for _, report in live.reports],
+            queue_id=live.transaction.envelope.queue_id,
+            message_bytes=live.transaction.body_bytes + len(live.transaction.header_block),
+            action=action,
+            score=score,
+            missing=missing,
+            failed=failed,
+        )
+
+    def _drop(self, live: Live) -> None:
+        """Take the transaction out of everything; what is still under way for it is cancelled."""
+        if self._live.pop(live.number, None) is None:
+            return
+        live.transaction.end()
+        if live.expiry is not None:
+            live.expiry.cancel()
+        asks, live.asks = live.asks, {}
+        for ask in asks:
+            self._hall.dispatcher.cancel(ask)
+        self._hall.transactions -= 1
+        self._hall.held_bytes -= live.held_bytes
+
+    def _send_refusal(self, number: int, reason: pb.Refused.Reason, detail: str) -> None:
+        refused = pb.Refused(reason=reason, detail=detail)
+        if not self._send(pb.Answer(transaction=number, refused=refused), _ANSWER_BYTES):
+            self.behind = True
+
+    def _answer(self, live: Live, answer: pb.Answer) -> None:
+        if not self._send(answer, _ANSWER_BYTES):
+            log.warning("stream_behind transaction=%d", live.number)
+            self.behind = True

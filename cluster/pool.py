@@ -1,0 +1,196 @@
+"""The one place where ray.remote meets a class: hosts of scoring actors, and ingresses.
+
+The processes are thin: they build what the plain modules offer, answer the supervisor's control calls and know no
+message. Both start on the first control call, since Ray runs `__init__` again, and nothing else, when it restarts one.
+"""
+
+import asyncio
+import gc
+import logging
+import random
+import resource
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors.actor import Actor
+from actors.adapters.clock import SystemClock
+from actors.config import JudgementConfig
+from actors.model import Stage
+from actors.ports import Clock
+from actors.registry import STAGES, build_actor
+from cluster.bodies import BodyShelf
+from cluster.config import ClusterConfig
+from cluster.dispatch import Dispatcher
+from cluster.errand import DispatchLimits
+from cluster.host import ReplicaHost
+from cluster.ingress.service import serve
+from cluster.ingress.session import Hall
+from cluster.ingress.transaction import Limits
+from cluster.names import NAMESPACE
+from cluster.object_store import ObjectStoreBodies
+from cluster.replica_stream import ReplicaStream
+from cluster.table import Replica, Table
+from cluster.telemetry import Tracer
+from wire.trace import SpanRecord, TraceConfig
+
+ActorFactory = Callable[[str, JudgementConfig, Clock], Actor]
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class CellSpec:
+    """Everything that the processes of a cell are built from."""
+
+    cluster: ClusterConfig
+    judgement: JudgementConfig
+    trace: TraceConfig
+    node: str
+    """Ray's id of the node that everything runs on: streams stay on loopback until they are encrypted."""
+    build: ActorFactory = build_actor
+    stages: Mapping[str, frozenset[Stage]] = field(default_factory=lambda: dict(STAGES))
+    """When the actor of each pool is asked."""
+
+
+class Process:
+    """What both kinds of process have: control calls that do not depend on the work."""
+
+    async def ping(self) -> None:
+        """Answer, which says that the loop turns."""
+
+    async def until_death(self) -> None:
+        """Never answer: the caller learns at once when the process dies."""
+        await asyncio.Event().wait()
+
+
+class HostProcess(Process):
+    """One replica."""
+
+    def __init__(self, spec: CellSpec, pool: str, name: str) -> None:
+        _prepare_process()
+        self._spec = spec
+        self._pool = pool
+        self._name = name
+        self._shelf = BodyShelf()
+        self._starting: asyncio.Task[Replica] | None = None
+
+    async def describe(self) -> Replica:
+        """Serve, and say where. Raises what building the actor raises."""
+        if self._starting is None or (self._starting.done() and self._starting.exception()):
+            self._starting = asyncio.create_task(self._start())
+        return await asyncio.shield(self._starting)
+
+    async def hold_body(self, body_id: bytes, body: bytes) -> None:
+        """A large body that a task will name."""
+        self._shelf.put(body_id, body)
+
+    async def _start(self) -> Replica:
+        clock = SystemClock()
+        actor = self._spec.build(self._pool, self._spec.judgement, clock)
+        host = ReplicaHost(actor, self._name, clock, self._shelf, self._spec.cluster.replica_running_max)
+        address = await host.start(_LOOPBACK)
+        self._host = host
+        return Replica(self._pool, self._name, address, self._spec.node)
+
+
+class IngressProcess(Process):
+    """One ingress."""
+
+    def __init__(self, spec: CellSpec, name: str, host: str, port: int) -> None:
+        _prepare_process()
+        self._spec = spec
+        self._name = name
+        self._host = host
+        self._port = port
+        self._starting: asyncio.Task[str] | None = None
+
+    async def start(self) -> str:
+        """Serve on the port that was fixed beforehand, so that it survives a restart; returns host:port."""
+        if self._starting is None or (self._starting.done() and self._starting.exception()):
+            self._starting = asyncio.create_task(self._start())
+        return await asyncio.shield(self._starting)
+
+    async def update(self, table: Table) -> None:
+        """A new table of replicas."""
+        self._bodies.know(replica.name for replica in table.replicas)
+        self._hall.dispatcher.update(table)
+
+    async def ready(self) -> bool:
+        """Whether every pool can be asked."""
+        return self._hall.dispatcher.has_pools and self._hall.dispatcher.all_ready()
+
+    async def drain(self) -> None:
+        """Refuse new transactions; what is open goes on."""
+        self._hall.draining = True
+
+    async def _start(self) -> str:
+        config = self._spec.cluster
+        loop = asyncio.get_running_loop()
+        clock = SystemClock()
+        limits = DispatchLimits(config.replica_tasks_max, config.replica_wait_s)
+        self._bodies = ObjectStoreBodies(config.body_by_reference_bytes, config.object_store_mb * 2**20 // 2)
+        self._hall = Hall(
+            dispatcher=Dispatcher(ReplicaStream, clock, loop.call_later, limits, self._spec.node),
+            judgement=self._spec.judgement,
+            clock=clock,
+            call_later=loop.call_later,
+            bodies=self._bodies,
+            tracer=Tracer(self._span_sender(), self._spec.trace.slow_ms, random.getrandbits),
+            limits=Limits(
+                config.recipients_max,
+                config.header_bytes_max,
+                config.message_bytes_max,
+                config.recipient_s,
+                config.end_of_message_s,
+            ),
+            transactions_max=config.transactions_max,
+            held_bytes_max=config.held_bytes_max,
+        )
+        self._server, port = await serve(self._hall, self._host, self._port)
+        gc.collect()
+        gc.freeze()
+        return f"{self._host}:{port}"
+
+    def _span_sender(self) -> Callable[[list[SpanRecord]], None] | None:
+        if not self._spec.trace.otlp_endpoint:
+            return None
+        from wire.export import SpanExport  # noqa: PLC0415  the SDK is loaded only where it is used
+
+        self._export = SpanExport(self._spec.trace, "tamis-ingress", self._name)
+        return self._export.send
+
+
+def start_host(spec: CellSpec, pool: str, name: str) -> "ray.actor.ActorHandle[Any]":
+    """The actor of this name, a new one if there is none."""
+    return _start(HostProcess, name, spec, spec, pool, name)
+
+
+def start_ingress(spec: CellSpec, name: str, host: str, port: int) -> "ray.actor.ActorHandle[Any]":
+    """The actor of this name, a new one if there is none."""
+    return _start(IngressProcess, name, spec, spec, name, host, port)
+
+
+def _start(cls: type[Process], name: str, spec: CellSpec, *args: object) -> "ray.actor.ActorHandle[Any]":
+    # Ray's stubs do not follow `.options`.
+    remote_class: Any = ray.remote(cls)
+    handle: ray.actor.ActorHandle[Any] = remote_class.options(
+        name=name,
+        namespace=NAMESPACE,
+        get_if_exists=True,
+        # The supervisor may die and come back: what it started goes on meanwhile.
+        lifetime="detached",
+        max_restarts=-1,
+        num_cpus=0,
+        max_concurrency=1000,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(spec.node, soft=False),
+    ).remote(*args)
+    return handle
+
+
+def _prepare_process() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

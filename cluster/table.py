@@ -1,0 +1,29 @@
+"""Which replicas there are: the value that the supervisor pushes to every ingress."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from actors.model import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One process that runs one actor."""
+
+    pool: str
+    """Name of the actor: the pool it belongs to."""
+    name: str
+    """Unique in the cell and kept across restarts, "classifier-0"."""
+    address: str
+    """host:port of its ExamineService; a restarted replica has another one."""
+    node: str
+    """Ray's id of the node it runs on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Every pool that should be asked, and the replicas that can be reached now."""
+
+    stages: Mapping[str, frozenset[Stage]] = field(default_factory=dict)
+    """Pool to the stages at which it is asked; a pool without a replica stays here and its tasks wait."""
+    replicas: tuple[Replica, ...] = ()
