@@ -14,6 +14,7 @@ from actors.policy.dmarc import discover
 from actors.policy.gtube import has_gtube
 from actors.policy.lists import AddressList, NetworkList, address_keys
 from actors.policy.spf import check_spf
+from actors.policy.timed import TimedResolver
 from actors.ports import Clock, Resolver, Store, StoreUnavailable
 
 
@@ -49,10 +50,10 @@ class PolicyActor:
             case Stage.RECIPIENT:
                 return await self._recipient(message.envelope, budget)
             case Stage.HEADERS:
-                await self._dmarc_record(message)  # for the caches; reported at MESSAGE
+                await self._dmarc_record(message, budget)  # for the caches; reported at MESSAGE
                 return []
             case Stage.MESSAGE:
-                return await self._message(message)
+                return await self._message(message, budget)
 
     async def close(self) -> None:
         """Give back the ports' sockets."""
@@ -62,7 +63,7 @@ class PolicyActor:
 
     async def _envelope(self, envelope: Envelope, budget: Budget) -> list[Finding]:
         sender = _address_text(envelope.sender)
-        findings = [await check_spf(envelope, self._resolver, budget)]
+        findings = [await check_spf(envelope, TimedResolver(self._resolver, budget), budget)]
         for name, networks in self._clients.items():
             entry = networks.match(envelope.client.ip)
             if entry is not None:
@@ -87,15 +88,15 @@ class PolicyActor:
             return []
         return await self._ask_store("deny_recipient", [*address_keys(address)], {"recipient": address}, budget)
 
-    async def _message(self, message: Message) -> list[Finding]:
+    async def _message(self, message: Message, budget: Budget) -> list[Finding]:
         findings = [Finding("policy", "gtube", Outcome.HIT)] if has_gtube(message.body) else []
         flaw, _ = _author(message)
         if flaw:
             findings.append(Finding("policy", flaw, Outcome.HIT))
-        findings.append(await self._dmarc_record(message))
+        findings.append(await self._dmarc_record(message, budget))
         return findings
 
-    async def _dmarc_record(self, message: Message) -> Finding:
+    async def _dmarc_record(self, message: Message, budget: Budget) -> Finding:
         envelope = message.envelope
         if envelope.direction is not Direction.INBOUND:
             return Finding("policy", "dmarc_record", Outcome.SKIPPED, detail="not received from outside")
@@ -106,7 +107,7 @@ class PolicyActor:
             *signing_domains(message.header_values(b"dkim-signature"), self._signatures_max),
             domain_of(envelope.sender or envelope.client.helo),
         }
-        return await discover(author, sorted(identifiers - {""}), self._resolver)
+        return await discover(author, sorted(identifiers - {""}), TimedResolver(self._resolver, budget))
 
     async def _ask_store(
         self, name: str, members: Sequence[str], facts: dict[str, str], budget: Budget

@@ -1,0 +1,47 @@
+"""The Resolver of one examination: notes in the budget how long each question made us wait, for the trace."""
+
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from actors.actor import Budget
+from actors.ports import Resolver
+
+WAIT_S_MIN = 0.0005
+"""A shorter wait was an answer from the cache and is not worth a span."""
+
+R = TypeVar("R")
+
+
+class TimedResolver:
+    """Asks `resolver` and records the waits in `budget` as dns.query."""
+
+    def __init__(self, resolver: Resolver, budget: Budget) -> None:
+        self._resolver = resolver
+        self._budget = budget
+
+    async def txt(self, name: str) -> Sequence[bytes]:
+        """See the port."""
+        return await self._timed(self._resolver.txt(name), "TXT", name)
+
+    async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
+        """See the port."""
+        return await self._timed(self._resolver.addresses(name, ipv6=ipv6), "AAAA" if ipv6 else "A", name)
+
+    async def mx(self, name: str) -> Sequence[tuple[int, str]]:
+        """See the port."""
+        return await self._timed(self._resolver.mx(name), "MX", name)
+
+    async def ptr(self, ip: str) -> Sequence[str]:
+        """See the port."""
+        return await self._timed(self._resolver.ptr(ip), "PTR", ip)
+
+    async def close(self) -> None:
+        """The resolver belongs to the actor, which closes it."""
+
+    async def _timed(self, question: Awaitable[R], kind: str, name: str) -> R:
+        started_s = self._budget.clock.monotonic_s()
+        try:
+            return await question
+        finally:
+            if self._budget.clock.monotonic_s() - started_s >= WAIT_S_MIN:
+                self._budget.record("dns.query", started_s, f"{kind} {name}")

@@ -1,0 +1,86 @@
+import pytest
+
+from actors.config import HeadersConfig, JudgementConfig
+from actors.decide.score import Points
+from actors.decide.spam_headers import Judgement, spam_header_edits
+from actors.model import Action, AddHeader, ChangeHeader, DeleteHeader, Message
+
+CONFIG = JudgementConfig()
+POINTS = (Points("classifier", 624, "why"), Points("spf", 100, "why"))
+
+
+def judgement(action: Action = Action.ADD_HEADER, *, is_spam: bool = True, missing: tuple[str, ...] = ()) -> Judgement:
+    return Judgement(action, 7.24, is_spam, POINTS, missing)
+
+
+def added(judged: Judgement, block: bytes = b"", config: JudgementConfig = CONFIG) -> list[object]:
+    return list(spam_header_edits(judged, Message(header_block=block), config)[1])
+
+
+def test_spam_gets_flag_score_and_status() -> None:
+    assert added(judgement()) == [
+        AddHeader(b"X-Spam-Flag", b"YES"),
+        AddHeader(b"X-Spam-Score", b"7.24"),
+        AddHeader(b"X-Spam-Status", b"Yes, score=7.24 required=5.00 tests=[classifier=6.24, spf=1.00]"),
+    ]
+
+
+def test_ham_gets_no_flag() -> None:
+    names = [edit.name for edit in added(judgement(Action.ACCEPT, is_spam=False)) if isinstance(edit, AddHeader)]
+    assert names == [b"X-Spam-Score", b"X-Spam-Status"]
+
+
+def test_a_status_without_points_lists_none() -> None:
+    empty = Judgement(Action.ACCEPT, 0.0, is_spam=False, points=(), missing=())
+    assert added(empty)[-1] == AddHeader(b"X-Spam-Status", b"No, score=0.00 required=5.00 tests=[]")
+
+
+def test_many_symbols_are_folded_and_capped() -> None:
+    many = Judgement(Action.ADD_HEADER, 1.0, True, tuple(Points(f"symbol.{n}", 1, "") for n in range(200)), ())
+    status = added(many)[-1]
+    assert isinstance(status, AddHeader)
+    assert status.value.count(b"symbol.") == 50
+    assert max(map(len, status.value.split(b"\r\n"))) <= 100
+
+
+def test_missing_actors_are_named() -> None:
+    assert added(judgement(missing=("dkim", "policy")))[-1] == AddHeader(b"X-Tamis-Degraded", b"dkim policy")
+
+
+def test_names_are_those_of_the_configuration() -> None:
+    config = JudgementConfig(headers=HeadersConfig(flag="X-Junk", score="", status=""))
+    assert added(judgement(), config=config) == [AddHeader(b"X-Junk", b"YES")]
+
+
+def test_incoming_fields_of_our_names_are_deleted_from_the_last_to_the_first() -> None:
+    block = b"x-spam-flag: NO\r\nX-Spam-Score : -9\r\nSubject: a\r\nX-SPAM-FLAG: NO\r\nX-Spam-Level: *\r\n"
+    deletions, _ = spam_header_edits(judgement(), Message(header_block=block), CONFIG)
+    assert deletions == (
+        DeleteHeader(b"X-SPAM-FLAG", 2),
+        DeleteHeader(b"X-Spam-Score", 1),
+        DeleteHeader(b"x-spam-flag", 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("block", "edit"),
+    [
+        (b"Subject: offer\r\n", ChangeHeader(b"Subject", 1, b"[SPAM] offer")),
+        (b"SUBJECT:offer\r\n more\r\n", ChangeHeader(b"Subject", 1, b"[SPAM] offer\r\n more")),
+        (b"Subject: a\nX-Evil: b\r\n", ChangeHeader(b"Subject", 1, b"[SPAM] aX-Evil: b")),
+        (b"From: a@b\r\n", AddHeader(b"Subject", b"[SPAM]")),
+    ],
+)
+def test_the_subject_is_tagged_when_the_action_says_so(block: bytes, edit: object) -> None:
+    assert added(judgement(Action.REWRITE_SUBJECT), block)[-1] == edit
+
+
+def test_a_subject_is_not_tagged_twice() -> None:
+    edits = added(judgement(Action.REWRITE_SUBJECT), b"Subject: [SPAM] offer\r\n")
+    assert not any(isinstance(edit, ChangeHeader) for edit in edits)
+
+
+@pytest.mark.parametrize("settings", [{"flag": "X Spam"}, {"score": "X:Y"}, {"status": "Ü"}, {"authserv_id": "a\nb"}])
+def test_names_that_no_field_can_have_are_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        HeadersConfig(**settings)

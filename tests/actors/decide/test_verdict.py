@@ -1,0 +1,295 @@
+import math
+import re
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.config import ErrorPolicy, HeadersConfig, JudgementConfig, PolicyConfig
+from actors.decide import decide, decide_recipient
+from actors.model import (
+    Action,
+    AddHeader,
+    DeleteHeader,
+    Envelope,
+    ErrorKind,
+    Finding,
+    InsertHeader,
+    Message,
+    Outcome,
+    Recipient,
+    error_finding,
+)
+
+CONFIG = JudgementConfig()
+MESSAGE = Message(
+    Envelope(mta_name="mx.example.org", sender=b"bo@example.net", recipients=(Recipient(b"ann@example.org"),)),
+    b"From: bo@example.net\r\nSubject: hello\r\n",
+    b"text\r\n",
+)
+INFECTED = Finding("antivirus", "clamav", Outcome.INFECTED, detail="Eicar-Signature")
+GTUBE = Finding("policy", "gtube", Outcome.HIT)
+SPAM = Finding("classifier", "spam", Outcome.SPAM, 0.97)
+HAM = Finding("classifier", "spam", Outcome.HAM, 0.001)
+SPF_PASS = Finding("policy", "spf", Outcome.PASS, facts={"smtp.mailfrom": "example.net", "domain": "example.net"})
+SPF_FAIL = Finding("policy", "spf", Outcome.FAIL, facts={"smtp.mailfrom": "example.net", "domain": "example.net"})
+REJECT_RECORD = Finding(
+    "policy",
+    "dmarc_record",
+    Outcome.PASS,
+    facts={"domain": "example.net", "policy_domain": "example.net", "org_domain": "example.net", "p": "reject"},
+)
+
+
+def hit(name: str, **facts: str) -> Finding:
+    return Finding("policy", name, Outcome.HIT, detail="listed as x", facts=facts)
+
+
+def policy(**settings: object) -> JudgementConfig:
+    return JudgementConfig(policy=PolicyConfig(**settings))  # type: ignore[arg-type]
+
+
+def on_error(**answers: str) -> JudgementConfig:
+    return policy(on_error=ErrorPolicy(**answers))
+
+
+# --- properties ------------------------------------------------------------------------------------------------------
+
+_text = st.text(max_size=20)
+_findings = st.lists(
+    st.builds(
+        Finding,
+        actor=st.sampled_from(["policy", "dkim", "classifier", "antivirus", "milter", "stranger"]),
+        name=st.sampled_from(
+            ["spf", "dkim", "arc", "spam", "dmarc_record", "gtube", "allow_client", "allow_sender", "deny_client"]
+        )
+        | _text,
+        outcome=st.sampled_from(Outcome),
+        score=st.floats(),
+        detail=_text,
+        facts=st.dictionaries(
+            st.sampled_from(["domain", "header.d", "header.b", "smtp.mailfrom", "p", "adkim", "org:a.b", "recipient"])
+            | _text,
+            st.sampled_from(["a.b", "b", "reject", "s"]) | _text,
+            max_size=5,
+        ),
+    ),
+    max_size=8,
+)
+_lines = st.sampled_from(
+    [b"Authentication-Results: mx.example.org; spf=pass", b"X-Spam-Flag: YES", b"Subject: a\r\n b", b"odd", b" lead"]
+)
+_headers = st.lists(_lines | st.binary(max_size=40), max_size=6).map(lambda lines: b"".join(x + b"\r\n" for x in lines))
+
+
+@given(findings=_findings, headers=_headers, data=st.data())
+def test_any_findings_in_any_order_give_the_same_verdict(
+    findings: list[Finding], headers: bytes, data: st.DataObject
+) -> None:
+    message = Message(MESSAGE.envelope, headers, b"")
+    shuffled = data.draw(st.permutations(findings))
+    assert repr(decide(findings, message, CONFIG)) == repr(decide(shuffled, message, CONFIG))
+    assert decide_recipient(findings, message, CONFIG) == decide_recipient(shuffled, message, CONFIG)
+
+
+@given(findings=_findings)
+def test_whatever_the_findings_say_no_field_can_be_injected(findings: list[Finding]) -> None:
+    for edit in decide(findings, MESSAGE, CONFIG).edits:
+        if isinstance(edit, InsertHeader | AddHeader):
+            lines = edit.value.split(b"\r\n")
+            assert all(line.startswith(b"\t") for line in lines[1:])
+            assert re.fullmatch(rb"[ -~]*", edit.value.replace(b"\r\n\t", b""))
+            assert all(len(line) < 998 for line in lines)
+
+
+@given(findings=_findings)
+def test_the_points_of_the_reasons_add_up_to_the_score(findings: list[Finding]) -> None:
+    verdict = decide(findings, MESSAGE, policy(symbol_points={"policy.gtube": 0.07, "dkim.dkim.fail": -1.13}))
+    points = [
+        Decimal(match[1]) for reason in verdict.reasons if (match := re.search(r"^\S+: ([+-]\d+\.\d\d), ", reason))
+    ]
+    assert sum(points, Decimal(0)) == Decimal(str(verdict.score))
+
+
+@given(findings=_findings)
+def test_a_reply_comes_with_tempfail_and_reject_and_with_nothing_else(findings: list[Finding]) -> None:
+    verdict = decide(findings, MESSAGE, CONFIG)
+    assert (verdict.reply is not None) == (verdict.action in (Action.TEMPFAIL, Action.REJECT))
+
+
+# --- forced rules ----------------------------------------------------------------------------------------------------
+
+
+def test_no_findings_accept() -> None:
+    verdict = decide([], MESSAGE, CONFIG)
+    assert (verdict.action, verdict.score, verdict.degraded) == (Action.ACCEPT, 0.0, False)
+    assert verdict.reasons == ("default: no rule objected",)
+
+
+def test_malware_is_rejected_even_from_an_allowed_client() -> None:
+    verdict = decide([INFECTED, hit("allow_client")], MESSAGE, CONFIG)
+    assert verdict.action is Action.REJECT
+    assert verdict.reply is not None
+    assert (verdict.reply.code, verdict.reply.enhanced) == (554, "5.7.1")
+    assert verdict.reasons[0] == "infected: Eicar-Signature"
+    assert "Eicar" not in verdict.reply.text
+
+
+def test_gtube_is_rejected() -> None:
+    verdict = decide([GTUBE, HAM], MESSAGE, CONFIG)
+    assert verdict.action is Action.REJECT
+    assert verdict.reply is not None
+    assert verdict.reply.code == 550
+
+
+@pytest.mark.parametrize("name", ["deny_client", "deny_sender"])
+def test_listed_clients_and_senders_are_rejected(name: str) -> None:
+    assert decide([hit(name)], MESSAGE, CONFIG).action is Action.REJECT
+    assert decide_recipient([hit(name)], MESSAGE, CONFIG).action is Action.REJECT
+
+
+def test_an_allowed_client_is_accepted_without_scoring() -> None:
+    verdict = decide([hit("allow_client"), SPAM, SPF_FAIL], MESSAGE, CONFIG)
+    assert (verdict.action, verdict.score) == (Action.ACCEPT, 0.0)
+    assert not any(isinstance(edit, AddHeader) and edit.name == b"X-Spam-Flag" for edit in verdict.edits)
+
+
+def test_an_allowed_sender_counts_only_when_authenticated() -> None:
+    listed = hit("allow_sender", sender="bo@example.net", domain="example.net")
+    assert decide([listed, SPAM], MESSAGE, CONFIG).action is Action.ADD_HEADER
+    assert decide([listed, SPAM, SPF_FAIL], MESSAGE, CONFIG).action is Action.ADD_HEADER
+    assert decide([listed, SPAM, SPF_PASS], MESSAGE, CONFIG).action is Action.ACCEPT
+
+
+@pytest.mark.parametrize(("signer", "action"), [("example.net", Action.ACCEPT), ("ample.net", Action.ADD_HEADER)])
+def test_a_signature_authenticates_a_sender_of_its_own_domain_only(signer: str, action: Action) -> None:
+    listed = hit("allow_sender", sender="bo@example.net", domain="example.net")
+    signature = Finding("dkim", "dkim", Outcome.PASS, facts={"header.d": signer})
+    assert decide([listed, SPAM, signature], MESSAGE, CONFIG).action is action
+
+
+def test_a_recipient_that_was_refused_before_does_not_refuse_the_others() -> None:
+    refused = hit("deny_recipient", recipient="eve@example.org")
+    assert decide([refused], MESSAGE, CONFIG).action is Action.ACCEPT
+    own = hit("deny_recipient", recipient="ann@example.org")
+    assert decide([refused, own], MESSAGE, CONFIG).action is Action.REJECT
+
+
+def test_only_the_last_recipient_is_judged_at_rcpt() -> None:
+    two = Message(Envelope(recipients=(Recipient(b"ann@example.org"), Recipient(b"Eve@example.org"))))
+    assert decide_recipient([hit("deny_recipient", recipient="eve@example.org")], two, CONFIG).action is Action.REJECT
+    assert decide_recipient([hit("deny_recipient", recipient="ann@example.org")], two, CONFIG).action is Action.ACCEPT
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "action", "code"),
+    [
+        ("ignore", Action.ACCEPT, None),
+        ("tempfail", Action.TEMPFAIL, 451),
+        ("quarantine", Action.QUARANTINE, None),
+        ("reject", Action.REJECT, 550),
+    ],
+)
+def test_an_error_means_what_the_configuration_says(answer: str, action: Action, code: int | None) -> None:
+    verdict = decide([error_finding("classifier", "spam", ErrorKind.TIMEOUT)], MESSAGE, on_error(classifier=answer))
+    assert verdict.action is action
+    assert (verdict.reply.code if verdict.reply else None) == code
+    assert verdict.degraded
+    assert verdict.missing == ("classifier",)
+
+
+def test_the_severest_answer_to_several_errors_counts() -> None:
+    errors = [error_finding(actor, actor, ErrorKind.CRASH) for actor in ("dkim", "policy", "antivirus")]
+    verdict = decide(errors, MESSAGE, on_error(dkim="ignore", policy="quarantine", antivirus="tempfail"))
+    assert verdict.action is Action.QUARANTINE
+    assert verdict.quarantine_reason == "actor_failed: policy gave no answer"
+    assert verdict.missing == ("antivirus", "dkim", "policy")
+
+
+def test_mail_that_the_antivirus_did_not_see_is_not_passed_by_an_allow_list() -> None:
+    error = error_finding("antivirus", "clamav", ErrorKind.UNREACHABLE)
+    assert decide([hit("allow_client"), error], MESSAGE, CONFIG).action is Action.TEMPFAIL
+    other = error_finding("classifier", "spam", ErrorKind.CRASH)
+    assert decide([hit("allow_client"), other], MESSAGE, on_error(classifier="reject")).action is Action.ACCEPT
+
+
+def test_malware_is_rejected_although_another_actor_failed() -> None:
+    errors = [error_finding("antivirus", "yara", ErrorKind.TIMEOUT), INFECTED]
+    assert decide(errors, MESSAGE, CONFIG).action is Action.REJECT
+
+
+def test_an_expected_actor_that_said_nothing_has_failed() -> None:
+    verdict = decide([SPAM], MESSAGE, CONFIG, expected=("classifier", "antivirus"))
+    assert verdict.action is Action.TEMPFAIL
+    assert verdict.missing == ("antivirus",)
+    assert any(f.actor == "antivirus" and f.outcome is Outcome.ERROR for f in verdict.findings)
+
+
+def test_an_error_at_rcpt_defers_the_recipient_only_when_configured() -> None:
+    error = error_finding("policy", "deny_recipient", ErrorKind.UNREACHABLE)
+    assert decide_recipient([error], MESSAGE, CONFIG).action is Action.ACCEPT
+    assert decide_recipient([error], MESSAGE, on_error(policy="tempfail")).action is Action.TEMPFAIL
+    assert decide_recipient([error], MESSAGE, on_error(policy="quarantine")).action is Action.ACCEPT
+
+
+def test_a_degraded_message_says_which_actors_were_missing() -> None:
+    edits = decide([error_finding("dkim", "dkim", ErrorKind.CRASH)], MESSAGE, CONFIG).edits
+    assert AddHeader(b"X-Tamis-Degraded", b"dkim") in edits
+
+
+# --- DMARC and score -------------------------------------------------------------------------------------------------
+
+
+def test_a_dmarc_failure_is_rejected_only_when_configured() -> None:
+    assert decide([REJECT_RECORD, SPF_FAIL], MESSAGE, policy(dmarc_reject=True)).action is Action.REJECT
+    assert decide([REJECT_RECORD, SPF_FAIL], MESSAGE, CONFIG).action is Action.ADD_HEADER
+    assert decide([REJECT_RECORD, SPF_PASS], MESSAGE, policy(dmarc_reject=True)).action is Action.ACCEPT
+
+
+def test_dmarc_does_not_reject_what_our_own_failure_kept_from_passing() -> None:
+    late = error_finding("dkim", "dkim", ErrorKind.TIMEOUT)
+    assert decide([REJECT_RECORD, SPF_FAIL, late], MESSAGE, policy(dmarc_reject=True)).action is not Action.REJECT
+
+
+def test_a_sure_classifier_marks_spam_that_passes_spf_but_never_rejects_alone() -> None:
+    verdict = decide([SPAM, SPF_PASS], MESSAGE, CONFIG)
+    assert verdict.action is Action.ADD_HEADER
+    certain = Finding("classifier", "spam", Outcome.SPAM, 1.0)
+    assert decide([certain], MESSAGE, CONFIG).action is Action.ADD_HEADER
+    assert decide([certain, REJECT_RECORD, SPF_FAIL], MESSAGE, CONFIG).action is Action.REJECT
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "action"),
+    [
+        ({"reject_score": 6.0}, Action.REJECT),
+        ({"quarantine_score": 6.0}, Action.QUARANTINE),
+        ({"rewrite_subject_score": 6.0}, Action.REWRITE_SUBJECT),
+        ({"reject_score": 0.0}, Action.ADD_HEADER),
+    ],
+)
+def test_the_severest_threshold_that_is_reached_counts(thresholds: dict[str, float], action: Action) -> None:
+    verdict = decide([SPAM], MESSAGE, policy(**thresholds))
+    assert verdict.action is action
+    assert bool(verdict.quarantine_reason) == (action is Action.QUARANTINE)
+
+
+def test_what_is_not_delivered_is_not_edited() -> None:
+    forged = Message(MESSAGE.envelope, b"X-Spam-Flag: NO\r\n")
+    assert decide([GTUBE], forged, CONFIG).edits == ()
+    assert DeleteHeader(b"X-Spam-Flag", 1) in decide([], forged, CONFIG).edits
+
+
+def test_the_verdict_carries_the_dmarc_conclusion_among_its_findings() -> None:
+    verdict = decide([REJECT_RECORD, SPF_PASS], MESSAGE, CONFIG)
+    assert [f.outcome for f in verdict.findings if f.name == "dmarc"] == [Outcome.PASS]
+    assert math.isclose(verdict.score, 0.0)
+
+
+def test_no_header_is_written_under_a_name_that_is_switched_off() -> None:
+    headers = HeadersConfig(flag="", score="", status="", degraded="", authentication_results=False)
+    assert decide([SPAM], MESSAGE, JudgementConfig(headers=headers)).edits == ()
