@@ -1,0 +1,154 @@
+from collections.abc import Sequence
+
+import pytest
+
+from actors.config import JudgementConfig, Lists, PolicyConfig
+from actors.model import Client, Direction, Envelope, Finding, Message, Outcome, Recipient, Stage
+from actors.policy.actor import PolicyActor
+from actors.policy.gtube import GTUBE
+from tests.fakes import FakeClock, FakeResolver, FakeStore, budget
+
+ZONE = """
+example.net TXT "v=spf1 ip4:192.0.2.0/24 -all"
+_dmarc.example.net TXT "v=DMARC1; p=reject"
+"""
+ENVELOPE = Envelope(
+    client=Client("192.0.2.1", helo=b"mail.example.net"),
+    sender=b"Bo@bounce.example.net",
+    recipients=(Recipient(b"ann@example.org"), Recipient(b"Eve@Example.org")),
+)
+HEADERS = b"From: Bo <bo@example.net>\r\nDKIM-Signature: v=1; d=news.example.net; s=a; b=x\r\n"
+
+
+def actor(
+    resolver: FakeResolver | None = None, store: FakeStore | None = None, lists: Lists | None = None
+) -> PolicyActor:
+    config = JudgementConfig(policy=PolicyConfig(lists=lists or Lists()))
+    return PolicyActor(config, resolver or FakeResolver(ZONE), store, FakeClock())
+
+
+async def examine(
+    asked: PolicyActor, stage: Stage, message: Message | None = None, envelope: Envelope = ENVELOPE
+) -> Sequence[Finding]:
+    return await asked.examine(stage, message or Message(envelope, HEADERS, b"text\r\n"), budget())
+
+
+def outcomes(findings: Sequence[Finding]) -> dict[str, Outcome]:
+    return {finding.name: finding.outcome for finding in findings}
+
+
+async def test_each_stage_reports_its_facts_once() -> None:
+    asked = actor()
+    assert outcomes(await examine(asked, Stage.ENVELOPE)) == {"spf": Outcome.NONE}
+    assert await examine(asked, Stage.RECIPIENT) == []
+    assert await examine(asked, Stage.HEADERS) == []
+    assert outcomes(await examine(asked, Stage.MESSAGE)) == {"dmarc_record": Outcome.PASS}
+
+
+async def test_the_headers_stage_asks_all_that_the_message_stage_will_ask() -> None:
+    resolver = FakeResolver(ZONE)
+    asked = actor(resolver)
+    await examine(asked, Stage.HEADERS)
+    warmed = set(resolver.questions)
+    resolver.questions.clear()
+    await examine(asked, Stage.MESSAGE)
+    assert warmed == set(resolver.questions)
+
+
+async def test_organizations_of_sender_and_signers_are_told() -> None:
+    facts = (await examine(actor(), Stage.MESSAGE))[0].facts
+    assert facts["org:news.example.net"] == facts["org:bounce.example.net"] == "example.net"
+
+
+@pytest.mark.parametrize(
+    ("lists", "name", "detail"),
+    [
+        (Lists(allow_clients=("192.0.2.0/24",)), "allow_client", "listed as 192.0.2.0/24"),
+        (Lists(deny_clients=("192.0.2.1",)), "deny_client", "listed as 192.0.2.1"),
+        (Lists(allow_senders=("Bo@bounce.example.net",)), "allow_sender", "listed as bo@bounce.example.net"),
+        (Lists(deny_senders=("example.net",)), "deny_sender", "listed as example.net"),
+    ],
+)
+async def test_configured_lists_are_asked_about_client_and_sender(lists: Lists, name: str, detail: str) -> None:
+    findings = await examine(actor(lists=lists), Stage.ENVELOPE)
+    assert [(f.name, f.outcome, f.detail) for f in findings[1:]] == [(name, Outcome.HIT, detail)]
+
+
+async def test_the_last_recipient_is_the_one_that_is_looked_up() -> None:
+    denied = await examine(actor(lists=Lists(deny_recipients=("eve@example.org",))), Stage.RECIPIENT)
+    assert [(f.name, f.facts["recipient"]) for f in denied] == [("deny_recipient", "eve@example.org")]
+    assert await examine(actor(lists=Lists(deny_recipients=("ann@example.org",))), Stage.RECIPIENT) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "member", "stage", "name"),
+    [
+        ("tamis:deny_clients", b"192.0.2.1", Stage.ENVELOPE, "deny_client"),
+        ("tamis:deny_senders", b"example.net", Stage.ENVELOPE, "deny_sender"),
+        ("tamis:deny_recipients", b"eve@example.org", Stage.RECIPIENT, "deny_recipient"),
+    ],
+)
+async def test_shared_lists_are_asked_when_a_prefix_is_configured(
+    key: str, member: bytes, stage: Stage, name: str
+) -> None:
+    store = FakeStore({key: [member]})
+    findings = await examine(actor(store=store, lists=Lists(redis_prefix="tamis")), stage)
+    assert name in outcomes(findings)
+    assert name not in outcomes(await examine(actor(store=store), stage))
+
+
+async def test_a_store_that_is_away_is_an_error_and_the_rest_is_reported_all_the_same() -> None:
+    store = FakeStore()
+    store.available = False
+    asked = actor(store=store, lists=Lists(redis_prefix="tamis", deny_clients=("192.0.2.1",)))
+    findings = await examine(asked, Stage.ENVELOPE)
+    assert outcomes(findings)["spf"] is Outcome.NONE
+    assert Outcome.HIT in [f.outcome for f in findings]
+    errors = [f for f in findings if f.outcome is Outcome.ERROR]
+    assert [f.detail for f in errors] == ["unreachable: away"] * 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "flaw"),
+    [
+        (b"Subject: no author\r\n", "from_missing"),
+        (b"", "from_missing"),
+        (b"From: a@example.net\r\nFrom: a@example.net\r\n", "from_multiple"),
+        (b"From: a@example.net, b@example.org\r\n", "from_multiple"),
+        (b"From: nobody\r\n", "from_malformed"),
+        (b"From: <a@[192.0.2.1]>\r\n", "from_malformed"),
+    ],
+)
+async def test_without_exactly_one_author_domain_dmarc_is_a_permerror(headers: bytes, flaw: str) -> None:
+    findings = await examine(actor(), Stage.MESSAGE, Message(ENVELOPE, headers, b""))
+    assert outcomes(findings) == {flaw: Outcome.HIT, "dmarc_record": Outcome.PERMERROR}
+
+
+async def test_two_authors_of_one_domain_are_one_author_domain() -> None:
+    message = Message(ENVELOPE, b"From: a@example.net, b@Example.net\r\n")
+    assert outcomes(await examine(actor(), Stage.MESSAGE, message)) == {"dmarc_record": Outcome.PASS}
+
+
+async def test_gtube_is_reported() -> None:
+    findings = await examine(actor(), Stage.MESSAGE, Message(ENVELOPE, HEADERS, b"a\r\n" + GTUBE + b"\r\n"))
+    assert outcomes(findings)["gtube"] is Outcome.HIT
+
+
+async def test_mail_of_our_own_asks_no_dns() -> None:
+    resolver = FakeResolver(ZONE)
+    own = Envelope(client=ENVELOPE.client, sender=ENVELOPE.sender, direction=Direction.OUTBOUND)
+    findings = [f for stage in Stage for f in await examine(actor(resolver), stage, envelope=own)]
+    assert set(outcomes(findings).values()) == {Outcome.SKIPPED}
+    assert resolver.questions == []
+
+
+async def test_an_empty_message_has_facts_at_every_stage() -> None:
+    for stage in Stage:
+        await actor().examine(stage, Message(), budget())
+
+
+async def test_closing_gives_back_both_ports() -> None:
+    resolver, store = FakeResolver(), FakeStore()
+    await actor(resolver, store, Lists(redis_prefix="tamis")).close()
+    assert resolver.closed
+    assert store.closed

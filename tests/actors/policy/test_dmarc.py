@@ -1,0 +1,153 @@
+import pytest
+
+from actors.model import Outcome
+from actors.policy.dmarc import Record, discover, organizational_domain, parse_record, parse_records, walk, walk_names
+from tests.fakes import FakeResolver
+
+
+@pytest.mark.parametrize(
+    ("text", "record"),
+    [
+        (b"v=DMARC1", Record()),
+        (b"v=DMARC1; p=reject", Record(p="reject")),
+        (b"v = DMARC1 ;p = Quarantine;", Record(p="quarantine")),
+        (
+            b"v=DMARC1;p=none;sp=reject;np=quarantine;adkim=s;aspf=s;t=y;psd=n",
+            Record("none", "reject", "quarantine", "s", "s", "n", testing=True),
+        ),
+        (b"v=DMARC1; p=reject; pct=0; rf=afrf; fo=1; x=y; junk", Record(p="reject")),
+        (b"v=DMARC1; p=reject; adkim=x; aspf=; psd=yes; t=maybe", Record(p="reject")),
+        (b"v=DMARC1; p=reject; p=none", Record(p="reject")),
+        (b"v=DMARC1; p=bogus", Record(usable=False)),
+        (b"v=DMARC1; p=reject; sp=bogus", Record(usable=False)),
+        (b"v=DMARC1; p=bogus; rua=mailto:d@example.org", Record(p="none")),
+        (b"v=DMARC1; rua=mailto:d@example.org", Record()),
+        (b"v=DMARC1; p=reject; \xff\xfe=\x00", Record(p="reject")),
+    ],
+)
+def test_a_record_is_read_with_its_defaults(text: bytes, record: Record) -> None:
+    assert parse_record(text) == record
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"v=DMARC2; p=none", b"v=dmarc1; p=none", b"p=none; v=DMARC1", b"v=spf1 -all", b"v=DMARC1" + b";" * 5000],
+)
+def test_what_does_not_begin_with_the_version_is_no_record(text: bytes) -> None:
+    assert parse_record(text) is None
+
+
+def test_several_records_are_none() -> None:
+    assert parse_records([b"v=DMARC1; p=none", b"v=DMARC1; p=reject"]) is None
+    assert parse_records([b"v=spf1 -all", b"v=DMARC1; p=reject"]) == Record(p="reject")
+
+
+def test_the_walk_asks_the_eight_names_of_the_rfc() -> None:
+    # The example of RFC 9989 section 4.10.
+    assert walk_names("a.b.c.d.e.f.g.h.i.j.mail.example.com") == [
+        "a.b.c.d.e.f.g.h.i.j.mail.example.com",
+        "g.h.i.j.mail.example.com",
+        "h.i.j.mail.example.com",
+        "i.j.mail.example.com",
+        "j.mail.example.com",
+        "mail.example.com",
+        "example.com",
+        "com",
+    ]
+    assert len(walk_names("a.b.c.d.e.f.g.com")) == 8
+    assert walk_names("mail.example.com") == ["mail.example.com", "example.com", "com"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "organization"),
+    [
+        # The examples of RFC 9989 section 4.10.2.
+        ('_dmarc.mail.example.com TXT "v=DMARC1"\n_dmarc.example.com TXT "v=DMARC1"', "example.com"),
+        (
+            '_dmarc.mail.example.com TXT "v=DMARC1; psd=n"\n_dmarc.example.com TXT "v=DMARC1"',
+            "mail.example.com",
+        ),
+        ('_dmarc.com TXT "v=DMARC1; psd=y"', "example.com"),
+        ('_dmarc.mail.example.com TXT "v=DMARC1"\n_dmarc.com TXT "v=DMARC1; psd=y"', "example.com"),
+        ('_dmarc.a.mail.example.com TXT "v=DMARC1; psd=y"', "a.mail.example.com"),
+        ('_dmarc.example.com TXT "v=DMARC1"\n_dmarc.example.com TXT "v=DMARC1"', "a.mail.example.com"),
+        ("", "a.mail.example.com"),
+    ],
+)
+async def test_the_organizational_domain_is_the_one_of_the_rfc(zone: str, organization: str) -> None:
+    domain = "a.mail.example.com"
+    assert organizational_domain(domain, await walk(domain, FakeResolver(zone))) == organization
+
+
+async def test_the_walk_ends_at_a_record_that_says_where_the_organization_is() -> None:
+    resolver = FakeResolver('_dmarc.example.com TXT "v=DMARC1; psd=n"')
+    await walk("mail.example.com", resolver)
+    assert [name for name, _ in resolver.questions] == ["_dmarc.mail.example.com", "_dmarc.example.com"]
+
+
+async def test_the_finding_tells_the_record_and_the_organizations_that_may_align() -> None:
+    resolver = FakeResolver('_dmarc.example.org TXT "v=DMARC1; p=reject; sp=quarantine; aspf=s; t=y"')
+    identifiers = ["bounce.example.org", "example.org", "mailer.example", "news.example.org"]
+    finding = await discover("news.example.org", identifiers, resolver)
+    assert finding.outcome is Outcome.PASS
+    assert finding.facts == {
+        "domain": "news.example.org",
+        "policy_domain": "example.org",
+        "org_domain": "example.org",
+        "p": "reject",
+        "sp": "quarantine",
+        "np": "",
+        "adkim": "r",
+        "aspf": "s",
+        "psd": "u",
+        "testing": "yes",
+        "existing": "yes",
+        "org:bounce.example.org": "example.org",
+        "org:example.org": "example.org",
+    }
+
+
+async def test_a_part_of_the_organization_with_its_own_policy_is_another_organization() -> None:
+    zone = '_dmarc.example.org TXT "v=DMARC1; p=none"\n_dmarc.dept.example.org TXT "v=DMARC1; psd=n"'
+    finding = await discover("example.org", ["x.dept.example.org"], FakeResolver(zone))
+    assert finding.facts["org:x.dept.example.org"] == "dept.example.org"
+
+
+async def test_strict_records_need_no_organizations() -> None:
+    resolver = FakeResolver('_dmarc.example.org TXT "v=DMARC1; p=none; adkim=s; aspf=s"')
+    finding = await discover("example.org", ["mail.example.org"], resolver)
+    assert not any(fact.startswith("org:") for fact in finding.facts)
+
+
+@pytest.mark.parametrize(
+    ("zone", "existing"),
+    [
+        ('_dmarc.example.org TXT "v=DMARC1; p=none; np=reject"', "no"),
+        ('_dmarc.example.org TXT "v=DMARC1; p=none; np=reject"\nx.example.org TXT "a"', "yes"),
+        ('_dmarc.example.org TXT "v=DMARC1; p=none"', "yes"),
+    ],
+)
+async def test_whether_the_author_domain_exists_is_asked_where_np_wants_it(zone: str, existing: str) -> None:
+    assert (await discover("x.example.org", [], FakeResolver(zone))).facts["existing"] == existing
+
+
+async def test_the_policy_of_a_public_suffix_applies_where_the_organization_has_none() -> None:
+    finding = await discover("x.agency.gov", [], FakeResolver('_dmarc.gov TXT "v=DMARC1; p=reject; psd=y"'))
+    assert (finding.facts["policy_domain"], finding.facts["org_domain"]) == ("gov", "agency.gov")
+
+
+async def test_no_record_is_none_and_a_misspelt_one_permerror() -> None:
+    assert (await discover("example.org", [], FakeResolver())).outcome is Outcome.NONE
+    bad = FakeResolver('_dmarc.example.org TXT "v=DMARC1; p=rejct"')
+    assert (await discover("example.org", [], bad)).outcome is Outcome.PERMERROR
+
+
+@pytest.mark.parametrize("failing", ["_dmarc.mail.example.org", "_dmarc.org"])
+async def test_dns_that_does_not_answer_is_a_temperror(failing: str) -> None:
+    resolver = FakeResolver('_dmarc.example.org TXT "v=DMARC1; p=reject"', failing=[failing])
+    assert (await discover("mail.example.org", [], resolver)).outcome is Outcome.TEMPERROR
+
+
+async def test_an_identifier_whose_organization_dns_does_not_tell_is_left_open() -> None:
+    resolver = FakeResolver('_dmarc.example.org TXT "v=DMARC1"', failing=["_dmarc.x.example.org"])
+    assert (await discover("example.org", ["x.example.org"], resolver)).facts["org:x.example.org"] == ""

@@ -1,0 +1,113 @@
+import asyncio
+
+import pytest
+
+from actors.adapters.clock import SystemClock
+from actors.model import Client, Direction, Envelope, Outcome
+from actors.policy import spf
+from actors.policy.spf import QUERIES_MAX, check_spf
+from tests.fakes import FakeResolver, budget
+
+ZONE = """
+example.net TXT "v=spf1 ip4:192.0.2.0/24 ~all"
+helo.example.net TXT "v=spf1 a -all"
+helo.example.net A 192.0.2.9
+loop.example TXT "v=spf1 include:loop.example -all"
+"""
+
+
+def envelope(
+    sender: bytes = b"bo@example.net",
+    ip: str = "192.0.2.1",
+    helo: bytes = b"helo.example.net",
+    direction: Direction = Direction.INBOUND,
+) -> Envelope:
+    return Envelope(client=Client(ip=ip, helo=helo), sender=sender, direction=direction)
+
+
+async def test_the_sender_is_checked_and_the_mechanism_named() -> None:
+    finding = await check_spf(envelope(), FakeResolver(ZONE), budget())
+    assert (finding.actor, finding.name, finding.outcome) == ("policy", "spf", Outcome.PASS)
+    assert finding.detail == "ip4:192.0.2.0/24"
+    assert finding.facts == {"smtp.mailfrom": "example.net", "domain": "example.net", "client-ip": "192.0.2.1"}
+
+
+async def test_a_bounce_is_checked_by_its_helo() -> None:
+    finding = await check_spf(envelope(b"", "192.0.2.8"), FakeResolver(ZONE), budget())
+    assert (finding.outcome, finding.detail) == (Outcome.FAIL, "-all")
+    assert finding.facts["smtp.helo"] == finding.facts["domain"] == "helo.example.net"
+    assert "smtp.mailfrom" not in finding.facts
+
+
+@pytest.mark.parametrize(
+    ("sender", "ip", "outcome"),
+    [
+        (b"bo@example.net", "198.51.100.1", Outcome.SOFTFAIL),
+        (b"bo@example.net", "::ffff:192.0.2.7", Outcome.PASS),
+        (b"bo@example.net", "2001:db8::1", Outcome.SOFTFAIL),
+        (b"bo@norecord.example", "192.0.2.1", Outcome.NONE),
+        (b"bo@loop.example", "192.0.2.1", Outcome.PERMERROR),
+        (b"bo@localhost", "192.0.2.1", Outcome.NONE),
+        (b"\xff\xfe@\x00", "192.0.2.1", Outcome.NONE),
+        (b"bo@example.net", "no address", Outcome.PERMERROR),
+    ],
+)
+async def test_every_envelope_has_an_outcome(sender: bytes, ip: str, outcome: Outcome) -> None:
+    assert (await check_spf(envelope(sender, ip), FakeResolver(ZONE), budget())).outcome is outcome
+
+
+@pytest.mark.parametrize("own", [{"ip": ""}, {"direction": Direction.OUTBOUND}, {"direction": Direction.INTERNAL}])
+async def test_mail_of_our_own_is_not_checked(own: dict[str, object]) -> None:
+    resolver = FakeResolver(ZONE)
+    finding = await check_spf(envelope(**own), resolver, budget())  # type: ignore[arg-type]
+    assert (finding.outcome, resolver.questions) == (Outcome.SKIPPED, [])
+
+
+async def test_dns_that_does_not_answer_is_a_temperror() -> None:
+    finding = await check_spf(envelope(), FakeResolver(ZONE, failing=["*"]), budget())
+    assert finding.outcome is Outcome.TEMPERROR
+    assert not finding.detail.startswith("timeout")
+
+
+async def test_an_evaluation_that_takes_too_long_is_a_temperror_before_the_budget_ends() -> None:
+    class Silent(FakeResolver):
+        async def txt(self, name: str) -> list[bytes]:  # noqa: ARG002
+            await asyncio.Event().wait()
+            return []
+
+    limit = budget(seconds=0.05)
+    limit.clock = SystemClock()
+    limit.deadline_s = limit.clock.monotonic_s() + 0.05
+    finding = await check_spf(envelope(), Silent(), limit)
+    assert (finding.outcome, finding.detail) == (Outcome.TEMPERROR, "time limit of the evaluation")
+    assert limit.left_s > 0
+
+
+async def test_a_zone_that_asks_for_hundreds_of_questions_is_cut_off() -> None:
+    exchanges = "\n".join(f"big{n}.example MX {m} mx{n}x{m}.example" for n in range(10) for m in range(10))
+    hosts = "\n".join(f"mx{n}x{m}.example A 198.51.100.1" for n in range(10) for m in range(10))
+    record = " ".join(f"mx:big{n}.example" for n in range(10))
+    resolver = FakeResolver(f'big.example TXT "v=spf1 {record} -all"\n{exchanges}\n{hosts}')
+    finding = await check_spf(envelope(b"bo@big.example"), resolver, budget())
+    assert finding.outcome is Outcome.PERMERROR
+    assert len(resolver.questions) == QUERIES_MAX
+
+
+async def test_the_explanation_of_a_failure_is_not_fetched() -> None:
+    resolver = FakeResolver('x.example TXT "v=spf1 exp=why.x.example -all"\nwhy.x.example TXT "go away"')
+    await check_spf(envelope(b"bo@x.example"), resolver, budget())
+    assert [name for name, _ in resolver.questions] == ["x.example"]
+
+
+async def test_a_record_that_breaks_the_evaluator_is_a_permerror(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(spf._Evaluator, "evaluate", broken)
+    finding = await check_spf(envelope(), FakeResolver(ZONE), budget())
+    assert (finding.outcome, finding.detail) == (Outcome.PERMERROR, "evaluation broke off: RecursionError")
+
+
+async def test_a_number_beyond_pythons_limit_is_a_permerror() -> None:
+    resolver = FakeResolver(f'x.example TXT "v=spf1 a:%{{d{"1" * 5000}}}.example -all"')
+    assert (await check_spf(envelope(b"bo@x.example"), resolver, budget())).outcome is Outcome.PERMERROR

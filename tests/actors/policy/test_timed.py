@@ -1,0 +1,38 @@
+from collections.abc import Sequence
+
+import pytest
+
+from actors.policy.timed import TimedResolver
+from actors.ports import NameNotFound
+from tests.fakes import FakeClock, FakeResolver, budget
+
+
+class Slow(FakeResolver):
+    """Every TXT question takes so long on a clock that is moved by hand."""
+
+    def __init__(self, clock: FakeClock, seconds: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seconds = seconds
+
+    async def txt(self, name: str) -> Sequence[bytes]:
+        self._clock.advance(self._seconds)
+        return await super().txt(name)
+
+
+async def test_a_wait_is_recorded_although_nothing_was_found() -> None:
+    clock = FakeClock()
+    spent = budget(clock)
+    with pytest.raises(NameNotFound):
+        await TimedResolver(Slow(clock, 0.02), spent).txt("x.example")
+    (lookup,) = spent.lookups
+    assert (lookup.name, lookup.detail) == ("dns.query", "TXT x.example")
+    assert lookup.duration_s == pytest.approx(0.02)
+
+
+async def test_an_answer_from_the_cache_is_no_wait() -> None:
+    spent = budget()
+    resolver = TimedResolver(FakeResolver("x.example A 192.0.2.1\nx.example MX 5 m.example"), spent)
+    assert await resolver.addresses("x.example") == ["192.0.2.1"]
+    assert await resolver.mx("x.example") == [(5, "m.example")]
+    assert spent.lookups == []
