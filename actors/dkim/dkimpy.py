@@ -39,8 +39,6 @@ def parse_tags(text: bytes) -> dict[bytes, bytes]:
         tags: dict[bytes, bytes] = parse_tag_value(text)
     except InvalidTagValueList as error:
         raise TagListError(type(error).__name__) from error
-    except IndexError as error:
-        raise TagListError("empty") from error
     return tags
 
 

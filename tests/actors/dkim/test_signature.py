@@ -1,0 +1,106 @@
+"""Signature fields: typed, or a reason, before anything is looked up."""
+
+import pytest
+
+from actors.dkim.signature import SignatureError, field_tags, parse_arc_seal, parse_signature, signed_fields
+
+GOOD = {
+    b"v": b"1",
+    b"a": b"rsa-sha256",
+    b"d": b"example.org",
+    b"s": b"sel",
+    b"h": b"From : Subject",
+    b"bh": b"AA ==",
+    b"b": b"AA\r\n AA",
+}
+
+
+def test_a_good_field_is_read_with_its_defaults() -> None:
+    signature = parse_signature(
+        field_tags(b" v=1; a=rsa-sha256; d=example.org; s=sel; h=From: Subject; bh=AAAA; b=A AAA;")
+    )
+
+    assert signature.key_name == "sel._domainkey.example.org"
+    assert signature.signed_names == (b"from", b"subject")
+    assert (signature.signature, signature.body_hash) == (b"AAAA", b"\0\0\0")
+    assert signature.identity == "@example.org"
+    assert (signature.relaxed_header, signature.relaxed_body) == (False, False)
+    assert (signature.body_length, signature.signed_at_s, signature.expires_at_s) == (None, None, None)
+
+
+def test_the_body_form_is_simple_when_only_one_is_named() -> None:
+    signature = parse_signature(GOOD | {b"c": b"relaxed"})
+
+    assert (signature.relaxed_header, signature.relaxed_body) == (True, False)
+
+
+@pytest.mark.parametrize("missing", [b"v", b"a", b"d", b"s", b"h", b"bh", b"b"])
+def test_every_required_tag_is_required(missing: bytes) -> None:
+    with pytest.raises(SignatureError, match=f"{missing.decode()}= is missing"):
+        parse_signature({tag: value for tag, value in GOOD.items() if tag != missing})
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "reason"),
+    [
+        (b"v", b"2", "version"),
+        (b"a", b"rsa-sha1", "rsa-sha1 is not secure"),
+        (b"a", b"rsa-md5", "unknown algorithm"),
+        (b"b", b"A", "base64"),
+        (b"b", b"%%%%", "base64"),
+        (b"bh", b"A", "base64"),
+        (b"c", b"nofws", "canonicalization"),
+        (b"c", b"relaxed/none", "canonicalization"),
+        (b"d", b"exa mple.org", "domain name"),
+        (b"d", b"b\xc3\xbccher.example", "domain name"),
+        (b"d", b"org", "domain name"),
+        (b"d", b"x." * 200 + b"org", "domain name"),
+        (b"s", b"sel\x00", "domain name"),
+        (b"s", b"..", "domain name"),
+        (b"h", b"Subject", "From is not signed"),
+        (b"h", b"From" + b":x" * 200, "too many"),
+        (b"i", b"alice@example.com", "not within"),
+        (b"i", b"alice@badexample.org", "not within"),
+        (b"l", b"-1", "not a number"),
+        (b"l", b"9" * 77, "not a number"),
+        (b"q", b"dns/a", "query method"),
+        (b"t", b"now", "not a number"),
+        (b"x", b"\xd9\xa3", "not a number"),
+    ],
+)
+def test_a_bad_tag_says_why(tag: bytes, value: bytes, reason: str) -> None:
+    with pytest.raises(SignatureError, match=reason):
+        parse_signature(GOOD | {tag: value})
+
+
+def test_a_signature_cannot_expire_before_it_is_made() -> None:
+    with pytest.raises(SignatureError, match="expires before"):
+        parse_signature(GOOD | {b"t": b"200", b"x": b"200"})
+
+
+@pytest.mark.parametrize("value", [b"v=1; v=1", b"v", b"=1", b"v=1;; a=x", b"1=v"])
+def test_what_is_no_tag_list_is_refused(value: bytes) -> None:
+    with pytest.raises(SignatureError, match="tag list"):
+        field_tags(value)
+
+
+def test_a_field_longer_than_the_cap_is_refused_unread() -> None:
+    with pytest.raises(SignatureError, match="too long"):
+        field_tags(b"b=" + b" " * 8190 + b"!")
+
+
+def test_a_seal_that_signs_fields_of_its_own_choice_is_refused() -> None:
+    with pytest.raises(SignatureError, match="h= or bh="):
+        parse_arc_seal(GOOD)
+
+
+def test_fields_are_taken_from_the_bottom_up_and_a_further_from_is_added() -> None:
+    fields = [(b"From", b"1"), (b"X", b"1"), (b"From", b"2"), (b"x", b"2"), (b"", b"no colon"), (b"X", b"3")]
+
+    assert signed_fields(fields, (b"x", b"from", b"absent", b"x")) == [
+        (b"X", b"3"),
+        (b"From", b"2"),
+        (b"x", b"2"),
+        (b"From", b"1"),
+    ]
+    assert signed_fields(fields, (b"absent",)) == []
