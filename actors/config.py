@@ -4,11 +4,12 @@ Each key says what it means, its default and why; docs/configuration.md repeats 
 """
 
 import ipaddress
-import math
 
 import msgspec
 
 from wire.config import Section
+
+_POINTS_MAX = 1e6
 
 
 class DnsConfig(Section, frozen=True):
@@ -172,9 +173,10 @@ class PolicyConfig(Section, frozen=True):
             raise ValueError("`classifier_points_max` must be at least `add_header_score`")
         if self.classifier_points_min > 0:
             raise ValueError("`classifier_points_min` must not be greater than 0")
-        numbers = (*self.spf_points.values(), *self.dmarc_points.values(), *self.symbol_points.values())
-        if not all(math.isfinite(number) for number in (*numbers, self.reject_score, self.quarantine_score)):
-            raise ValueError("points and scores must be finite numbers")
+        numbers = [getattr(self, key) for key in self.__struct_fields__]
+        points = (*self.spf_points.values(), *self.dmarc_points.values(), *self.symbol_points.values())
+        if not all(abs(number) <= _POINTS_MAX for number in (*numbers, *points) if isinstance(number, float)):
+            raise ValueError(f"points and scores must be numbers up to {_POINTS_MAX:.0f}")
 
 
 class JudgementConfig(Section, frozen=True):

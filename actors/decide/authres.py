@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from actors.config import HeadersConfig
 from actors.decide.fields import fold, pvalue, quoted
-from actors.model import DeleteHeader, Edit, Finding, InsertHeader, Message, Outcome
+from actors.model import DeleteHeader, Direction, Edit, Finding, InsertHeader, Message, Outcome
 
 FIELD = "Authentication-Results"
 
@@ -49,7 +49,7 @@ def authentication_results_edits(
     """(deletions of forged fields, insertion of ours at the top)."""
     authserv_id = headers.authserv_id or message.envelope.mta_name or "localhost"
     forged = tuple(forged_fields(message, authserv_id))
-    if not headers.authentication_results:
+    if not headers.authentication_results or message.envelope.direction is Direction.OUTBOUND:
         return forged, ()
     return forged, (InsertHeader(0, FIELD.encode("ascii"), field_body(authserv_id, findings, dmarc)),)
 
@@ -65,20 +65,15 @@ def field_body(authserv_id: str, findings: Sequence[Finding], dmarc: Finding | N
 
 def _results(findings: Sequence[Finding], dmarc: Finding | None) -> Iterator[list[str]]:
     """The words of each resinfo: spf, each DKIM signature, dmarc, arc."""
-    for finding in findings:
-        if finding.actor == "policy" and finding.name == "spf" and finding.outcome in _RESULTS:
-            yield _words("spf", finding, ("smtp.mailfrom", "smtp.helo"))
-    written = 0
-    for finding in findings:
-        if finding.actor == "dkim" and finding.name == "dkim" and finding.outcome in _RESULTS:
-            written += 1
-            if written <= _DKIM_RESULTS_MAX:
-                yield _words("dkim", finding, _DKIM_PROPERTIES)
+    told = [finding for finding in findings if finding.outcome in _RESULTS]
+    for finding in [f for f in told if f.actor == "policy" and f.name == "spf"][:1]:
+        yield _words("spf", finding, ("smtp.mailfrom", "smtp.helo"))
+    for finding in [f for f in told if f.actor == "dkim" and f.name == "dkim"][:_DKIM_RESULTS_MAX]:
+        yield _words("dkim", finding, _DKIM_PROPERTIES)
     if dmarc is not None:
         yield _words("dmarc", dmarc, ("header.from", "policy.dmarc"))
-    for finding in findings:
-        if finding.actor == "dkim" and finding.name == "arc" and finding.outcome in _RESULTS:
-            yield _words("arc", finding, _ARC_PROPERTIES)
+    for finding in [f for f in told if f.actor == "dkim" and f.name == "arc"][:1]:
+        yield _words("arc", finding, _ARC_PROPERTIES)
 
 
 def _words(method: str, finding: Finding, properties: Iterable[str]) -> list[str]:

@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 
 from actors.config import HeadersConfig
 from actors.decide.authres import authentication_results_edits, claims_to_be, field_body, read_authserv_id
-from actors.model import DeleteHeader, Envelope, ErrorKind, Finding, InsertHeader, Message, Outcome, error_finding
+from actors.model import (
+    DeleteHeader,
+    Direction,
+    Envelope,
+    ErrorKind,
+    Finding,
+    InsertHeader,
+    Message,
+    Outcome,
+    error_finding,
+)
 
 OURS = "mx.example.org"
 SPF = Finding("policy", "spf", Outcome.PASS, facts={"smtp.mailfrom": "example.net", "domain": "example.net"})
@@ -108,6 +118,14 @@ def test_long_values_are_folded_below_the_limit() -> None:
 def test_the_id_is_the_configured_one_or_the_name_of_the_mta(configured: str, mta_name: str, written: bytes) -> None:
     _, edits = authentication_results_edits((), None, message(mta_name=mta_name), HeadersConfig(authserv_id=configured))
     assert edits == (InsertHeader(0, b"Authentication-Results", written + b"; none"),)
+
+
+def test_outbound_mail_gets_no_results_but_loses_forged_ones() -> None:
+    envelope = Envelope(mta_name=OURS, direction=Direction.OUTBOUND)
+    outbound = Message(envelope, b"Authentication-Results: mx.example.org; spf=pass\r\n")
+    deletions, insertions = authentication_results_edits([SPF], None, outbound, HeadersConfig())
+    assert deletions == (DeleteHeader(b"Authentication-Results", 1),)
+    assert insertions == ()
 
 
 # --- removal ---------------------------------------------------------------------------------------------------------

@@ -77,9 +77,12 @@ def test_the_largest_points_come_first() -> None:
         {"classifier_points_max": 4.0},
         {"classifier_points_min": 1.0},
         {"add_header_score": 0.0},
+        {"add_header_score": float("nan")},
+        {"reject_score": float("inf")},
         {"spf_points": {"fail": float("nan")}},
+        {"symbol_points": {"policy.gtube": 1e300}},
     ],
 )
 def test_settings_that_contradict_the_table_are_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"`|finite"):
+    with pytest.raises(ValueError, match=r"`|numbers"):
         PolicyConfig(**settings)  # type: ignore[arg-type]
