@@ -159,8 +159,15 @@ class PolicyConfig(Section, frozen=True):
     """Points for a DMARC failure by the policy the domain owner published."""
     dmarc_reject: bool = False
     """Reject when DMARC fails and the domain says p=reject (RFC 9989 section 8 warns: mailing lists)."""
-    symbol_points: dict[str, float] = msgspec.field(default_factory=dict)
-    """Points for any finding `actor.name` or `actor.name.outcome`, added to the above, each symbol once."""
+    symbol_points: dict[str, float] = msgspec.field(
+        default_factory=lambda: {
+            "policy.from_missing": 2.0,
+            "policy.from_malformed": 2.0,
+            "policy.from_multiple": 1.0,
+        }
+    )
+    """Points for any finding `actor.name` or `actor.name.outcome`, added to the above, each symbol once. A table of
+    one's own replaces the default one (of 4,150 SpamAssassin ham none has such a From, of 1,500 phishing 203)."""
     lists: Lists = Lists()
     on_error: ErrorPolicy = ErrorPolicy()
 

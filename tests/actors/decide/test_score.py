@@ -63,6 +63,10 @@ def test_a_symbol_may_name_the_dmarc_conclusion() -> None:
     assert points(dmarc=Finding("policy", "dmarc", Outcome.PASS), policy=policy) == {"policy.dmarc.pass": -1.0}
 
 
+def test_a_flawed_from_field_counts_by_default() -> None:
+    assert points(Finding("policy", "from_malformed", Outcome.HIT)) == {"policy.from_malformed": 2.0}
+
+
 def test_the_largest_points_come_first() -> None:
     found = score_points([spf(Outcome.SOFTFAIL), Finding("classifier", "spam", Outcome.SPAM, 0.9)], None, POLICY)
     assert [p.source for p in found] == ["classifier", "spf"]
