@@ -6,14 +6,16 @@ directory; it ends with the process that started it, however that ends.
 
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import ray
+from ray.exceptions import RayError
 
 from cluster.pool import CellSpec
 from cluster.supervisor import CellStatus, start_supervisor
@@ -22,9 +24,13 @@ log = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
 _STATUS_EVERY_S = 0.1
-_STATUS_TIMEOUT_S = 10.0
+_CALL_TIMEOUT_S = 10.0
 # Ray puts /session_<date>_<time>_<pid>/sockets/plasma_store below; a socket's path has 107 bytes (unix(7)).
 _TEMP_DIR_LENGTH_MAX = 40
+
+
+class RayFailed(Exception):
+    """Ray did not start, cannot be joined or does not answer any more; the text is one line."""
 
 
 class CellFailed(Exception):
@@ -32,17 +38,36 @@ class CellFailed(Exception):
 
 
 class Node:
-    """Ray as this process started or joined it. Use `stop` in every case."""
+    """Ray as this process starts or joins it. Use `stop` in every case."""
 
-    def __init__(self, address: str, object_store_mb: int, temp_dir: Path) -> None:
-        # Read by Ray's modules and inherited by its processes, hence before init.
+    def __init__(self) -> None:
+        self._temp_dir: Path | None = None
+        self._made_temp_dir = False
+
+    def start(self, address: str, object_store_mb: int, temp_dir: Path) -> None:
+        """Join the Ray at `address`, or start one of our own with its files in `temp_dir`. Raises RayFailed."""
+        # Ray's modules read these and its processes inherit them, hence before init.
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        self._made_dir: Path | None = None
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-            return
+        try:
+            if address:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+            else:
+                self._start_own(object_store_mb, temp_dir)
+        except (OSError, RuntimeError, ValueError, RayError) as error:
+            raise RayFailed(f"Ray: {error}".splitlines()[0]) from error
+
+    def _start_own(self, object_store_mb: int, temp_dir: Path) -> None:
         if len(str(temp_dir)) > _TEMP_DIR_LENGTH_MAX:
-            temp_dir = self._made_dir = Path(tempfile.mkdtemp(prefix="tamis-ray-", dir="/tmp"))
+            temp_dir = Path(tempfile.mkdtemp(prefix="tamis-ray-", dir="/tmp"))
+            self._made_temp_dir = True
+        self._temp_dir = temp_dir
+        temp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Without a token every local user could run code as us.
+        token = temp_dir / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))
         ray.init(
             num_cpus=1,
             num_gpus=0,
@@ -53,18 +78,22 @@ class Node:
             _node_ip_address=_LOOPBACK,
             _temp_dir=str(temp_dir),
         )
-        self.temp_dir = temp_dir
 
     @property
     def node_id(self) -> str:
         """Ray's id of this node."""
         return str(ray.get_runtime_context().get_node_id())
 
+    @property
+    def logs_dir(self) -> Path | None:
+        """Where the processes of a Ray of our own log."""
+        return self._temp_dir / "session_latest" / "logs" if self._temp_dir is not None else None
+
     def stop(self) -> None:
         """Leave Ray; one of our own ends with all its processes."""
         ray.shutdown()
-        if self._made_dir is not None:
-            shutil.rmtree(self._made_dir, ignore_errors=True)
+        if self._made_temp_dir and self._temp_dir is not None:
+            shutil.rmtree(self._temp_dir, ignore_errors=True)
 
 
 class Cell:
@@ -74,11 +103,11 @@ class Cell:
         self._supervisor = start_supervisor(spec)
 
     def status(self) -> CellStatus:
-        """How the cell is. Raises ray.exceptions.RayError when the supervisor does not answer."""
-        return cast("CellStatus", ray.get(self._supervisor.status.remote(), timeout=_STATUS_TIMEOUT_S))
+        """How the cell is. Raises RayFailed when the supervisor does not answer."""
+        return cast("CellStatus", self._call(self._supervisor.status.remote()))
 
     def wait_ready(self, timeout_s: float, progress: Callable[[str], None]) -> CellStatus:
-        """Wait until everything is up; `progress` hears of each process. Raises CellFailed."""
+        """Wait until everything is up; `progress` hears of each process. Raises CellFailed and RayFailed."""
         deadline_s = time.monotonic() + timeout_s
         seen: set[str] = set()
         while True:
@@ -95,9 +124,18 @@ class Cell:
 
     def drain(self) -> None:
         """Have new transactions refused."""
-        ray.get(self._supervisor.drain.remote(), timeout=_STATUS_TIMEOUT_S)
+        self._call(self._supervisor.drain.remote())
 
     def stop(self) -> None:
-        """End every process of the cell."""
-        ray.get(self._supervisor.stop.remote(), timeout=_STATUS_TIMEOUT_S)
-        ray.kill(self._supervisor)
+        """End every process of the cell, as far as Ray still answers."""
+        try:
+            self._call(self._supervisor.stop.remote())
+            ray.kill(self._supervisor)
+        except RayFailed as error:
+            log.warning("cell_not_stopped error=%s", error)
+
+    def _call(self, reference: "ray.ObjectRef[Any]") -> object:
+        try:
+            return ray.get(reference, timeout=_CALL_TIMEOUT_S)
+        except RayError as error:
+            raise RayFailed(f"the supervisor does not answer: {type(error).__name__}") from error

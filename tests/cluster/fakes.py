@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tamis.filter.v1 import examine_service_pb2 as pb
-
 from actors.actor import Budget
 from actors.config import JudgementConfig
 from actors.model import Finding, Message, Outcome, Stage
 from actors.ports import Clock
 from cluster.dispatch import Dispatcher
 from cluster.table import Replica
+from tamis.filter.v1 import examine_service_pb2 as pb
 
 
 class ScriptedActor:

@@ -1,0 +1,46 @@
+import pytest
+
+from cluster.config import ClusterConfig, listen_address, pool_sizes
+from wire.config import ConfigError, Section, parse
+
+
+class Root(Section, frozen=True):
+    cluster: ClusterConfig = ClusterConfig()
+
+
+def test_the_defaults_are_one_replica_of_each_actor_on_loopback() -> None:
+    config = ClusterConfig()
+    assert pool_sizes(config.pools) == {"dkim": 1, "policy": 1, "classifier": 1, "antivirus": 1}
+    assert listen_address(config.listen) == ("127.0.0.1", 11333)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('listen = "0.0.0.0:11333"', "must be a loopback address, not 0.0.0.0"),
+        ('listen = "localhost:1"', "must be an IP address and a port"),
+        ('listen = "127.0.0.1"', "must be an IP address and a port"),
+        ('listen = "127.0.0.1:65536"', "must be an IP address and a port"),
+        ('listen = "127.0.0.1:²"', "must be an IP address and a port"),
+        ("pools = {dkim = -1}", "`dkim` must be between 0 and 1024"),
+        ("pools = {spam = 1}", "unknown key `spam`"),
+        ("ingresses = 0", "`ingresses` must be between 1 and 64"),
+        ("end_of_message_s = 0", "`end_of_message_s` must be above 0"),
+        ("object_store_mb = 10", "`object_store_mb` must be at least 80"),
+        ("transactions_max = 0", "`transactions_max` must be at least 1"),
+        ("message_bytes_max = 170_000_000", "must fit a frame of 160 MiB"),
+        ("poolz = 1", "unknown key `poolz`"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_with_its_place(line: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(f"[cluster]\n{line}\n", Root, "tamis.toml")
+    text = str(caught.value)
+    assert complaint in text
+    assert text.startswith("tamis.toml:")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("listen", ["[::1]:0", "127.0.0.2:5"])
+def test_any_loopback_address_will_do(listen: str) -> None:
+    assert listen_address(listen)

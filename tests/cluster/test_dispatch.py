@@ -1,0 +1,369 @@
+from dataclasses import dataclass, field
+
+import pytest
+
+from actors.model import ErrorKind, Finding, Outcome, Stage
+from cluster.dispatch import Dispatcher
+from cluster.errand import Ask, DispatchLimits, Payload
+from cluster.table import Replica, Table
+from tests.cluster.fakes import FakeLink, FakeTime
+
+DONE = Finding("antivirus", "clamav", Outcome.CLEAN)
+STAGES = {
+    "antivirus": frozenset({Stage.MESSAGE}),
+    "policy": frozenset({Stage.ENVELOPE, Stage.MESSAGE}),
+}
+MESSAGE = Payload(b"message")
+
+
+@dataclass
+class Bench:
+    """A dispatcher between fake links and a fake clock."""
+
+    time: FakeTime = field(default_factory=FakeTime)
+    links: dict[str, FakeLink] = field(default_factory=dict)
+    done: list[Ask] = field(default_factory=list)
+    tasks_max: int = 100
+
+    def __post_init__(self) -> None:
+        limits = DispatchLimits(replica_tasks_max=self.tasks_max, replica_wait_s=5.0)
+        self.dispatcher = Dispatcher(self._connect, self.time, self.time.call_later, limits, node="here")
+
+    def _connect(self, replica: Replica, dispatcher: Dispatcher) -> FakeLink:
+        link = self.links[replica.name] = FakeLink(replica, dispatcher)
+        return link
+
+    def table(self, *names: str, node: str = "here", port: int = 1) -> None:
+        replicas = tuple(Replica(name.partition("-")[0], name, f"127.0.0.1:{port}", node) for name in names)
+        pools = {name.partition("-")[0] for name in names} | ({"antivirus"} if not names else set())
+        self.dispatcher.update(Table({pool: STAGES[pool] for pool in pools}, replicas))
+
+    def up(self, *names: str) -> None:
+        self.table(*names)
+        for name in names:
+            self.links[name].up()
+
+    def ask(
+        self,
+        payload: Payload = MESSAGE,
+        budget_s: float = 20.0,
+        stage: Stage = Stage.MESSAGE,
+        route: dict[str, str] | None = None,
+    ) -> Ask:
+        deadline_s = self.time.now_s + budget_s
+        return self.dispatcher.ask({} if route is None else route, stage, payload, deadline_s, self.done.append)
+
+    def failure(self) -> tuple[ErrorKind | None, str]:
+        """What the only report of the only ask says."""
+        ((report,),) = [ask.reports for ask in self.done]
+        (finding,) = report.findings
+        assert finding.outcome is Outcome.ERROR
+        return report.failed, finding.detail
+
+
+def test_every_pool_of_the_stage_gets_the_same_bytes_and_the_ask_is_done_with_the_last_answer() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "policy-0")
+    bench.ask()
+    (task,) = bench.links["antivirus-0"].tasks
+    assert task.message == b"message"
+    assert bench.links["policy-0"].tasks[0].message == b"message"
+    bench.links["antivirus-0"].answer(DONE)
+    assert not bench.done
+    bench.links["policy-0"].answer()
+    (ask,) = bench.done
+    assert [report.actor for report in ask.reports] == ["antivirus", "policy"]
+    assert ask.reports[0].findings == (DONE,)
+    assert ask.reports[0].timing is not None
+    assert bench.time.armed == 0
+
+
+def test_a_pool_without_the_stage_is_not_asked() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "policy-0")
+    bench.ask(stage=Stage.ENVELOPE)
+    assert not bench.links["antivirus-0"].tasks
+    assert len(bench.links["policy-0"].tasks) == 1
+
+
+def test_a_stage_that_no_pool_has_is_done_at_once() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    ask = bench.ask(stage=Stage.HEADERS)
+    assert bench.done == [ask]
+    assert not ask.reports
+
+
+def test_what_is_late_is_a_timeout_finding_shortly_before_the_deadline() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    bench.ask(budget_s=20.0)
+    (task,) = bench.links["antivirus-0"].tasks
+    assert task.budget_ms == pytest.approx(19_850, abs=1)
+    bench.time.advance(19.89)
+    assert not bench.done
+    bench.time.advance(0.02)
+    assert bench.failure() == (ErrorKind.TIMEOUT, "timeout: no answer after 19900 ms")
+    assert bench.links["antivirus-0"].cancelled == [task.task]
+
+
+def test_an_answer_after_the_deadline_is_dropped() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    bench.ask(budget_s=1.0)
+    bench.time.advance(1.0)
+    bench.links["antivirus-0"].answer(DONE)
+    assert bench.failure()[0] is ErrorKind.TIMEOUT
+
+
+def test_tiny_and_past_budgets_still_end_in_a_finding() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    bench.ask(budget_s=-3.0)
+    assert bench.links["antivirus-0"].tasks[0].budget_ms == 1
+    bench.time.advance(0.0)
+    assert bench.failure()[0] is ErrorKind.TIMEOUT
+
+
+def test_a_broken_stream_sends_its_task_to_another_replica() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "antivirus-1")
+    bench.ask()
+    first, second = _holder(bench, "antivirus-0", "antivirus-1")
+    first.breaks()
+    second.answer(DONE)
+    (ask,) = bench.done
+    assert ask.reports[0].findings == (DONE,)
+
+
+def test_a_task_that_broke_two_replicas_is_a_crash_and_is_not_tried_again() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "antivirus-1", "antivirus-2")
+    bench.ask()
+    for _ in range(2):
+        holder, *_ = _holder(bench, "antivirus-0", "antivirus-1", "antivirus-2")
+        holder.breaks()
+    assert bench.failure() == (ErrorKind.CRASH, "crash: broke 2 replicas")
+    assert not any(link.tasks for link in bench.links.values())
+
+
+def test_the_innocent_who_were_with_a_killer_get_their_answers() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    payloads = [Payload(b"innocent 1"), Payload(b"killer"), Payload(b"innocent 2"), Payload(b"innocent 3")]
+    asks = [bench.ask(payload) for payload in payloads]
+    link = bench.links["antivirus-0"]
+    link.breaks()
+    for _ in range(10):
+        link.up()
+        while link.tasks:
+            if link.tasks[0].message == b"killer":
+                link.breaks()
+                break
+            link.answer(DONE)
+    assert set(bench.done) == set(asks)
+    assert [ask.reports[0].failed for ask in asks] == [None, ErrorKind.CRASH, None, None]
+
+
+def test_suspects_travel_one_at_a_time_while_fresh_tasks_go_on() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    for _ in range(3):
+        bench.ask()
+    link = bench.links["antivirus-0"]
+    link.breaks()
+    link.up()
+    assert len(link.tasks) == 1
+    bench.ask()
+    assert len(link.tasks) == 2
+    link.answer(DONE)
+    assert len(link.tasks) == 2
+
+
+def test_a_suspect_that_waits_for_its_turn_is_not_unreachable() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    bench.ask()
+    bench.ask()
+    bench.links["antivirus-0"].breaks()
+    bench.links["antivirus-0"].up()
+    bench.time.advance(6.0)
+    assert not bench.done
+    bench.time.advance(14.0)
+    assert [ask.reports[0].failed for ask in bench.done] == [ErrorKind.TIMEOUT] * 2
+
+
+def test_without_a_replica_the_task_waits_for_one() -> None:
+    bench = Bench()
+    bench.table("antivirus-0")
+    bench.ask()
+    bench.time.advance(4.0)
+    bench.links["antivirus-0"].up()
+    bench.links["antivirus-0"].answer(DONE)
+    (ask,) = bench.done
+    assert ask.reports[0].findings == (DONE,)
+    assert bench.time.armed == 0
+
+
+def test_without_a_replica_for_too_long_the_pool_is_unreachable() -> None:
+    bench = Bench()
+    bench.table()
+    bench.ask()
+    bench.time.advance(5.0)
+    assert bench.failure() == (ErrorKind.UNREACHABLE, "unreachable: no replica within 5 s")
+
+
+def test_without_a_replica_until_the_deadline_the_pool_is_unreachable() -> None:
+    bench = Bench()
+    bench.table()
+    bench.ask(budget_s=1.0)
+    bench.time.advance(1.0)
+    assert bench.failure()[0] is ErrorKind.UNREACHABLE
+
+
+def test_cancelling_tells_the_replica_and_calls_nobody() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "policy-0")
+    ask = bench.ask()
+    number = bench.links["policy-0"].tasks[0].task
+    bench.links["antivirus-0"].answer(DONE)
+    bench.dispatcher.cancel(ask)
+    assert bench.links["policy-0"].cancelled == [number]
+    bench.time.advance(60.0)
+    assert not bench.done
+    assert bench.dispatcher.status() == {"antivirus-0": 0, "policy-0": 0}
+
+
+def test_cancelling_an_ask_that_waits_for_a_replica_leaves_nothing() -> None:
+    bench = Bench()
+    bench.table("antivirus-0")
+    bench.dispatcher.cancel(bench.ask())
+    bench.links["antivirus-0"].up()
+    assert not bench.links["antivirus-0"].tasks
+    assert bench.time.armed == 0
+
+
+def test_later_stages_of_a_transaction_go_to_the_replica_that_knows_it() -> None:
+    bench = Bench()
+    bench.up(*(f"policy-{number}" for number in range(8)))
+    route: dict[str, str] = {}
+    bench.ask(stage=Stage.ENVELOPE, route=route)
+    for _ in range(20):
+        bench.ask(route=route)
+    assert len(bench.links[route["policy"]].tasks) == 21
+
+
+def test_a_transaction_whose_replica_died_moves_to_another_one() -> None:
+    bench = Bench()
+    bench.up("policy-0", "policy-1")
+    route: dict[str, str] = {}
+    bench.ask(stage=Stage.ENVELOPE, route=route)
+    dead = route["policy"]
+    bench.links[dead].breaks()
+    assert route["policy"] != dead
+
+
+def test_load_spreads_by_bytes() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "antivirus-1")
+    bench.ask(Payload(b"x" * 1_000_000))
+    for _ in range(50):
+        bench.ask(Payload(b"x" * 1000))
+    assert sorted(len(link.tasks) for link in bench.links.values()) == [1, 50]
+
+
+def test_a_replica_on_the_same_node_comes_first() -> None:
+    bench = Bench()
+    near = Replica("antivirus", "antivirus-0", "127.0.0.1:1", "here")
+    far = Replica("antivirus", "antivirus-1", "192.0.2.9:1", "there")
+    bench.dispatcher.update(Table({"antivirus": STAGES["antivirus"]}, (far, near)))
+    for link in bench.links.values():
+        link.up()
+    for _ in range(10):
+        bench.ask(Payload(b"x" * 1000))
+    assert len(bench.links["antivirus-0"].tasks) == 10
+
+
+def test_a_full_pool_is_overloaded_at_once() -> None:
+    bench = Bench(tasks_max=1)
+    bench.up("antivirus-0")
+    bench.ask()
+    bench.ask()
+    assert bench.failure() == (ErrorKind.OVERLOADED, "overloaded: antivirus pool is full")
+
+
+def test_a_stream_that_is_too_far_behind_is_overloaded_at_once() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    bench.links["antivirus-0"].full = True
+    bench.ask()
+    assert bench.failure()[0] is ErrorKind.OVERLOADED
+
+
+def test_a_replica_that_restarted_elsewhere_is_followed() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    old = bench.links["antivirus-0"]
+    bench.ask()
+    bench.table("antivirus-0", port=2)
+    assert old.closed
+    new = bench.links["antivirus-0"]
+    assert new is not old
+    new.up()
+    new.answer(DONE)
+    assert bench.done[0].reports[0].findings == (DONE,)
+
+
+def test_news_of_a_stream_that_was_left_are_ignored() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    old = bench.links["antivirus-0"]
+    bench.table("antivirus-0", port=2)
+    bench.links["antivirus-0"].up()
+    old.breaks()
+    bench.ask()
+    assert len(bench.links["antivirus-0"].tasks) == 1
+
+
+def test_an_ask_can_be_given_less_time() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    ask = bench.ask(budget_s=60.0)
+    bench.dispatcher.shorten(ask, bench.time.now_s + 2.0)
+    bench.time.advance(2.0)
+    assert bench.failure()[0] is ErrorKind.TIMEOUT
+    assert bench.time.armed == 0
+
+
+def test_closing_ends_everything_that_is_out() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    bench.ask()
+    bench.dispatcher.close()
+    assert bench.links["antivirus-0"].closed
+    assert bench.failure()[0] is ErrorKind.UNREACHABLE
+
+
+def test_a_shared_body_is_handed_to_each_replica_that_is_tried() -> None:
+    class Shared:
+        body_id = b"body 1"
+
+        def __init__(self) -> None:
+            self.handed: list[str] = []
+
+        def hand_to(self, replica: str) -> None:
+            self.handed.append(replica)
+
+    bench = Bench()
+    bench.up("antivirus-0", "antivirus-1")
+    shared = Shared()
+    bench.ask(Payload(b"head", shared, 1_000_000))
+    first, second = _holder(bench, "antivirus-0", "antivirus-1")
+    assert first.tasks[0].body_id == b"body 1"
+    first.breaks()
+    assert shared.handed == [first.replica.name, second.replica.name]
+
+
+def _holder(bench: Bench, *names: str) -> list[FakeLink]:
+    """The links, the one with the task first."""
+    return sorted((bench.links[name] for name in names), key=lambda link: -len(link.tasks))

@@ -1,0 +1,146 @@
+import asyncio
+
+import pytest
+
+from actors.model import Message, Stage
+from cluster.bodies import BodyShelf
+from cluster.codec import message_to_proto, stage_to_proto
+from cluster.host import Job, ReplicaHost
+from tamis.filter.v1 import examine_service_pb2 as pb
+from tamis.filter.v1 import verdict_pb2
+from tests.cluster.fakes import FakeTime, ScriptedActor
+from wire.stream import AdaptiveWriter
+
+
+class Stream:
+    """One ingress's stream into a host, without gRPC."""
+
+    def __init__(self, running_max: int = 8) -> None:
+        self.time = FakeTime()
+        self.shelf = BodyShelf()
+        self.host = ReplicaHost(ScriptedActor("dkim"), "dkim-0", self.time, self.shelf, running_max)
+        self.jobs: dict[int, Job] = {}
+        self._more = asyncio.Event()
+        self.results: list[pb.TaskResult] = []
+        self.writer: AdaptiveWriter[pb.TaskResult] = AdaptiveWriter(self._write)
+
+    async def _write(self, results: list[pb.TaskResult]) -> None:
+        self.results += results
+        self._more.set()
+
+    def tell(self, *tasks: pb.Task, cancel: tuple[int, ...] = ()) -> None:
+        self.host.accept(pb.ExamineRequest(tasks=tasks, cancel=cancel), self.writer, self.jobs)
+
+    async def until(self, count: int) -> list[verdict_pb2.Finding]:
+        """Wait for so many results; returns the first finding of each."""
+        writing = asyncio.create_task(self.writer.run())
+        async with asyncio.timeout(5):
+            while len(self.results) < count:
+                await self._more.wait()
+                self._more.clear()
+        writing.cancel()
+        return [result.findings[0] for result in self.results]
+
+
+def task(number: int, script: str = "", body_id: bytes = b"", budget_ms: int = 5000) -> pb.Task:
+    header = f"X-Script: {script}\r\n".encode() if script else b""
+    message = message_to_proto(Message(header_block=header, body=b"" if body_id else b"body")).SerializeToString()
+    return pb.Task(
+        task=number, stage=stage_to_proto(Stage.MESSAGE), budget_ms=budget_ms, message=message, body_id=body_id
+    )
+
+
+async def test_a_task_is_answered_with_findings_and_timing() -> None:
+    stream = Stream()
+    stream.tell(task(7), task(8))
+    findings = await stream.until(2)
+    assert {finding.outcome for finding in findings} == {"pass"}
+    first = stream.results[0]
+    assert first.task == 7
+    assert (first.timing.replica, first.timing.batch_size) == ("dkim-0", 2)
+    assert first.timing.received_at_ns == round(stream.time.unix_s() * 1e9)
+    assert not stream.jobs
+
+
+async def test_bytes_that_are_no_message_are_a_malformed_finding() -> None:
+    stream = Stream()
+    stream.tell(pb.Task(task=1, budget_ms=1000, message=b"\xff\xff"), task(2))
+    malformed, fine = await stream.until(2)
+    assert (malformed.outcome, malformed.detail) == ("error", "malformed: not a message")
+    assert fine.outcome == "pass"
+
+
+async def test_a_raising_actor_is_a_crash_finding_and_harms_nobody_else() -> None:
+    stream = Stream()
+    stream.tell(task(1, "dkim raise"), task(2))
+    crashed, fine = await stream.until(2)
+    assert crashed.outcome == "error"
+    assert crashed.detail.startswith("crash")
+    assert fine.outcome == "pass"
+
+
+async def test_a_task_that_hangs_holds_nobody_else_up() -> None:
+    stream = Stream()
+    stream.tell(task(1, "dkim sleep 600", budget_ms=600_000), task(2))
+    await stream.until(1)
+    assert [result.task for result in stream.results] == [2]
+    stream.tell(cancel=(1,))
+    assert not stream.jobs
+
+
+async def test_so_many_run_at_once_and_the_others_wait_in_order() -> None:
+    stream = Stream(running_max=1)
+    stream.tell(task(1, "dkim sleep 600", budget_ms=600_000), task(2), task(3))
+    await asyncio.sleep(0)
+    assert not stream.results
+    stream.time.advance(0.25)
+    stream.tell(cancel=(1, 3))
+    await stream.until(1)
+    assert [result.task for result in stream.results] == [2]
+    assert stream.results[0].timing.queue_us == 250_000
+
+
+async def test_time_in_the_queue_counts_against_the_budget() -> None:
+    stream = Stream(running_max=1)
+    stream.tell(task(1, "dkim sleep 600", budget_ms=600_000), task(2, budget_ms=100))
+    await asyncio.sleep(0)
+    stream.time.advance(0.2)
+    stream.tell(cancel=(1,))
+    (late,) = await stream.until(1)
+    assert late.detail.startswith("timeout")
+
+
+async def test_a_body_by_reference_may_come_before_or_after_its_task() -> None:
+    stream = Stream()
+    stream.shelf.put(b"early", b"x" * 10)
+    stream.tell(task(1, body_id=b"early"), task(2, body_id=b"late"))
+    await asyncio.sleep(0)
+    stream.shelf.put(b"late", b"y" * 20)
+    findings = await stream.until(2)
+    assert [finding.facts["bytes"] for finding in findings] == ["10", "20"]
+
+
+async def test_a_body_that_never_comes_is_a_timeout() -> None:
+    stream = Stream()
+    stream.tell(task(1, body_id=b"lost", budget_ms=1))
+    (finding,) = await stream.until(1)
+    assert finding.detail == "timeout: body did not arrive"
+
+
+async def test_the_shelf_drops_the_oldest_when_it_is_full() -> None:
+    shelf = BodyShelf(bytes_max=10)
+    shelf.put(b"1", b"x" * 6)
+    shelf.put(b"2", b"y" * 6)
+    assert await shelf.take(b"2") == b"y" * 6
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await shelf.take(b"1")
+
+
+async def test_a_body_that_nobody_takes_can_be_discarded() -> None:
+    shelf = BodyShelf(bytes_max=10)
+    shelf.put(b"1", b"x" * 6)
+    shelf.discard(b"1")
+    shelf.put(b"2", b"y" * 6)
+    shelf.put(b"3", b"z" * 4)
+    assert await shelf.take(b"2") == b"y" * 6
