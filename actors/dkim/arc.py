@@ -74,9 +74,7 @@ def read_chain(fields: Sequence[Field]) -> Chain | None:
         return None
     if sorted(sets) != list(range(1, len(sets) + 1)) or len(sets) > _SETS_MAX:
         raise ChainError("instances are not 1 to at most 50 without gap")
-    seals = tuple(
-        _read_seal(instance, sets[instance], last=instance == len(sets)) for instance in range(1, len(sets) + 1)
-    )
+    seals = tuple(_read_seal(instance, sets[instance]) for instance in range(1, len(sets) + 1))
     try:
         newest = parse_arc_message_signature(field_tags(seals[-1].fields[1][1]))
     except SignatureError as error:
@@ -114,17 +112,17 @@ def _instance(field: Field) -> int:
     raise ChainError(f"{name.decode('ascii', 'replace')} without instance")
 
 
-def _read_seal(instance: int, arc_set: Mapping[bytes, Field], *, last: bool) -> _Seal:
+def _read_seal(instance: int, arc_set: Mapping[bytes, Field]) -> _Seal:
     """Check one set: complete, and its cv= is what its place in the chain demands (RFC 8617 section 5.2 step 3)."""
     if len(arc_set) != len(_NAMES):
         raise ChainError(f"set {instance} is incomplete")
     try:
         tags = field_tags(arc_set[SEAL][1])
         validation = tags.get(b"cv", b"").lower()
-        if last and validation == b"fail":
-            raise ChainError(f"the chain was already failed at {instance}")
+        if validation == b"fail":
+            raise ChainError(f"ARC-Seal {instance} says that the chain has failed")
         if validation != (b"none" if instance == 1 else b"pass"):
-            raise ChainError(f"ARC-Seal {instance} has a wrong cv=")
+            raise ChainError(f"ARC-Seal {instance} has a cv= that its place does not allow")
         signature = parse_arc_seal(tags)
     except SignatureError as error:
         raise ChainError(f"ARC-Seal {instance}: {error}") from error

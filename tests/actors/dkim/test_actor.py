@@ -176,8 +176,10 @@ async def test_a_length_that_covers_the_body_passes_and_one_with_text_appended_d
 async def test_the_clock_is_the_time_of_receipt_with_the_configured_drift(
     signed_after_s: int, expires_after_s: int | None, outcome: str
 ) -> None:
-    expires = None if expires_after_s is None else str(int(NOW_S) + expires_after_s)
-    subject = signed_message(t=str(int(NOW_S) + signed_after_s), x=expires)
+    received_s = NOW_S - 10 * 86_400
+    expires = None if expires_after_s is None else str(int(received_s) + expires_after_s)
+    field = dkim_sign(t=str(int(received_s) + signed_after_s), x=expires)
+    subject = message(field + HEADERS, received_at_s=received_s)
 
     assert (await judge(subject, clock_drift_s=300))[0] == outcome
 
@@ -286,6 +288,20 @@ async def test_the_slowest_that_the_caps_allow_is_quick(canonicalization: str) -
     found = await examine(message(fields + blanks + headers, body))
 
     assert [finding.outcome.value for finding in found] == ["pass"] * 4 + ["fail"]
+
+
+async def test_a_signature_may_sign_older_ones_but_never_itself() -> None:
+    older = dkim_sign(a="ed25519-sha256") + HEADERS
+    newer = dkim_sign(older, h="From:DKIM-Signature:DKIM-Signature")
+
+    assert [one.outcome.value for one in await examine(message(newer + older))] == ["pass", "pass"]
+    replaced = message(newer + dkim_sign() + HEADERS)
+    assert [one.outcome.value for one in await examine(replaced)] == ["fail", "pass"]
+
+
+async def test_a_b_inside_another_tag_stays() -> None:
+    for canonicalization in CANONICALIZATIONS:
+        assert (await judge(signed_message(c=canonicalization, z="Subject:a|\r\n b=20c")))[0] == "pass"
 
 
 async def test_at_the_headers_stage_the_keys_are_asked_for_and_nothing_is_said() -> None:

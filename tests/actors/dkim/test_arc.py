@@ -98,13 +98,20 @@ async def test_a_seal_that_does_not_say_what_its_place_demands_fails(validation:
 async def test_more_sets_than_fifty_or_a_gap_fail_before_any_key_is_asked() -> None:
     resolver = FakeResolver(zone())
     one = sealed(1)
-    many = b"".join(
-        one.partition(b"\r\nAuthentication-Results: mx")[0].replace(b"i=1", b"i=%d" % n) + b"\r\n" for n in range(1, 52)
-    )
-
-    assert await outcome(many + HEADERS, resolver=resolver) == "fail"
+    arc_set = one.partition(b"\r\nAuthentication-Results: mx")[0]
+    chains = {
+        count: b"".join(
+            arc_set.replace(b"i=1", b"i=%d" % number).replace(b"cv=none", b"cv=pass" if number > 1 else b"cv=none")
+            + b"\r\n"
+            for number in range(1, count + 1)
+        )
+        for count in (50, 51)
+    }
+    assert await outcome(chains[51] + HEADERS, resolver=resolver) == "fail"
     assert await outcome(one.replace(b"i=1", b"i=2"), resolver=resolver) == "fail"
     assert resolver.questions == []
+    await outcome(chains[50] + HEADERS, resolver=resolver)
+    assert resolver.questions != []
 
 
 async def test_lookups_that_fail_are_temperror_and_missing_keys_fail() -> None:
