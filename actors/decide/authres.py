@@ -1,8 +1,8 @@
 """Authentication-Results (RFC 8601): write ours, remove those that claim to be ours.
 
-Written with own code: a field of ours is a dozen words, and authres (the oracle in the tests) costs more than the
-whole verdict. Reading is limited to the authserv-id: one pass over the bytes, no recursion, so nested comments of
-any depth cost their length and nothing more.
+Written with own code, since authres 1.2.0 copies CR LF inside a property into the message, and knows no folding; it
+is the oracle in the tests. Reading it costs 2 ms there and recurses into comments; here only the authserv-id is
+read: one pass over at most some hundred bytes, no recursion.
 """
 
 import re

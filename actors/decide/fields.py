@@ -11,8 +11,7 @@ LINE_CHARS = 100
 VALUE_CHARS_MAX = 255
 """A single value is cut here; the longest domain name has 253."""
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+\Z")
-_ADDRESS = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]*@[0-9A-Za-z.\-]+\Z")
+_PLAIN = re.compile(r"(?=.)[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]*+(?:@[0-9A-Za-z.\-]++)?\Z")
 
 
 def printable(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
@@ -25,8 +24,7 @@ def printable(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
 
 def pvalue(text: str) -> str:
     """`text` as the value of a property (RFC 8601 section 2.2): bare when it is a token or address, else quoted."""
-    text = printable(text)
-    if _TOKEN.match(text) or _ADDRESS.match(text):
+    if len(text) <= VALUE_CHARS_MAX and _PLAIN.match(text):
         return text
     return quoted(text)
 

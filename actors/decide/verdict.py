@@ -93,9 +93,9 @@ def _canonical(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=_canonical_key))
 
 
-def _canonical_key(finding: Finding) -> tuple[str, str, str, str, str, bool, float, float]:
+def _canonical_key(finding: Finding) -> tuple[object, ...]:
     """Every field, so that findings which differ at all have one order; NaN apart, since it compares with nothing."""
-    facts = repr(sorted(finding.facts.items())) if finding.facts else ""
+    facts = tuple(sorted(finding.facts.items()))
     not_a_number = math.isnan(finding.score)
     score = 0.0 if not_a_number else finding.score
     return finding.actor, finding.name, finding.outcome, finding.detail, facts, not_a_number, score, finding.ms
