@@ -68,7 +68,8 @@ async def test_macros_stand_before_their_command(monkeypatch: pytest.MonkeyPatch
     macros = {type(after): dict(event.values) for event, after in pairs if isinstance(event, ev.Macros)}
     assert macros[ev.Connect][b"j"] == b"mx.example.org"
     assert macros[ev.Connect][b"{daemon_name}"] == b"smtpd"
-    assert macros[ev.Mail].items() >= {b"i": b"4ABC", b"{auth_authen}": b"alice", b"{weather}": b"rain"}.items()
+    assert macros[ev.Mail].items() >= {b"{auth_authen}": b"alice", b"{weather}": b"rain"}.items()
+    assert macros[ev.Recipient][b"i"] == b"4ABC"
     assert macros[ev.Recipient][b"{rcpt_addr}"] == b"recipient@example.org"
     assert macros[ev.EndOfBody] == {b"i": b"4ABC"}
 

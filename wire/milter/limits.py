@@ -43,7 +43,7 @@ class Tally:
             c.SMFIC_RCPT: self._recipient,
             c.SMFIC_HEADER: self._header,
             c.SMFIC_BODY: self._body,
-            c.SMFIC_BODYEOB: self._body,
+            c.SMFIC_BODYEOB: self._end,
             c.SMFIC_ABORT: self._reset,
             c.SMFIC_HELO: self._reset,
             c.SMFIC_QUIT_NC: self._reset,
@@ -99,3 +99,7 @@ class Tally:
         self._body_bytes += len(payload)
         if self._body_bytes > self._limits.message_bytes_max:
             raise LimitExceeded(f"body of more than {self._limits.message_bytes_max} bytes")
+
+    def _end(self, payload: bytes) -> None:
+        self._body(payload)
+        self._reset()

@@ -219,7 +219,7 @@ ADDRESS = b"<" + b"a" * 18 + b">"
         (CONNECT, MAIL, ev.Recipient(b"1"), ev.Recipient(b"2"), ev.Recipient(b"3")),
         (CONNECT, ev.Mail(b"", (b"x" * 70,))),
         (CONNECT, MAIL, *[ev.Header(b"X", b"")] * 4),
-        (CONNECT, MAIL, ev.Header(b"X", b"x" * 98)),
+        (CONNECT, MAIL, *[ev.Header(b"X", b"x" * 48)] * 2),
         (CONNECT, MAIL, ev.EndOfHeaders(), ev.Body(b"x" * 11)),
         (CONNECT, MAIL, ev.EndOfHeaders(), ev.Body(b"x" * 10), ev.EndOfBody(b"x")),
     ],
@@ -231,6 +231,18 @@ def test_one_more_than_the_limit_is_refused(events: tuple[ev.Event, ...]) -> Non
     gateway.receive_data(mta.send(events[-1]))
     with pytest.raises(LimitExceeded):
         gateway.next_event()
+
+
+@pytest.mark.parametrize("end", [ev.Abort(), ev.EndOfBody(), ev.QuitNewConnection()])
+def test_limits_hold_per_message_when_mail_is_declined_too(end: ev.Event) -> None:
+    gateway = FilterConnection(SMALL)
+    mta = MtaConnection()
+    gateway.receive_data(mta.send(ev.Negotiate(6, c.ALL_ACTIONS, c.OFFERED_STEPS)))
+    gateway.next_event()
+    mta.receive_data(gateway.send(ev.Negotiated(6, 0, c.SMFIP_NOMAIL | c.SMFIP_NOCONNECT)))
+    mta.next_event()
+    message = [ev.Recipient(b"1"), ev.Recipient(b"2"), ev.EndOfHeaders(), ev.Body(b"x" * 10), end]
+    assert tell(mta, gateway, *message, *message) == [*message, *message]
 
 
 def test_limits_hold_per_message_not_per_connection() -> None:
