@@ -65,7 +65,7 @@ def up(
         _check_addresses(settings)
     except (ConfigError, OSError) as error:
         print(f"tamis up: {error}", file=sys.stderr)
-        raise typer.Exit(EXIT_USAGE) from error
+        raise SystemExit(EXIT_USAGE) from error
     adopt_orphans()
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
@@ -85,7 +85,7 @@ def up(
         _say("stopped")
     except UpFailed as error:
         print(f"tamis up: {error}", file=sys.stderr)
-        raise typer.Exit(EXIT_FAILED) from error
+        raise SystemExit(EXIT_FAILED) from error
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
