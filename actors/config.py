@@ -153,12 +153,11 @@ class PolicyConfig(Section, frozen=True):
     spf_points: dict[str, float] = msgspec.field(
         default_factory=lambda: {"fail": 3.0, "softfail": 1.0, "permerror": 1.0}
     )
-    dmarc_points: dict[str, float] = msgspec.field(
-        default_factory=lambda: {"reject": 4.0, "quarantine": 3.0, "none": 0.5}
-    )
-    """Points for a DMARC failure by the policy the domain owner published."""
+    dmarc_points: dict[str, float] = msgspec.field(default_factory=lambda: {"reject": 4.0, "quarantine": 3.0})
+    """Points for a DMARC failure by the policy the domain owner published; `none` must not change the handling of
+    mail (RFC 9989 section 5.4)."""
     dmarc_reject: bool = False
-    """Reject when DMARC fails and the domain says p=reject (RFC 9989 section 8 warns: mailing lists)."""
+    """Reject when DMARC fails and the domain says p=reject (RFC 9989 section 5.4 says to look at more than that: mailing lists)."""
     symbol_points: dict[str, float] = msgspec.field(
         default_factory=lambda: {
             "policy.from_missing": 2.0,

@@ -15,7 +15,7 @@ MALWARE = Reply(554, "5.7.1", "Message refused: malware found")
 SPAM = Reply(550, "5.7.1", "Message refused as spam")
 DENIED = Reply(550, "5.7.1", "Access denied")
 RECIPIENT_DENIED = Reply(550, "5.7.1", "Recipient refused")
-UNAUTHENTICATED = Reply(550, "5.7.26", "Message refused: the author domain's DMARC policy says so")
+UNAUTHENTICATED = Reply(550, "5.7.1", "Message refused by the DMARC policy of its author domain")
 UNCHECKED = Reply(550, "5.7.1", "Message refused: it could not be checked")
 TRY_LATER = Reply(451, "4.7.1", "Service unavailable, try again later")
 
