@@ -157,7 +157,8 @@ class PolicyConfig(Section, frozen=True):
     """Points for a DMARC failure by the policy the domain owner published; `none` must not change the handling of
     mail (RFC 9989 section 5.4)."""
     dmarc_reject: bool = False
-    """Reject when DMARC fails and the domain says p=reject (RFC 9989 section 5.4 says to look at more than that: mailing lists)."""
+    """Reject when DMARC fails and the domain says p=reject. Off: RFC 9989 section 5.4 wants no rejection for that
+    alone, since mail of mailing lists fails too."""
     symbol_points: dict[str, float] = msgspec.field(
         default_factory=lambda: {
             "policy.from_missing": 2.0,
