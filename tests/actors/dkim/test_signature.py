@@ -1,7 +1,13 @@
 """Signature fields: typed, or a reason, before anything is looked up."""
 
-import pytest
+import contextlib
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.dkim.arc import ChainError, read_chain
+from actors.dkim.key import KeyRecordError, parse_key
 from actors.dkim.signature import SignatureError, field_tags, parse_arc_seal, parse_signature, signed_fields
 
 GOOD = {
@@ -104,3 +110,21 @@ def test_fields_are_taken_from_the_bottom_up_and_a_further_from_is_added() -> No
         (b"From", b"1"),
     ]
     assert signed_fields(fields, (b"absent",)) == []
+
+
+TAGS = st.lists(
+    st.tuples(st.sampled_from([*GOOD, b"c", b"i", b"l", b"q", b"t", b"x", b"k", b"p", b"cv"]), st.binary(max_size=20)),
+    max_size=12,
+).map(lambda pairs: b";".join(tag + b"=" + value for tag, value in pairs))
+
+
+@given(st.binary(max_size=200) | TAGS, st.dictionaries(st.sampled_from(list(GOOD)), st.binary(max_size=20)))
+def test_any_bytes_are_a_signature_a_key_a_chain_or_a_reason(text: bytes, changed: dict[bytes, bytes]) -> None:
+    with contextlib.suppress(SignatureError):
+        parse_signature(field_tags(text))
+    with contextlib.suppress(SignatureError):
+        parse_signature(GOOD | changed)
+    with contextlib.suppress(KeyRecordError):
+        parse_key(text)
+    with contextlib.suppress(ChainError):
+        read_chain([(b"ARC-Authentication-Results", b"i=1; x"), (b"ARC-Message-Signature", text), (b"ARC-Seal", text)])
