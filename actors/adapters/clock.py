@@ -1,7 +1,6 @@
-"""The two clocks of production: the machine's, and one that stands still for `tamis scan --now`."""
+"""The clock of production. `tamis scan --now` needs no other: it sets the message's time of receipt."""
 
 import time
-from dataclasses import dataclass
 
 
 class SystemClock:
@@ -14,18 +13,3 @@ class SystemClock:
     def unix_s(self) -> float:
         """Seconds since 1970."""
         return time.time()
-
-
-@dataclass(frozen=True, slots=True)
-class FixedClock:
-    """Unix time stands still at `fixed_unix_s`; monotonic time goes on, since budgets are spent all the same."""
-
-    fixed_unix_s: float
-
-    def monotonic_s(self) -> float:
-        """Seconds that only grow."""
-        return time.monotonic()
-
-    def unix_s(self) -> float:
-        """The fixed time."""
-        return self.fixed_unix_s
