@@ -46,7 +46,10 @@ class FilterConnection:
         self._limits = limits
         self._wanted = offer
         self._frames = FrameReader(c.DATA_BYTES_64K + limits.frame_slack_bytes)
-        self._tally = Tally(limits)
+        self._checks = Tally(limits).checks
+        # Postfix sends the same macros before every header: they are read once.
+        self._macros = ev.Macros(0, ())
+        self._macros_payload: bytes | None = None
         self._table = transitions(0)
         self._answered = answered(0)
         self._unknown = unknown(c.VERSION_MAX)
@@ -122,13 +125,19 @@ class FilterConnection:
             raise RemoteProtocolError(f"{_name(command)} while a reply to {_name(self._due)} is due")
         if command in self._unknown:
             raise RemoteProtocolError(f"{_name(command)} is not in the negotiated version")
-        self._tally.add(command, payload)
+        if command == c.SMFIC_MACRO and payload == self._macros_payload:
+            return self._macros
+        check = self._checks.get(command)
+        if check is not None:
+            check(payload)
         event = COMMAND_READERS[command](payload)
         if state is not self._state:
             self._move(state)
         self._due = command if command in self._answered else None
         if command == c.SMFIC_BODYEOB:
             self._body_replacement = _BodyReplacement.NONE
+        elif isinstance(event, ev.Macros):
+            self._macros, self._macros_payload = event, payload
         elif isinstance(event, ev.Negotiate):
             self._offered = event
         return event

@@ -33,11 +33,11 @@ class Limits:
 class Tally:
     """What one transaction holds so far."""
 
-    __slots__ = ("_body_bytes", "_checks", "_envelope_bytes", "_header_bytes", "_headers", "_limits", "_recipients")
+    __slots__ = ("_body_bytes", "_envelope_bytes", "_header_bytes", "_headers", "_limits", "_recipients", "checks")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._checks: dict[int, Callable[[bytes], None]] = {
+        self.checks: dict[int, Callable[[bytes], None]] = {
             c.SMFIC_MACRO: self._macros,
             c.SMFIC_MAIL: self._mail,
             c.SMFIC_RCPT: self._recipient,
@@ -48,13 +48,8 @@ class Tally:
             c.SMFIC_HELO: self._reset,
             c.SMFIC_QUIT_NC: self._reset,
         }
+        """Command -> what counts its payload; each raises LimitExceeded."""
         self._reset()
-
-    def add(self, command: int, payload: bytes) -> None:
-        """Count one command. Raises LimitExceeded."""
-        check = self._checks.get(command)
-        if check is not None:
-            check(payload)
 
     def _reset(self, _payload: bytes = b"") -> None:
         self._recipients = 0

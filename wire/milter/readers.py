@@ -67,7 +67,8 @@ def _macros(payload: bytes) -> ev.Macros:
     parts = payload[1:].split(b"\0")
     if parts.pop() or len(parts) % 2:
         raise RemoteProtocolError("MACRO: not pairs of strings")
-    return ev.Macros(payload[0], tuple(zip(parts[::2], parts[1::2], strict=True)))
+    ordered = iter(parts)
+    return ev.Macros(payload[0], tuple(zip(ordered, ordered, strict=True)))
 
 
 def _connect(payload: bytes) -> ev.Connect:
