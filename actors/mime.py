@@ -11,9 +11,7 @@ import codecs
 import email
 import email.message
 import email.policy
-import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -68,20 +66,26 @@ def mail_text(message: Message) -> MailText:
     return _text_of(_mime_fields(message), message.body[:BODY_BYTES_MAX], 0)
 
 
-def decoded_parts(message: Message) -> Iterator[Part]:
-    """Every leaf of the MIME tree, embedded messages included. Raises nothing; costs some 1 s for 30 MB."""
+def decoded_parts(message: Message) -> list[Part] | None:
+    """Every leaf of the MIME tree, embedded messages included; None when no parser can read the structure.
+
+    Raises nothing; costs some 1 s for 30 MB.
+    """
     fields = _mime_fields(message)
     try:
         parts = _decoded_by_parser(fields, message.body)
     except fast_mail_parser.ParseError:
         parts = []
     if parts:
-        yield from parts
-        return
-    for part in _walk(fields, message.body):
-        content = part.get_payload(decode=True)
-        if isinstance(content, bytes):
-            yield Part(content, encoded="content-transfer-encoding" in part)
+        return parts
+    walked = _walk(fields, message.body)
+    contents = [(part, part.get_payload(decode=True)) for part in walked]
+    parts = [
+        Part(content, encoded="content-transfer-encoding" in part)
+        for part, content in contents
+        if isinstance(content, bytes)
+    ]
+    return parts if walked else None
 
 
 def decode_encoded_words(value: bytes) -> str:
@@ -117,40 +121,55 @@ def _mime_fields(message: Message) -> bytes:
 
 
 def _text_of(fields: bytes, body: bytes, depth: int) -> MailText:
+    text = None
     if body.count(b"=?") <= ENCODED_WORDS_MAX:
         try:
-            mail = fast_mail_parser.parse_email(fields + b"\r\n" + body, mode="lazy")
+            text = _from_parsed(fast_mail_parser.parse_email(fields + b"\r\n" + body, mode="lazy"), depth)
         except fast_mail_parser.ParseError:
-            mail = None
-        if mail and (mail.text_plain or mail.text_html or mail.attachments or not body.strip()):
-            return _from_parsed(mail, depth)
+            text = None
+    if text and (text.plain or text.html or not _may_hold_text(text, body)):
+        return text
     return _from_stdlib(fields, body[:FALLBACK_BYTES_MAX])
+
+
+def _may_hold_text(found: MailText, body: bytes) -> bool:
+    """Whether a body in which no text was found is worth a second look: nothing at all came of it, or it says so."""
+    if not found.part_types:
+        return bool(body.strip())
+    return b"text/" in body[:FALLBACK_BYTES_MAX].lower()
+
+
+def _role(kind: str) -> str:
+    """What a content type is to a reader: html, plain, message, multipart or other.
+
+    RFC 2045 section 5.2: what is no valid type counts as text/plain.
+    """
+    if kind.startswith("text/html"):
+        return "html"
+    if kind.startswith("text") or "/" not in kind:
+        return "plain"
+    if kind == "message/rfc822":
+        return "message"
+    return "multipart" if kind.startswith("multipart/") else "other"
 
 
 def _from_parsed(mail: fast_mail_parser.PyLazyMail, depth: int) -> MailText:
     plain = [text[:TEXT_CHARS_MAX] for text in mail.text_plain[:PARTS_MAX]]
     html = [text[:TEXT_CHARS_MAX] for text in mail.text_html[:PARTS_MAX]]
     types = []
-    repaired = False
     for part in mail.attachments[:PARTS_MAX]:
         kind = part.mimetype.lower()
         types.append(kind)
-        if kind not in ("text/plain", "text/html", "message/rfc822"):
-            continue
-        try:
-            content = part.content
-        except fast_mail_parser.ParseError:
-            repaired = True
-            continue
-        if kind == "message/rfc822" and depth < MESSAGE_DEPTH_MAX:
-            head, _, body = content.partition(b"\r\n\r\n")
+        role = _role(kind)
+        if role in ("html", "plain"):
+            (html if role == "html" else plain).append(_decode(part.content[:TEXT_CHARS_MAX], "utf-8"))
+        elif role == "message" and depth < MESSAGE_DEPTH_MAX:
+            head, _, body = part.content.partition(b"\r\n\r\n")
             inner = _text_of(_mime_fields(Message(header_block=head)), body, depth + 1)
             plain.append(inner.plain)
             html.append(inner.html)
             types.extend(inner.part_types)
-        else:
-            (html if kind == "text/html" else plain).append(_decode(content[:TEXT_CHARS_MAX], "utf-8"))
-    return MailText(_joined(plain), _joined(html), tuple(types), repaired)
+    return MailText(_joined(plain), _joined(html), tuple(types), repaired=False)
 
 
 def _decoded_by_parser(fields: bytes, body: bytes) -> list[Part]:
@@ -169,13 +188,14 @@ def _from_stdlib(fields: bytes, body: bytes) -> MailText:
     plain: list[str] = []
     html: list[str] = []
     types: list[str] = []
-    for part in _walk(fields, body):
+    for part in _walk(fields, body)[:PARTS_MAX]:
         kind = part.get_content_type()
-        if kind.startswith("text/"):
-            (html if kind == "text/html" else plain).append(_text_of_part(part))
+        role = _role(kind)
+        if role in ("html", "plain"):
+            (html if role == "html" else plain).append(_text_of_part(part))
         elif not part.is_multipart():
             # A multipart whose boundary never comes has its text here and nowhere else.
-            plain += [str(part.get_payload())[:TEXT_CHARS_MAX]] if kind.startswith("multipart/") else []
+            plain += [str(part.get_payload())[:TEXT_CHARS_MAX]] if role == "multipart" else []
             types.append(kind)
     if not plain and not html and not types:
         plain = [_decode(body[:TEXT_CHARS_MAX], "utf-8")]
@@ -186,7 +206,7 @@ def _walk(fields: bytes, body: bytes) -> list[email.message.Message]:
     """Parts as the standard library sees them; none where it gives up, as on nesting deeper than its stack."""
     try:
         mail = email.message_from_bytes(fields + b"\r\n" + body, policy=email.policy.compat32)
-        return list(itertools.islice(mail.walk(), PARTS_MAX))
+        return list(mail.walk())
     except (RecursionError, ValueError, LookupError, TypeError, AttributeError):
         return []
 

@@ -30,7 +30,11 @@ def contents(message: Message, allowance: Allowance) -> Iterator[bytes]:
     if message.body.count(b"\n--") > PARTS_MAX:
         allowance.limits.add("entries")
         return
-    for part in mime.decoded_parts(message):
+    parts = mime.decoded_parts(message)
+    if parts is None:
+        allowance.limits.add("damaged")
+        return
+    for part in parts:
         if part.encoded:
             yield part.content
         yield from _inside(part.content, 1, allowance)

@@ -1,10 +1,10 @@
-// The EICAR test file (https://www.eicar.org/download-anti-malware-testfile/), written as hex so that scanners on
-// developers' machines do not take this file for it. The text counts wherever it stands, as ASCII or as UTF-16.
+// The EICAR test file (https://www.eicar.org/download-anti-malware-testfile/). Its text never stands here in one
+// piece, so that scanners on developers' machines do not take this file for it.
 
 rule EICAR_Test_File
 {
     meta:
-        description = "EICAR antivirus test text"
+        description = "The EICAR test text, as ASCII or as UTF-16, wherever it stands"
     strings:
         $ascii = { 58 35 4F 21 50 25 40 41 50 5B 34 5C 50 5A 58 35 34 28 50 5E 29 37 43 43 29 37 7D 24
                    45 49 43 41 52 2D 53 54 41 4E 44 41 52 44 2D 41 4E 54 49 56 49 52 55 53 2D 54 45 53 54 2D
@@ -16,4 +16,25 @@ rule EICAR_Test_File
                    4C 00 45 00 21 00 24 00 48 00 2B 00 48 00 2A 00 }
     condition:
         any of them
+}
+
+rule EICAR_Test_In_Pieces
+{
+    meta:
+        description = "The EICAR test text as macros hold it: two literals that are put together when they run"
+    strings:
+        $first = "X5O!P%@AP[4\\PZX54(P^" ascii wide
+        $last = "7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*" ascii wide
+    condition:
+        all of them and not EICAR_Test_File
+}
+
+rule EICAR_Test_In_Base64
+{
+    meta:
+        description = "The beginning of the EICAR test text in base64, as PowerShell takes its commands"
+    strings:
+        $command = "X5O!P%@AP[4\\PZX54(P^)7CC)7}" ascii wide base64 base64wide
+    condition:
+        $command
 }
