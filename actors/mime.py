@@ -127,7 +127,7 @@ def _text_of(fields: bytes, body: bytes, depth: int) -> MailText:
             text = _from_parsed(fast_mail_parser.parse_email(fields + b"\r\n" + body, mode="lazy"), depth)
         except fast_mail_parser.ParseError:
             text = None
-    if text and (text.plain or text.html or not _may_hold_text(text, body)):
+    if text and (text.plain.strip() or text.html.strip() or not _may_hold_text(text, body)):
         return text
     return _from_stdlib(fields, body[:FALLBACK_BYTES_MAX])
 

@@ -114,7 +114,8 @@ def grams(message: Message) -> Grams:
     # A space before and after each view, so that its first and last words look like any other; the end is padding.
     buffer = b" " + b" ".join(views) + b" " * GRAM_BYTES
     raw = np.frombuffer(buffer.translate(_FOLDING), np.uint8)
-    kept = np.concatenate((_TRUE, (raw[1:] != _SPACE) | (raw[:-1] != _SPACE)))
+    # Of several spaces the last stays: it is the one that belongs to the view that follows.
+    kept = np.concatenate(((raw[:-1] != _SPACE) | (raw[1:] != _SPACE), _TRUE))
     kept[-GRAM_BYTES:] = True
     wide = raw[kept].astype(np.uint32)
     count = len(wide) - GRAM_BYTES + 1
