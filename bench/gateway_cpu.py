@@ -1,0 +1,130 @@
+"""CPU of the gateway alone per message: `python bench/gateway_cpu.py [--sessions 32] [--messages 4000] [--bytes 6000]`.
+
+Strategy: a gateway process, and in this process a fake ingress that accepts everything over real gRPC and MTAs that
+play one message after the other, each with its own queue id. What counts is the gateway's own CPU time (user and
+system, all threads) between the first and the last message; end-of-message times are seen from the MTA.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(PROJECT), str(PROJECT / "proto")]
+
+from tests.gateway.fake_ingress import FakeIngress, serve, verdict  # noqa: E402
+from tests.gateway.mta import Heard, Mail, Mta  # noqa: E402
+from tamis.filter.v1 import verdict_pb2 as pb  # noqa: E402
+from wire.milter import events as ev  # noqa: E402
+from wire.milter import parse_listen  # noqa: E402
+
+TICKS = os.sysconf("SC_CLK_TCK")
+EDITS = (
+    pb.Edit(insert_header=pb.InsertHeader(index=0, name=b"Authentication-Results", value=b"mx.example; spf=pass")),
+    pb.Edit(add_header=pb.AddHeader(name=b"X-Spam-Score", value=b"1.2")),
+    pb.Edit(add_header=pb.AddHeader(name=b"X-Spam-Status", value=b"No, score=1.2 required=5.0 tests=A,B,C")),
+)
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def pss_bytes(pid: int) -> int:
+    """Proportional set size."""
+    rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(row.split()[1]) * 1024 for row in rows if row.startswith("Pss:"))
+
+
+def mail_of(size_bytes: int, number: int) -> Mail:
+    headers = tuple((b"X-Field-%d" % index, b" " + b"v" * 60) for index in range(20))
+    body = (b"x" * 70 + b"\r\n") * max(1, (size_bytes - 20 * 75) // 72)
+    return Mail(headers=headers, body=body, queue_id=b"%010d" % number)
+
+
+async def session(address: str, numbers: "asyncio.Queue[int]", size_bytes: int, waits_s: list[float]) -> None:
+    endpoint = parse_listen(address)
+    reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    mta = Mta(writer.write, lambda: reader.read(65_536))
+    await mta.open()
+    while not numbers.empty():
+        mail = mail_of(size_bytes, numbers.get_nowait())
+        heard = Heard(await mta.envelope(mail))
+        await mta.content(mail)
+        began_s = time.perf_counter()
+        await mta.hear_verdict(heard)
+        waits_s.append(time.perf_counter() - began_s)
+        if not isinstance(heard.final, ev.Accept):
+            raise SystemExit(f"unexpected reply {heard.final}")
+        await mta.say(ev.Abort())
+    writer.write(mta.codec.send(ev.Quit()))
+    writer.close()
+
+
+async def load(address: str, sessions: int, messages: int, size_bytes: int) -> list[float]:
+    numbers: asyncio.Queue[int] = asyncio.Queue()
+    for number in range(messages):
+        numbers.put_nowait(number)
+    waits_s: list[float] = []
+    await asyncio.gather(*(session(address, numbers, size_bytes, waits_s) for _ in range(sessions)))
+    return waits_s
+
+
+async def run(options: argparse.Namespace) -> None:
+    server, target = await serve(FakeIngress(verdict(pb.ACTION_ADD_HEADER, edits=EDITS)))
+    with tempfile.TemporaryDirectory() as folder:
+        ready, config = Path(folder, "ready"), Path(folder, "tamis.toml")
+        config.write_text(
+            f'[gateway]\nlisten = ["inet:0@127.0.0.1"]\ningress = ["{target}"]\nops_listen = ""\n'
+            f'log_level = "{options.log_level}"\n'
+        )
+        began_s = time.perf_counter()
+        gateway = await asyncio.create_subprocess_exec(
+            *[sys.executable, *options.python, "-m", "gateway", "--config", config, "--ready-file", ready],
+            cwd=PROJECT,
+            env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'proto'}"},
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        while not ready.exists():
+            await asyncio.sleep(0.005)
+        start_s = time.perf_counter() - began_s
+        address = json.loads(ready.read_text())["milter"]
+        await load(address, options.sessions, 200, options.bytes)
+        cpu_before_s, began_s = cpu_s(gateway.pid), time.perf_counter()
+        waits_s = await load(address, options.sessions, options.messages, options.bytes)
+        took_s, used_s = time.perf_counter() - began_s, cpu_s(gateway.pid) - cpu_before_s
+        quantiles = statistics.quantiles(waits_s, n=100)
+        print(
+            f"sessions {options.sessions}  messages {options.messages}  bytes {options.bytes}\n"
+            f"gateway CPU {used_s / options.messages * 1000:.3f} ms/message  {options.messages / took_s:.0f} messages/s\n"
+            f"end of message p50 {quantiles[49] * 1000:.2f} ms  p99 {quantiles[98] * 1000:.2f} ms\n"
+            f"start to listening {start_s:.2f} s  PSS {pss_bytes(gateway.pid) / 1e6:.0f} MB"
+        )
+        gateway.terminate()
+        await gateway.wait()
+    await server.stop(0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sessions", type=int, default=32)
+    parser.add_argument("--messages", type=int, default=4000)
+    parser.add_argument("--bytes", type=int, default=6000)
+    parser.add_argument("--log-level", default="info")
+    parser.add_argument("--python", nargs="*", default=[], help="further arguments of the gateway's interpreter")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""The sidecar: bytes of the MTA in, verdict applied.
+
+    Postfix ── milter ──► server ► driver ► session (pure) ► transaction
+                             │         │
+                             │         ├──► link ► exchange (pure) ── gRPC ──► ingress
+                             │         └──► replies (pure): verdict → checked milter replies
+                             └── ops (/healthz /readyz /metrics), telemetry, logs
+
+Imports wire and tamis (with grpc, opentelemetry, prometheus_client, msgspec, uvloop); never Ray, NumPy, Redis, actors
+or cluster. Nobody but `cli` imports it. It keeps no state beyond the transactions in flight.
+"""

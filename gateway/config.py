@@ -1,0 +1,120 @@
+"""The settings of the gateway: section [gateway], and [trace] which all processes share.
+
+Each key says what it means, its default and why; docs/configuration.md repeats them and a test compares the two.
+"""
+
+import msgspec
+
+from wire.config import Section
+from wire.milter import parse_listen
+from wire.stream import GRPC_MESSAGE_BYTES_MAX
+from wire.trace import TraceConfig
+
+_MEBIBYTE = 1024 * 1024
+MESSAGE_BYTES_MAX = GRPC_MESSAGE_BYTES_MAX - 16 * _MEBIBYTE
+"""What still fits into one message of the cluster's own streams."""
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def parse_host_port(text: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port`. Raises ValueError."""
+    host, _, port_text = text.rpartition(":")
+    if not host or not (port_text.isascii() and port_text.isdigit()) or int(port_text[:6]) > 65_535:
+        raise ValueError(f"{text!r} is not host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port_text)
+
+
+def unix_mode(text: str) -> int:
+    """Permission bits. Raises ValueError."""
+    mode = int(text, 8)
+    if not 0 <= mode <= 0o777:
+        raise ValueError(text)
+    return mode
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"`{name}` must be one of {', '.join(known)}")
+
+
+class GatewayConfig(Section, frozen=True):
+    """[gateway]: the milter sidecar beside the MTA."""
+
+    listen: tuple[str, ...] = ("inet:11332@127.0.0.1",)
+    """Milter sockets: inet:PORT@HOST, inet6:PORT@HOST or unix:PATH; port 0 = any free one."""
+    socket_mode: str = "0660"
+    """Permissions of unix sockets, octal; the MTA must be able to write."""
+    ingress: tuple[str, ...] = ("127.0.0.1:11333",)
+    """host:port of the ingresses of the cluster; the one with the least to do is asked, the others take over."""
+    ops_listen: str = "127.0.0.1:11334"
+    """host:port of /healthz, /readyz and /metrics; empty = none."""
+    log_level: str = "info"
+    """debug, info, warning or error; info writes one line per message."""
+    connect_budget_s: float = 5.0
+    """How long a transaction waits for any ingress before `when_unavailable` answers."""
+    rcpt_budget_s: float = 5.0
+    """How long RCPT waits for an early verdict; then the recipient passes to the message stage."""
+    end_of_message_budget_s: float = 20.0
+    """How long end of message waits for the verdict, below Postfix's milter_content_timeout (300 s)."""
+    when_unavailable: str = "tempfail"
+    """tempfail (451 4.7.1), or accept: the mail passes without a verdict, marked X-Tamis-Unfiltered and counted."""
+    sessions_max: int = 4_000
+    """Milter connections at the same time; further ones are closed at once. The file limit is raised to it at start."""
+    message_bytes_max: int = 100 * _MEBIBYTE
+    """A larger message is refused with 552 5.3.4; set the MTA's own limit below."""
+    held_bytes_max: int = 1024 * _MEBIBYTE
+    """Mail kept for replay, all sessions together; above it new content is answered by `when_unavailable`."""
+    read_timeout_s: float = 300.0
+    """An MTA that falls silent in the middle of a milter packet is disconnected after this time."""
+    idle_timeout_s: float = 7_200.0
+    """An MTA that is silent between packets for this long is disconnected; SMTP clients may type slowly."""
+    drain_s: float = 30.0
+    """After SIGTERM: time for the transactions in flight to finish."""
+    tenants: dict[str, str] = msgspec.field(default_factory=dict)
+    """domain = tenant: whose settings and state a recipient or an authenticated user has; the longest domain counts."""
+    outbound_daemons: tuple[str, ...] = ()
+    """Values of {daemon_name} whose mail is outbound, e.g. a submission service; authenticated mail always is."""
+    daemon_tenants: dict[str, str] = msgspec.field(default_factory=dict)
+    """daemon_name = tenant: whose mail it is when no authenticated user says so."""
+
+    def __post_init__(self) -> None:
+        self._check_addresses()
+        _one_of("when_unavailable", self.when_unavailable, ("tempfail", "accept"))
+        _one_of("log_level", self.log_level, LOG_LEVELS)
+        for name in ("connect_budget_s", "rcpt_budget_s", "read_timeout_s", "idle_timeout_s", "sessions_max"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"`{name}` must be more than 0")
+        if not 0 < self.end_of_message_budget_s <= 280:
+            raise ValueError("`end_of_message_budget_s` must be more than 0 and at most 280")
+        if self.drain_s < 0:
+            raise ValueError("`drain_s` must not be negative")
+        if not 1 <= self.message_bytes_max <= MESSAGE_BYTES_MAX:
+            raise ValueError(f"`message_bytes_max` must be between 1 and {MESSAGE_BYTES_MAX}")
+        if self.held_bytes_max < self.message_bytes_max:
+            raise ValueError("`held_bytes_max` must not be below `message_bytes_max`")
+
+    def _check_addresses(self) -> None:
+        if not self.listen or not self.ingress:
+            raise ValueError("`listen` and `ingress` need at least one address each")
+        for address in self.listen:
+            parse_listen(address)
+        for target in (*self.ingress, *filter(None, [self.ops_listen])):
+            parse_host_port(target)
+        try:
+            unix_mode(self.socket_mode)
+        except ValueError:
+            raise ValueError('`socket_mode` must be an octal number like "0660"') from None
+
+
+class GatewayRoot(msgspec.Struct, frozen=True):
+    """What the gateway reads of the one file for all processes; other known sections are theirs."""
+
+    gateway: GatewayConfig = GatewayConfig()
+    trace: TraceConfig = TraceConfig()
+
+
+def with_addresses(settings: GatewayConfig, listen: list[str], ingress: list[str]) -> GatewayConfig:
+    """The settings with the addresses of the command line instead, if any were given. Raises ValueError."""
+    data = msgspec.structs.asdict(settings)
+    data.update({"listen": tuple(listen) or settings.listen, "ingress": tuple(ingress) or settings.ingress})
+    return GatewayConfig(**data)

@@ -1,0 +1,225 @@
+"""One transaction's question to whichever ingress has it, and the stream that carries it there.
+
+Strategy: the conversation holds the pending ask as one future with one timer; whoever places, refuses or answers it
+resolves that future or arms the timer anew. An ask ends in an answer, in silence (None) or in `Unavailable`, never in
+an exception.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.dial import Pipe
+from gateway.exchange import Exchange
+from gateway.transaction import Failure
+from tamis.filter.v1 import filter_service_pb2 as filter_pb
+from tamis.filter.v1 import verdict_pb2
+from wire.stream import AdaptiveWriter
+
+Answer = verdict_pb2.RecipientVerdict | verdict_pb2.Verdict
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """How long the gateway waits, in seconds."""
+
+    connect_s: float
+    """For any ingress."""
+    recipient_s: float
+    """For an early verdict."""
+    verdict_s: float
+    """From end of message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """There is no answer, and why."""
+
+    failure: Failure
+
+
+class Stream:
+    """One live stream to one ingress and the conversations on it."""
+
+    def __init__(self, target: str, pipe: Pipe) -> None:
+        self.target = target
+        self.pipe = pipe
+        self.conversations: dict[int, Conversation] = {}
+        self.outstanding_bytes = 0
+        """Told and not yet judged."""
+        self.placed_total = 0
+        self.answered = False
+        """It works: an answer came."""
+        self.draining = False
+        self.avoid_until_s = 0.0
+        self.writer: AdaptiveWriter[filter_pb.Event] = AdaptiveWriter(self._write)
+
+    def forget(self, conversation: "Conversation") -> None:
+        """The conversation is over or elsewhere."""
+        if self.conversations.pop(conversation.exchange.number, None) is not None:
+            self.outstanding_bytes -= conversation.exchange.told_bytes
+
+    async def _write(self, events: list[filter_pb.Event]) -> None:
+        await self.pipe.write(filter_pb.FilterRequest(events=events))
+
+
+class Switchboard(Protocol):
+    """What a conversation asks of the link."""
+
+    budgets: Budgets
+
+    def refused(self, conversation: "Conversation", failure: Failure) -> None:
+        """Its ingress will not answer: try another one."""
+
+    def forget(self, conversation: "Conversation") -> None:
+        """It is over."""
+
+
+class Conversation:
+    """One transaction's question to the cluster. Made by `Link.open`; ends with a verdict, `abort` or a failure."""
+
+    def __init__(self, link: Switchboard, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.stream: Stream | None = None
+        self.refused_by: dict[str, Failure] = {}
+        """Ingresses that will not be asked again about this transaction."""
+        self.losses = 0
+        """Streams that broke under it."""
+        self.placements = 0
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._failure: Failure | None = None
+        self._judge: Stream | None = None
+        self._unplaced_since_s = self._loop.time()
+        self._waiter: asyncio.Future[Answer | Unavailable | None] | None = None
+        self._deadline_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def advance(self) -> None:
+        """Tell the ingress what is new in the transaction."""
+        stream = self.stream
+        if stream is None:
+            return
+        told_before = self.exchange.told_bytes
+        accepted = True
+        for event, size_bytes in self.exchange.take(self._loop.time()):
+            accepted = accepted and stream.writer.send(event, size_bytes)
+        stream.outstanding_bytes += self.exchange.told_bytes - told_before
+        if not accepted:
+            self._link.refused(self, Failure.OVERLOADED)
+
+    async def recipient_verdict(self, index: int) -> verdict_pb2.RecipientVerdict | Unavailable | None:
+        """The early verdict on a recipient; None when the ingress stays silent for the RCPT budget."""
+        deadline_s = self._loop.time() + self._link.budgets.recipient_s
+        self.exchange.asked_recipient, self.exchange.recipient_deadline_s = index, deadline_s
+        try:
+            answer = await self._ask(deadline_s)
+        finally:
+            self.exchange.asked_recipient = None
+        assert not isinstance(answer, verdict_pb2.Verdict)  # noqa: S101  (heard() sorts them)
+        return answer
+
+    async def verdict(self) -> verdict_pb2.Verdict | Unavailable:
+        """The verdict on the complete message. The conversation is over then."""
+        deadline_s = self._loop.time() + self._link.budgets.verdict_s
+        self.exchange.verdict_deadline_s = deadline_s
+        answer = await self._ask(deadline_s)
+        if isinstance(answer, verdict_pb2.Verdict):
+            return answer
+        self.abort()
+        return answer if isinstance(answer, Unavailable) else Unavailable(Failure.TIMEOUT)
+
+    def abort(self) -> None:
+        """Nobody wants to know any more: a pending ask ends, the ingress may forget the transaction."""
+        self._resolve(None)
+        stream = self._leave()
+        if stream is not None:
+            event = filter_pb.Event(transaction=self.exchange.number, abort=filter_pb.Abort())
+            stream.writer.send(event, 0)
+
+    def keep(self, reason: str) -> None:
+        """After the verdict: have the ingress export its spans although the message was not sampled."""
+        if self._judge is not None:
+            event = filter_pb.Event(transaction=self.exchange.number, keep=filter_pb.Keep(reason=reason))
+            self._judge.writer.send(event, 0)
+
+    def placed(self, stream: Stream) -> None:
+        """Another ingress gets the transaction; the next `advance` tells it from the beginning."""
+        self.stream = stream
+        stream.conversations[self.exchange.number] = self
+        stream.placed_total += 1
+        self.placements += 1
+        self._failure = None
+        self.exchange.rewind()
+        self._arm()
+
+    def unplaced(self) -> None:
+        """No ingress is there: the connect budget runs."""
+        self.stream = None
+        self._unplaced_since_s = self._loop.time()
+        self._arm()
+
+    def failed(self, failure: Failure) -> None:
+        """Nobody will answer; every ask ends at once from now on."""
+        self._leave()
+        self._failure = failure
+        self._resolve(Unavailable(failure))
+
+    def heard(self, answer: Answer) -> None:
+        """An answer came; a late one is dropped."""
+        if isinstance(answer, verdict_pb2.RecipientVerdict):
+            if answer.recipient == self.exchange.asked_recipient:
+                self._resolve(answer)
+        elif self.exchange.verdict_deadline_s is None:
+            log.warning("verdict_before_end_of_message")
+            self.failed(Failure.INTERNAL)
+        else:
+            self._judge = self._leave()
+            self._resolve(answer)
+
+    async def _ask(self, deadline_s: float) -> Answer | Unavailable | None:
+        self._waiter = self._loop.create_future()
+        self._deadline_s = deadline_s
+        self.advance()
+        if self._failure is not None:
+            self._resolve(Unavailable(self._failure))
+        self._arm()
+        try:
+            return await self._waiter
+        finally:
+            self._waiter = None
+            self._disarm()
+
+    def _arm(self) -> None:
+        """(Re)start the timer of the pending ask: the budget of the answer, or of finding an ingress."""
+        self._disarm()
+        if self._waiter is None or self._waiter.done():
+            return
+        until_s = self._deadline_s
+        if self.stream is None:
+            until_s = min(until_s, self._unplaced_since_s + self._link.budgets.connect_s)
+        self._timer = self._loop.call_at(until_s, self._expire)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        if self.stream is None:
+            self._failure = Failure.UNREACHABLE
+            self._resolve(Unavailable(Failure.UNREACHABLE))
+        else:
+            self._resolve(None)
+
+    def _resolve(self, answer: Answer | Unavailable | None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(answer)
+
+    def _leave(self) -> Stream | None:
+        self._link.forget(self)
+        stream, self.stream = self.stream, None
+        return stream

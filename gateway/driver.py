@@ -1,0 +1,340 @@
+"""One milter connection: read, event, ask, reply. One coroutine per connection, one question outstanding.
+
+Strategy: bytes go into the codec as they come; the coroutine takes events until the codec needs more, then tells the
+ingress what is new and waits. While it waits for the cluster, an Abort, a broken rule or a lost connection ends the
+question at once. Every failure of asking ends in `_unavailable`. A connection that does not end with QUIT ends with
+exactly one log line, and the line has a reason.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+from gateway import replies
+from gateway.conversation import Conversation, Unavailable
+from gateway.link import Link
+from gateway.metrics import ACTIONS, OVERSIZE
+from gateway.session import OFFER, AskRecipient, AskVerdict, HeldBytes, Respond, Session, SessionRules, Want
+from gateway.telemetry import Ending, Telemetry
+from gateway.transaction import Failure, Identity, Transaction
+from tamis.filter.v1 import verdict_pb2
+from wire.milter import NEED_DATA, FilterConnection, LimitExceeded, Limits, ProtocolError, State
+from wire.milter import constants as c
+from wire.milter import events as ev
+
+PROGRESS_S = 5.0
+"""While the MTA waits at end of message it hears from us this often and starts its timer again."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all connections share."""
+
+    link: Link
+    telemetry: Telemetry
+    rules: SessionRules
+    limits: Limits
+    held: HeldBytes
+    accept_when_unavailable: bool
+
+
+class Driver(asyncio.Protocol):
+    """The connection as asyncio's protocol, with the coroutine that serves it."""
+
+    def __init__(
+        self, services: Services, on_open: Callable[["Driver"], bool], on_gone: Callable[["Driver"], None]
+    ) -> None:
+        self._services = services
+        self._telemetry = services.telemetry
+        self._on_open = on_open
+        self._on_gone = on_gone
+        self._loop = asyncio.get_running_loop()
+        self._codec = FilterConnection(services.limits, OFFER)
+        self._session = Session(services.rules, services.held, self._identify)
+        self._conversation: Conversation | None = None
+        self._asking = False
+        self._interrupt: ev.Event | ProtocolError | None = None
+        self._more: asyncio.Future[None] | None = None
+        self._over = False
+        self._last_heard_s = self._loop.time()
+
+    # --- asyncio.Protocol --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve the connection, unless there are too many."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._on_open(self):
+            self._task = self._loop.create_task(self._run())
+        else:
+            self.close("sessions_full")
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the MTA."""
+        self._last_heard_s = self._loop.time()
+        self._codec.receive_data(data)
+        if self._asking:
+            self._listen_while_asking()
+        else:
+            self._wake()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """The MTA is gone, or we closed. A mere probe of the port is not worth a line."""
+        self._on_gone(self)
+        if not self._over and (self._codec.state is not State.START or self._codec.mid_frame):
+            self._report("disconnected", self._codec.state.value)
+        self._over = True
+        if self._conversation is not None:
+            self._conversation.abort()
+        self._wake()
+
+    # --- for the server ----------------------------------------------------------------------------------------------
+
+    @property
+    def between_transactions(self) -> bool:
+        """No message would be lost by closing now."""
+        return self._session.transaction is None
+
+    @property
+    def mid_frame(self) -> bool:
+        """The MTA began a frame and has not finished it."""
+        return self._codec.mid_frame
+
+    def silent_for_s(self, now_s: float) -> float:
+        """How long the MTA has sent nothing; 0 while it waits for us."""
+        return 0.0 if self._asking else now_s - self._last_heard_s
+
+    def close(self, reason: str, why: str = "") -> None:
+        """End the connection with one log line."""
+        if not self._over:
+            self._over = True
+            self._report(reason, why)
+            self._transport.abort()
+            self._wake()
+
+    # --- the coroutine -----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            await self._serve()
+        except LimitExceeded as error:
+            self.close("limit_exceeded", str(error))
+        except ProtocolError as error:
+            self.close("protocol_error", str(error))
+        except Exception:
+            # A bug met by one connection is the end of that connection and of nobody else's.
+            log.exception("session_failed")
+            self.close("internal_error")
+        finally:
+            self._session.finish()
+            self._settle_conversation()
+
+    async def _serve(self) -> None:
+        next_event, receive = self._codec.next_event, self._session.receive
+        while not self._over:
+            event = next_event()
+            if event is NEED_DATA:
+                self._forward()
+                self._more = self._loop.create_future()
+                await self._more
+            elif isinstance(event, ev.Negotiate):
+                negotiated = self._codec.negotiate(event)
+                self._session.leading_space = bool(negotiated.steps & c.SMFIP_HDR_LEADSPC)
+                self._send([negotiated])
+            else:
+                want = receive(event)
+                if want is not None:
+                    await self._satisfy(want)
+                elif self._codec.awaiting_reply:
+                    self._send([ev.Continue()])
+
+    async def _satisfy(self, want: Want) -> None:
+        """Do what the session wants."""
+        if isinstance(want, AskRecipient):
+            answers = await self._judge_recipient(self._transaction, want.index)
+        elif isinstance(want, AskVerdict):
+            answers = await self._judge_message(self._transaction)
+        elif isinstance(want, Respond):
+            self._telemetry.ended(self._transaction, Ending(OVERSIZE, 0.0, self._lasted_s(self._transaction)))
+            self._session.finish()
+            answers = [want.reply]
+        else:
+            self._over = True
+            self._transport.close()
+            return
+        interrupt, self._interrupt = self._interrupt, None
+        if isinstance(interrupt, ProtocolError):
+            raise interrupt
+        if interrupt is not None:
+            further = self._session.receive(interrupt)
+            if further is not None:
+                await self._satisfy(further)
+        elif not self._over:
+            self._send(answers)
+
+    async def _judge_recipient(self, transaction: Transaction, index: int) -> replies.Replies:
+        """Ask for an early verdict. Silence lets the recipient through to the message stage."""
+        counted = self._telemetry.metrics.recipients
+        answer = None
+        conversation = self._settle_conversation()
+        if conversation is None:
+            answers = self._unavailable(Failure.OVERLOADED, whole_message=False)
+        else:
+            with self._asked():
+                answer = await conversation.recipient_verdict(index)
+            if answer is None:
+                if self._interrupt is None:
+                    counted["late"].inc()
+                return [ev.Continue()]
+            answers = self._recipient_answers(answer)
+        refused = not isinstance(answers[-1], ev.Continue)
+        if refused:
+            transaction.refused.add(index)
+        rejected = isinstance(answer, verdict_pb2.RecipientVerdict) and answer.action == verdict_pb2.ACTION_REJECT
+        counted["reject" if refused and rejected else "tempfail" if refused else "accept"].inc()
+        return answers
+
+    async def _judge_message(self, transaction: Transaction) -> replies.Replies:
+        """Ask for the verdict and make it replies; the transaction is over then."""
+        began_s = self._loop.time()
+        conversation = self._settle_conversation()
+        if conversation is None:
+            outcome: verdict_pb2.Verdict | Unavailable = Unavailable(transaction.failure or Failure.INTERNAL)
+        else:
+            with self._asked(), self._progressing():
+                outcome = await conversation.verdict()
+        if self._over or self._interrupt is not None:
+            return []
+        verdict = outcome if isinstance(outcome, verdict_pb2.Verdict) else None
+        failure = outcome.failure if isinstance(outcome, Unavailable) else None
+        answers: replies.Replies = []
+        if verdict is not None:
+            try:
+                answers = replies.for_verdict(verdict, self._negotiated)
+            except replies.InvalidVerdict as error:
+                failure = Failure.INTERNAL
+                log.warning("invalid_verdict", extra={"fields": {"queue_id": transaction.queue_id, "why": str(error)}})
+        if failure is not None:
+            answers = self._unavailable(failure, whole_message=True)
+            action = "accept" if isinstance(answers[-1], ev.Accept) else "tempfail"
+        elif verdict is not None:
+            action = ACTIONS[verdict.action]
+        ending = Ending(action, self._loop.time() - began_s, self._lasted_s(transaction), verdict, failure)
+        self._telemetry.ended(transaction, ending, conversation.keep if conversation is not None else None)
+        self._session.finish()
+        self._conversation = None
+        return answers
+
+    def _recipient_answers(self, answer: verdict_pb2.RecipientVerdict | Unavailable) -> replies.Replies:
+        if isinstance(answer, Unavailable):
+            return self._unavailable(answer.failure, whole_message=False)
+        try:
+            return [replies.for_recipient(answer)]
+        except replies.InvalidVerdict as error:
+            log.warning("invalid_verdict", extra={"fields": {"why": str(error)}})
+            return self._unavailable(Failure.INTERNAL, whole_message=False)
+
+    def _unavailable(self, failure: Failure, *, whole_message: bool) -> replies.Replies:
+        """The one place where asking has failed: counted, then answered by the failure policy."""
+        metrics, accept = self._telemetry.metrics, self._services.accept_when_unavailable
+        metrics.failures[failure].inc()
+        if accept and whole_message:
+            metrics.unfiltered.inc()
+        return replies.when_unavailable(
+            failure, accept=accept, negotiated=self._negotiated, whole_message=whole_message
+        )
+
+    # --- small parts -------------------------------------------------------------------------------------------------
+
+    @property
+    def _transaction(self) -> Transaction:
+        transaction = self._session.transaction
+        if transaction is None:
+            raise RuntimeError("the session asks about no transaction")
+        return transaction
+
+    @property
+    def _negotiated(self) -> ev.Negotiated:
+        negotiated = self._codec.negotiated
+        if negotiated is None:
+            raise RuntimeError("the codec gave a command before negotiation")
+        return negotiated
+
+    def _identify(self) -> Identity:
+        return self._telemetry.identify(self._loop.time())
+
+    def _lasted_s(self, transaction: Transaction) -> float:
+        return self._loop.time() - transaction.identity.opened_at_s
+
+    def _forward(self) -> None:
+        """Tell the ingress what the last bytes brought."""
+        conversation = self._settle_conversation()
+        if conversation is not None:
+            conversation.advance()
+
+    def _settle_conversation(self) -> Conversation | None:
+        """The conversation about the session's transaction; one about an earlier or hopeless one is aborted."""
+        transaction, conversation = self._session.transaction, self._conversation
+        wanted = transaction is not None and transaction.keeps_content
+        if conversation is not None and not (wanted and conversation.exchange.transaction is transaction):
+            conversation.abort()
+            conversation = None
+        if transaction is not None and wanted and conversation is None:
+            conversation = self._services.link.open(transaction)
+        self._conversation = conversation
+        return conversation
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        self._asking = True
+        try:
+            yield
+        finally:
+            self._asking = False
+            self._last_heard_s = self._loop.time()
+
+    def _listen_while_asking(self) -> None:
+        """What may come now is a goodbye; anything else breaks the protocol. Either way the question is moot."""
+        try:
+            event = self._codec.next_event()
+        except ProtocolError as error:
+            self._interrupt = error
+        else:
+            if event is NEED_DATA:
+                return
+            self._interrupt = event
+        if self._conversation is not None:
+            self._conversation.abort()
+
+    @contextmanager
+    def _progressing(self) -> Iterator[None]:
+        self._progress_timer = self._loop.call_later(PROGRESS_S, self._progress)
+        try:
+            yield
+        finally:
+            self._progress_timer.cancel()
+
+    def _progress(self) -> None:
+        if not self._over and self._interrupt is None:
+            self._send([ev.Progress()])
+            self._progress_timer = self._loop.call_later(PROGRESS_S, self._progress)
+
+    def _send(self, answers: replies.Replies) -> None:
+        self._transport.write(b"".join([self._codec.send(answer) for answer in answers]))
+
+    def _wake(self) -> None:
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
+
+    def _report(self, reason: str, why: str) -> None:
+        self._telemetry.metrics.closed.labels(reason).inc()
+        fields = {"reason": reason}
+        if why:
+            fields["why"] = why
+        if self._session.transaction is not None:
+            fields["queue_id"] = self._session.transaction.queue_id
+        log.warning("session_closed", extra={"fields": fields})

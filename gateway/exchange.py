@@ -1,0 +1,147 @@
+"""What one ingress still has to be told about a transaction: forwarding and replay in one. Pure.
+
+Strategy: a cursor over the transaction. `take()` gives the events from the cursor to what is known by now and moves
+it; `rewind()` sets it to the start for another ingress. Body bytes wait for credit; end of message waits for the body.
+"""
+
+from gateway.transaction import Transaction
+from tamis.filter.v1 import filter_service_pb2 as filter_pb
+from tamis.filter.v1 import message_pb2
+from wire.stream import Credit
+
+TRANSACTION_S = 3600.0
+"""From MAIL on; an ingress forgets a transaction that lasts longer. SMTP clients may type slowly."""
+BEGIN_BYTES = 1024
+"""What the envelope of a transaction counts for in the balance of the ingresses."""
+VERDICT_MARGIN_S = 0.25
+"""The ingress gets this much less than the gateway waits, so that a verdict at the last moment still arrives."""
+
+SizedEvent = tuple[filter_pb.Event, int]
+
+
+class Exchange:
+    """The cursor of one transaction on one ingress. `number` is its number on every stream."""
+
+    __slots__ = (
+        "_begun",
+        "_chunk",
+        "_credit",
+        "_ended",
+        "_headers",
+        "_offset",
+        "_recipients",
+        "asked_recipient",
+        "number",
+        "recipient_deadline_s",
+        "told_bytes",
+        "transaction",
+        "verdict_deadline_s",
+    )
+
+    def __init__(self, number: int, transaction: Transaction) -> None:
+        self.number = number
+        self.transaction = transaction
+        self.asked_recipient: int | None = None
+        """The recipient whose early verdict is waited for, until `recipient_deadline_s`."""
+        self.recipient_deadline_s = 0.0
+        self.verdict_deadline_s: float | None = None
+        """Set when the message is complete and its verdict is wanted."""
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Start over: the next ingress knows nothing."""
+        self._begun = False
+        self._recipients = 0
+        self._headers = False
+        self._chunk = 0
+        self._offset = 0
+        self._ended = False
+        self._credit = Credit()
+        self.told_bytes = 0
+
+    def grant(self, body_bytes: int) -> None:
+        """The ingress takes more of the body."""
+        self._credit.grant(body_bytes)
+
+    def take(self, now_s: float) -> list[SizedEvent]:
+        """Events that can be sent now, with their sizes; the cursor moves past them."""
+        transaction = self.transaction
+        events: list[SizedEvent] = []
+        if not self._begun:
+            self._begun = True
+            self._begin(events, now_s)
+        while self._recipients < len(transaction.recipients):
+            self._recipient(events, self._recipients, now_s)
+            self._recipients += 1
+        if transaction.header_block is not None and not self._headers:
+            self._headers = True
+            headers = filter_pb.Headers(header_block=transaction.header_block, queue_id=transaction.queue_id)
+            events.append((filter_pb.Event(transaction=self.number, headers=headers), len(transaction.header_block)))
+        if self._chunk < len(transaction.body):
+            self._body(events)
+        if self.verdict_deadline_s is not None and not self._ended and self._chunk == len(transaction.body):
+            self._ended = True
+            self._end(events, self.verdict_deadline_s - VERDICT_MARGIN_S - now_s)
+        self.told_bytes += sum(size for _, size in events)
+        return events
+
+    def _begin(self, events: list[SizedEvent], now_s: float) -> None:
+        transaction, client = self.transaction, self.transaction.client
+        identity = transaction.identity
+        begin = filter_pb.Begin(
+            transaction_id=identity.transaction_id,
+            budget_ms=_milliseconds(identity.opened_at_s + TRANSACTION_S - now_s),
+            traceparent=identity.trace.traceparent(),
+            client=message_pb2.Client(
+                ip=client.ip,
+                port=client.port,
+                hostname=client.hostname,
+                helo=client.helo,
+                auth_user=transaction.auth_user,
+                tls_version=client.tls_version,
+            ),
+            direction=transaction.direction,
+            tenant=transaction.tenant,
+            daemon_name=client.daemon_name,
+            mta_name=client.mta_name,
+            received_at_ms=identity.received_at_ns // 1_000_000,
+        )
+        mail = filter_pb.Mail(sender=transaction.sender, esmtp_args=transaction.esmtp_args)
+        events.append((filter_pb.Event(transaction=self.number, begin=begin), BEGIN_BYTES))
+        events.append((filter_pb.Event(transaction=self.number, mail=mail), len(transaction.sender)))
+
+    def _recipient(self, events: list[SizedEvent], index: int, now_s: float) -> None:
+        known = self.transaction.recipients[index]
+        waited_for = index == self.asked_recipient
+        new = filter_pb.NewRecipient(
+            recipient=message_pb2.Recipient(address=known.address, esmtp_args=known.esmtp_args, tenant=known.tenant),
+            budget_ms=_milliseconds(self.recipient_deadline_s - now_s) if waited_for else 0,
+        )
+        events.append((filter_pb.Event(transaction=self.number, recipient=new), len(known.address)))
+
+    def _body(self, events: list[SizedEvent]) -> None:
+        body = self.transaction.body
+        while self._chunk < len(body):
+            chunk = body[self._chunk]
+            allowed = self._credit.spend(len(chunk) - self._offset)
+            if not allowed:
+                return
+            piece = chunk[self._offset : self._offset + allowed]
+            events.append((filter_pb.Event(transaction=self.number, body=piece), allowed))
+            self._offset += allowed
+            if self._offset == len(chunk):
+                self._chunk += 1
+                self._offset = 0
+
+    def _end(self, events: list[SizedEvent], left_s: float) -> None:
+        end = filter_pb.EndOfMessage(
+            budget_ms=_milliseconds(left_s),
+            queue_id=self.transaction.queue_id,
+            refused_recipients=sorted(self.transaction.refused),
+        )
+        events.append((filter_pb.Event(transaction=self.number, end_of_message=end), 0))
+
+
+def _milliseconds(left_s: float) -> int:
+    """Time left for the wire; a late event still says 1 ms, since 0 means that nobody waits."""
+    return max(1, int(left_s * 1000))

@@ -1,0 +1,37 @@
+"""JSON logs on stderr, one object per line: time, level, event, and the fields of the event.
+
+An event is a word ("session_closed"); what varies is in `extra={"fields": {...}}`. Never message content.
+"""
+
+import logging
+import sys
+import time
+
+import msgspec
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line for one record."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def setup(level: str) -> None:
+    """Send all logs of this process to stderr from `level` on."""
+    # Nothing of ours prints thread or process names; not collecting them saves a third of a line's cost.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,57 @@
+"""The numbers of one gateway, in a registry of its own; /metrics serves it.
+
+Counters with labels are bound once: a bound increment costs 2 us, a lookup by label 4 us.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from gateway.transaction import Failure
+from tamis.filter.v1 import verdict_pb2
+
+ACTIONS = {
+    number: name.removeprefix("ACTION_").lower()
+    for name, number in verdict_pb2.Action.items()
+    if number != verdict_pb2.ACTION_UNSPECIFIED
+}
+"""Action number -> its word in metrics, logs and traces."""
+OVERSIZE = "oversize"
+"""The action of a message above message_bytes_max: refused here, without a verdict."""
+_LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+
+
+class Metrics:
+    """Prometheus metrics; the attribute names say what is counted."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.sessions = Gauge("tamis_gateway_sessions", "Open milter connections", registry=self.registry)
+        self.ingresses = Gauge("tamis_gateway_ingresses", "Ingresses with a live stream", registry=self.registry)
+        self.held_bytes = Gauge("tamis_gateway_held_bytes", "Mail held for replay", registry=self.registry)
+        self.message_bytes = Counter(
+            "tamis_gateway_message_bytes", "Bytes of mail that reached end of message", registry=self.registry
+        )
+        self.replays = Counter("tamis_gateway_replays", "Transactions told again to an ingress", registry=self.registry)
+        self.end_of_message_s = Histogram(
+            "tamis_gateway_end_of_message_seconds",
+            "From end of message to the reply",
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
+        transactions = Counter(
+            "tamis_gateway_transactions", "Messages by final action", ["action"], registry=self.registry
+        )
+        self.transactions = {action: transactions.labels(action) for action in (*ACTIONS.values(), OVERSIZE)}
+        recipients = Counter(
+            "tamis_gateway_recipients", "Recipients by early answer", ["action"], registry=self.registry
+        )
+        self.recipients = {action: recipients.labels(action) for action in ("accept", "tempfail", "reject", "late")}
+        failures = Counter(
+            "tamis_gateway_failures", "Questions without a verdict, by class", ["failure"], registry=self.registry
+        )
+        self.failures = {failure: failures.labels(failure) for failure in Failure}
+        self.unfiltered = Counter(
+            "tamis_gateway_unfiltered", "Messages accepted without a verdict", registry=self.registry
+        )
+        self.closed = Counter(
+            "tamis_gateway_closed", "Milter connections closed by us, by reason", ["reason"], registry=self.registry
+        )

@@ -1,0 +1,246 @@
+"""Milter events of one connection into transactions, and what each event asks of the shell. Pure: no I/O, no clock.
+
+Strategy: `receive` notes what it learns in `transaction` and returns a want when the MTA waits for more than a plain
+"continue": ask for a recipient, ask for the verdict, respond, close. The shell reads `transaction` to forward it. What
+belongs to one message is dropped whole at Abort, MAIL, HELO and `finish`, so nothing of it reaches the next.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from gateway import tenancy
+from gateway.transaction import Client, Failure, Identity, Recipient, Transaction
+from wire.milter import MacroTable, Wanted, client_ip, folds_to_crlf, format_reply, strip_brackets
+from wire.milter import constants as c
+from wire.milter import events as ev
+
+OFFER = Wanted(
+    actions=c.ALL_ACTIONS,
+    # Refused recipients are counted too; DATA and unknown commands tell us nothing.
+    steps=c.WANTED_STEPS | c.SMFIP_RCPT_REJ | c.SMFIP_NODATA | c.SMFIP_NOUNKNOWN,
+    symlists=(
+        (c.SMFIM_CONNECT, b"j {daemon_name}"),
+        (c.SMFIM_HELO, b"{tls_version}"),
+        (c.SMFIM_ENVFROM, b"i {auth_authen}"),
+        (c.SMFIM_ENVRCPT, b"{rcpt_mailer}"),
+        (c.SMFIM_EOH, b"i"),
+        (c.SMFIM_EOM, b"i"),
+    ),
+)
+"""What the gateway negotiates: only RCPT and end of message wait for an answer."""
+OVERSIZE_REPLY = ev.ReplyCode(format_reply(552, "5.3.4", "Message is too big for the mail filter"))
+
+
+@dataclass(frozen=True, slots=True)
+class AskRecipient:
+    """The MTA waits for an answer to this recipient."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskVerdict:
+    """The message is complete; the MTA waits for its verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """Answer this; no question is needed."""
+
+    reply: ev.Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The MTA said goodbye."""
+
+
+Want = AskRecipient | AskVerdict | Respond | Close
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """What the config says about transactions."""
+
+    message_bytes_max: int
+    tenants: Mapping[str, str] = field(default_factory=dict)
+    daemon_tenants: Mapping[str, str] = field(default_factory=dict)
+    outbound_daemons: frozenset[str] = frozenset()
+
+
+class HeldBytes:
+    """How much mail all sessions together keep for replay, under one bound."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self.total = 0
+
+    def take(self, size_bytes: int) -> bool:
+        """Count bytes that are to be kept; False when they may not be."""
+        if self.total + size_bytes > self._bytes_max:
+            return False
+        self.total += size_bytes
+        return True
+
+    def release(self, size_bytes: int) -> None:
+        """The bytes are no longer kept."""
+        self.total -= size_bytes
+
+
+class Session:
+    """The state of one milter connection above the codec."""
+
+    def __init__(self, rules: SessionRules, held: HeldBytes, identify: Callable[[], Identity]) -> None:
+        self.transaction: Transaction | None = None
+        """The message that is being received or judged."""
+        self.leading_space = False
+        """Negotiated: header values come with their leading space."""
+        self._rules = rules
+        self._held = held
+        self._identify = identify
+        self._client = Client()
+        self._macros = MacroTable()
+        self._fields: list[bytes] = []
+
+    def receive(self, event: ev.Event) -> Want | None:
+        """Take one event. None = "continue", if the MTA waits at all."""
+        return _HANDLERS[type(event)](self, event)
+
+    def finish(self) -> None:
+        """The transaction is over: judged, aborted, or its connection is gone."""
+        self._fields.clear()
+        if self.transaction is not None:
+            self._held.release(self.transaction.held_bytes)
+            self.transaction = None
+
+    def _note_macros(self, event: ev.Macros) -> None:
+        self._macros.update(event)
+
+    def _connect(self, event: ev.Connect) -> None:
+        self.finish()
+        self._client = Client(
+            ip=client_ip(event),
+            port=event.port,
+            hostname=event.hostname,
+            daemon_name=self._text(b"daemon_name"),
+            mta_name=self._text(b"j"),
+        )
+
+    def _helo(self, event: ev.Helo) -> None:
+        self.finish()
+        self._client = replace(self._client, helo=event.name, tls_version=self._text(b"tls_version"))
+
+    def _mail(self, event: ev.Mail) -> None:
+        self.finish()
+        client = self._client
+        auth_user = self._macros.get(b"auth_authen")
+        rules = self._rules
+        self.transaction = Transaction(
+            identity=self._identify(),
+            client=client,
+            auth_user=auth_user,
+            direction=tenancy.direction(auth_user, client.daemon_name, client.ip, rules.outbound_daemons),
+            tenant=tenancy.tenant_of_sender(auth_user, client.daemon_name, rules.tenants, rules.daemon_tenants),
+            sender=strip_brackets(event.address),
+            esmtp_args=event.esmtp_args,
+            queue_id=self._text(b"i"),
+        )
+
+    def _recipient(self, event: ev.Recipient) -> Want | None:
+        transaction = self.transaction
+        if transaction is None:
+            return None
+        address = strip_brackets(event.address)
+        index = len(transaction.recipients)
+        tenant = tenancy.tenant_of_address(address, self._rules.tenants)
+        transaction.recipients.append(Recipient(address, event.esmtp_args, tenant))
+        if self._macros.get(b"rcpt_mailer") == b"error":
+            # SMFIP_RCPT_REJ: the MTA has refused it already and only lets us know.
+            transaction.refused.add(index)
+            return None
+        return AskRecipient(index)
+
+    def _header(self, event: ev.Header) -> None:
+        value = folds_to_crlf(event.value) if b"\n" in event.value else event.value
+        self._fields.append(b"%b%b%b\r\n" % (event.name, b":" if self.leading_space else b": ", value))
+
+    def _end_of_headers(self, _event: ev.EndOfHeaders) -> None:
+        transaction = self.transaction
+        if transaction is None:
+            return
+        header_block = b"".join(self._fields)
+        self._fields.clear()
+        transaction.queue_id = self._text(b"i") or transaction.queue_id
+        if self._may_keep(transaction, len(header_block)):
+            transaction.header_block = header_block
+
+    def _body(self, event: ev.Body) -> None:
+        if self.transaction is not None:
+            self._keep_chunk(self.transaction, event.chunk)
+
+    def _end_of_body(self, event: ev.EndOfBody) -> Want | None:
+        transaction = self.transaction
+        if transaction is None:
+            return None
+        self._keep_chunk(transaction, event.chunk)
+        transaction.queue_id = self._text(b"i") or transaction.queue_id
+        return Respond(OVERSIZE_REPLY) if transaction.oversize else AskVerdict()
+
+    def _abort(self, _event: ev.Abort) -> None:
+        self.finish()
+        self._macros.forget_transaction()
+
+    def _quit(self, _event: ev.Quit) -> Want:
+        self.finish()
+        return Close()
+
+    def _quit_new_connection(self, _event: ev.QuitNewConnection) -> None:
+        self.finish()
+        self._macros.forget_connection()
+        self._client = Client()
+
+    def _nothing(self, _event: ev.Event) -> None:
+        """DATA and unknown commands: asked not to be sent, and harmless."""
+
+    def _keep_chunk(self, transaction: Transaction, chunk: bytes) -> None:
+        if chunk:
+            transaction.body_bytes += len(chunk)
+            if self._may_keep(transaction, len(chunk)):
+                transaction.body.append(chunk)
+
+    def _may_keep(self, transaction: Transaction, size_bytes: int) -> bool:
+        """Count bytes of the message; False, and the whole copy is dropped, when a bound is passed."""
+        if not transaction.keeps_content:
+            return False
+        if transaction.held_bytes + size_bytes > self._rules.message_bytes_max:
+            transaction.oversize = True
+        elif not self._held.take(size_bytes):
+            transaction.failure = Failure.OVERLOADED
+        else:
+            transaction.held_bytes += size_bytes
+            return True
+        self._held.release(transaction.held_bytes)
+        transaction.held_bytes = 0
+        transaction.body.clear()
+        return False
+
+    def _text(self, macro: bytes) -> str:
+        return self._macros.get(macro).decode("utf-8", "replace")
+
+
+_HANDLERS: Mapping[type, Callable[..., Want | None]] = {
+    ev.Macros: Session._note_macros,  # noqa: SLF001 - the table belongs to the class
+    ev.Connect: Session._connect,  # noqa: SLF001
+    ev.Helo: Session._helo,  # noqa: SLF001
+    ev.Mail: Session._mail,  # noqa: SLF001
+    ev.Recipient: Session._recipient,  # noqa: SLF001
+    ev.Data: Session._nothing,  # noqa: SLF001
+    ev.Header: Session._header,  # noqa: SLF001
+    ev.EndOfHeaders: Session._end_of_headers,  # noqa: SLF001
+    ev.Body: Session._body,  # noqa: SLF001
+    ev.EndOfBody: Session._end_of_body,  # noqa: SLF001
+    ev.Abort: Session._abort,  # noqa: SLF001
+    ev.Quit: Session._quit,  # noqa: SLF001
+    ev.QuitNewConnection: Session._quit_new_connection,  # noqa: SLF001
+    ev.Unknown: Session._nothing,  # noqa: SLF001
+}

@@ -1,0 +1,97 @@
+"""One SMTP transaction as the gateway knows it: the copy that is kept until the verdict, for replay.
+
+The session fills it while the MTA talks, the exchange reads it from the start for every ingress that has to hear of
+it, so that forwarding and replay are one thing. Mail is bytes; only macros become text.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tamis.filter.v1 import message_pb2
+from wire.trace import TraceContext
+
+
+class Failure(StrEnum):
+    """Why a transaction got no verdict: the class in the metrics, the log and the X-Tamis-Unfiltered header."""
+
+    UNREACHABLE = "unreachable"
+    """No ingress within the connect budget."""
+    TIMEOUT = "timeout"
+    """No verdict within the end-of-message budget."""
+    OVERLOADED = "overloaded"
+    """Every ingress refused it, or the gateway holds as much as it may."""
+    LOST = "lost"
+    """Broke too many streams to be tried once more."""
+    MALFORMED = "malformed"
+    """The ingress did not understand us: two releases that do not fit."""
+    INTERNAL = "internal"
+    """A verdict that cannot be applied, or an ingress that failed inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the shell gives a new transaction: ids, trace and clocks."""
+
+    transaction_id: bytes
+    """16 random bytes."""
+    trace: TraceContext
+    """Its span id is that of the milter.transaction span."""
+    received_at_ns: int
+    """Unix time."""
+    opened_at_s: float
+    """The event loop's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The remote SMTP client and the listener of the MTA that took it."""
+
+    ip: str = ""
+    port: int = 0
+    hostname: bytes = b""
+    helo: bytes = b""
+    tls_version: str = ""
+    daemon_name: str = ""
+    mta_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One RCPT, in the order of arrival, refused ones included."""
+
+    address: bytes
+    esmtp_args: tuple[bytes, ...]
+    tenant: str
+
+
+@dataclass(slots=True)
+class Transaction:
+    """From MAIL to the verdict."""
+
+    identity: Identity
+    client: Client
+    auth_user: bytes
+    direction: message_pb2.Direction
+    tenant: str
+    sender: bytes
+    esmtp_args: tuple[bytes, ...]
+    queue_id: str = ""
+    recipients: list[Recipient] = field(default_factory=list)
+    refused: set[int] = field(default_factory=set)
+    """Indexes of recipients that will not be delivered to."""
+    header_block: bytes | None = None
+    """CRLF line ends, without the empty line; None before end of headers."""
+    body: list[bytes] = field(default_factory=list)
+    body_bytes: int = 0
+    """Of the message as received, also of a body that is not kept."""
+    held_bytes: int = 0
+    """What this copy holds of the gateway's memory."""
+    oversize: bool = False
+    """Above message_bytes_max: no longer kept or forwarded."""
+    failure: Failure | None = None
+    """Set by the session when it may not keep the copy."""
+
+    @property
+    def keeps_content(self) -> bool:
+        """False once the message can no longer be scored: its bytes are counted, not kept."""
+        return not self.oversize and self.failure is None

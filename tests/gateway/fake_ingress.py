@@ -1,0 +1,206 @@
+"""An ingress for tests: hears events and answers by a script; in memory for unit tests, over gRPC for live ones."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc.aio
+
+from gateway.dial import Pipe, StreamLost
+from tamis.filter.v1 import filter_service_pb2 as filter_pb
+from tamis.filter.v1 import filter_service_pb2_grpc as filter_grpc
+from tamis.filter.v1 import verdict_pb2 as pb
+from wire.stream import CHANNEL_OPTIONS, INITIAL_BODY_CREDIT_BYTES
+
+
+@dataclass
+class Heard:
+    """What an ingress was told of one transaction."""
+
+    number: int
+    begin: filter_pb.Begin
+    sender: bytes = b""
+    recipients: list[bytes] = field(default_factory=list)
+    recipient_budgets_ms: list[int] = field(default_factory=list)
+    headers: filter_pb.Headers | None = None
+    body: bytearray = field(default_factory=bytearray)
+    pieces: int = 0
+    credit_bytes: int = INITIAL_BODY_CREDIT_BYTES
+    end: filter_pb.EndOfMessage | None = None
+
+
+Judge = Callable[[Heard], filter_pb.Answer | None]
+
+
+def verdict(action: pb.Action = pb.ACTION_ACCEPT, **fields: object) -> Judge:
+    return lambda heard: filter_pb.Answer(
+        transaction=heard.number,
+        verdict=pb.Verdict(action=action, **fields),
+    )
+
+
+def refuse(reason: filter_pb.Refused.Reason) -> Judge:
+    return lambda heard: filter_pb.Answer(transaction=heard.number, refused=filter_pb.Refused(reason=reason))
+
+
+def let_in(heard: Heard) -> filter_pb.Answer:
+    early = pb.RecipientVerdict(recipient=len(heard.recipients) - 1, action=pb.ACTION_ACCEPT)
+    return filter_pb.Answer(transaction=heard.number, recipient_verdict=early)
+
+
+def reject_recipients(*addresses: bytes) -> Judge:
+    def judge(heard: Heard) -> filter_pb.Answer:
+        answer = let_in(heard)
+        if heard.recipients[-1] in addresses:
+            answer.recipient_verdict.action = pb.ACTION_REJECT
+            answer.recipient_verdict.reply.CopyFrom(pb.Reply(code=550, enhanced="5.7.1", text="no"))
+        return answer
+
+    return judge
+
+
+def silent(_heard: Heard) -> None:
+    return None
+
+
+class FakeIngress:
+    """Answers each stage by a judge; grants credit as bytes are consumed; notes what breaks the contract."""
+
+    def __init__(self, judge: Judge = verdict(), recipient: Judge = let_in, *, grants: bool = True) -> None:
+        self.judge = judge
+        self.recipient = recipient
+        self.grants = grants
+        self.open: dict[int, Heard] = {}
+        self.judged: list[Heard] = []
+        self.begun = 0
+        self.aborted: list[int] = []
+        self.kept: list[tuple[int, str]] = []
+        self.faults: list[str] = []
+
+    def hear(self, event: filter_pb.Event) -> list[filter_pb.Answer]:
+        kind = event.WhichOneof("kind")
+        if kind == "begin":
+            if event.transaction in self.open:
+                self.faults.append("second Begin with a live number")
+            self.begun += 1
+            self.open[event.transaction] = Heard(event.transaction, event.begin)
+            return []
+        if kind == "keep":
+            self.kept.append((event.transaction, event.keep.reason))
+            return []
+        heard = self.open.get(event.transaction)
+        if heard is None:
+            return []
+        return self._tell(heard, kind or "", event)
+
+    def _tell(self, heard: Heard, kind: str, event: filter_pb.Event) -> list[filter_pb.Answer]:
+        answer: filter_pb.Answer | None = None
+        if kind == "mail":
+            heard.sender = event.mail.sender
+        elif kind == "recipient":
+            heard.recipients.append(event.recipient.recipient.address)
+            heard.recipient_budgets_ms.append(event.recipient.budget_ms)
+            answer = self.recipient(heard) if event.recipient.budget_ms else None
+        elif kind == "headers":
+            heard.headers = event.headers
+        elif kind == "body":
+            answer = self._body(heard, event.body)
+        elif kind == "abort":
+            self.aborted.append(heard.number)
+            del self.open[heard.number]
+        elif kind == "end_of_message":
+            heard.end = event.end_of_message
+            answer = self.judge(heard)
+            if answer is not None:
+                self.judged.append(heard)
+        if answer is not None and answer.WhichOneof("kind") in ("verdict", "refused"):
+            self.open.pop(heard.number, None)
+        return [answer] if answer is not None else []
+
+    def _body(self, heard: Heard, piece: bytes) -> filter_pb.Answer | None:
+        heard.body += piece
+        heard.pieces += 1
+        heard.credit_bytes -= len(piece)
+        if heard.credit_bytes < 0:
+            self.faults.append("body beyond credit")
+        if not self.grants or heard.credit_bytes > INITIAL_BODY_CREDIT_BYTES // 2:
+            return None
+        heard.credit_bytes += INITIAL_BODY_CREDIT_BYTES
+        credit = filter_pb.Credit(body_bytes=INITIAL_BODY_CREDIT_BYTES)
+        return filter_pb.Answer(transaction=heard.number, credit=credit)
+
+
+class MemoryPipe:
+    """A stream without a network: what is written is heard at once, answers wait to be read."""
+
+    def __init__(self, ingress: FakeIngress) -> None:
+        self._ingress = ingress
+        self._answers: asyncio.Queue[filter_pb.Answer | None] = asyncio.Queue()
+        self.frames: list[int] = []
+
+    async def write(self, request: filter_pb.FilterRequest) -> None:
+        self.frames.append(len(request.events))
+        for event in request.events:
+            # Across a real stream no object is shared.
+            for answer in self._ingress.hear(filter_pb.Event.FromString(event.SerializeToString())):
+                self.answer(answer)
+
+    async def read(self) -> filter_pb.FilterResponse:
+        answer = await self._answers.get()
+        if answer is None:
+            raise StreamLost("broken by the test")
+        return filter_pb.FilterResponse(answers=[answer])
+
+    def answer(self, answer: filter_pb.Answer) -> None:
+        self._answers.put_nowait(answer)
+
+    def break_off(self) -> None:
+        self._ingress.open.clear()
+        self._answers.put_nowait(None)
+
+
+class Cell:
+    """Ingresses by target, to be dialled in memory; a target that is not there cannot be reached."""
+
+    def __init__(self, **ingresses: FakeIngress) -> None:
+        self.ingresses = dict(ingresses)
+        self.pipes: dict[str, MemoryPipe] = {}
+        self.dialled = 0
+
+    @asynccontextmanager
+    async def dial(self, target: str) -> AsyncIterator[Pipe]:
+        self.dialled += 1
+        if target not in self.ingresses:
+            raise StreamLost("connection refused")
+        pipe = self.pipes[target] = MemoryPipe(self.ingresses[target])
+        yield pipe
+
+    def kill(self, target: str) -> None:
+        """The ingress dies with its streams and does not come back by itself."""
+        del self.ingresses[target]
+        self.pipes.pop(target).break_off()
+
+
+class FakeServicer(filter_grpc.FilterServiceServicer):
+    """The same ingress behind gRPC."""
+
+    def __init__(self, ingress: FakeIngress) -> None:
+        self._ingress = ingress
+
+    async def Filter(  # noqa: N802 - the name of the RPC
+        self, requests: AsyncIterator[filter_pb.FilterRequest], _context: object
+    ) -> AsyncIterator[filter_pb.FilterResponse]:
+        async for request in requests:
+            answers = [answer for event in request.events for answer in self._ingress.hear(event)]
+            if answers:
+                yield filter_pb.FilterResponse(answers=answers)
+
+
+async def serve(ingress: FakeIngress, address: str = "127.0.0.1:0") -> tuple[grpc.aio.Server, str]:
+    """A gRPC server for the ingress and its host:port."""
+    server = grpc.aio.server(options=CHANNEL_OPTIONS)
+    filter_grpc.add_FilterServiceServicer_to_server(FakeServicer(ingress), server)
+    port = server.add_insecure_port(address)
+    await server.start()
+    return server, f"127.0.0.1:{port}"
