@@ -5,7 +5,7 @@ numbers outside their field are clamped, and bytes that are no Message raise Mal
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from google.protobuf.message import DecodeError
 
@@ -178,8 +178,14 @@ def finding_from_proto(finding: verdict_pb2.Finding) -> Finding:
     )
 
 
-def verdict_to_proto(verdict: Verdict, *, traced: bool = False) -> verdict_pb2.Verdict:
-    """A verdict for the wire; `traced` says that the ingress exported its spans."""
+def verdict_to_proto(
+    verdict: Verdict, *, traced: bool = False, encoded: Mapping[int, verdict_pb2.Finding] | None = None
+) -> verdict_pb2.Verdict:
+    """A verdict for the wire; `traced` says that the ingress exported its spans.
+
+    `encoded` has findings of the verdict, by id(), as they came from the wire: they need not be encoded again.
+    """
+    known = encoded or {}
     return verdict_pb2.Verdict(
         action=_ACTIONS[verdict.action],
         reply=_reply_to_proto(verdict.reply),
@@ -188,7 +194,7 @@ def verdict_to_proto(verdict: Verdict, *, traced: bool = False) -> verdict_pb2.V
         edits=[edit_to_proto(edit) for edit in verdict.edits],
         degraded=verdict.degraded,
         missing=_texts(verdict.missing),
-        findings=[finding_to_proto(finding) for finding in verdict.findings],
+        findings=[known.get(id(finding)) or finding_to_proto(finding) for finding in verdict.findings],
         traced=traced,
         quarantine_reason=_text(verdict.quarantine_reason),
     )

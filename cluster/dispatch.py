@@ -13,7 +13,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from actors.model import ErrorKind, Finding, Stage, error_finding
+from actors.model import ErrorKind, Stage, error_finding
 from actors.ports import Clock
 from cluster.codec import finding_from_proto, stage_to_proto
 from cluster.errand import Ask, DispatchLimits, Errand, Link, Payload, Pool, Report, Seat, Timer
@@ -80,6 +80,10 @@ class Dispatcher:
         """Whether a table has come; without one nobody would be asked."""
         return bool(self._pools)
 
+    def has_stage(self, stage: Stage) -> bool:
+        """Whether anybody is asked at this stage."""
+        return any(stage in pool.stages for pool in self._pools.values())
+
     def all_ready(self) -> bool:
         """Whether every pool has a replica with a live stream."""
         return all(any(seat.ready for seat in pool.seats) for pool in self._pools.values())
@@ -145,8 +149,10 @@ class Dispatcher:
         errand = seat.outstanding.get(result.task) if seat is not None else None
         if errand is None:
             return
+        ask, now_s = errand.ask, self._clock.monotonic_s()
         findings = tuple(map(finding_from_proto, result.findings))
-        self._finish(errand, findings, result.timing)
+        wire = result.findings
+        self._finish(errand, Report(errand.pool, ask.stage, findings, wire, result.timing, ask.started_s, now_s))
 
     # The ways of an errand.
 
@@ -245,19 +251,16 @@ class Dispatcher:
                 self._finish_failed(errand, ErrorKind.TIMEOUT, f"no answer after {ms:.0f} ms")
 
     def _finish_failed(self, errand: Errand, kind: ErrorKind, detail: str) -> None:
-        ms = (self._clock.monotonic_s() - errand.ask.started_s) * 1000
-        finding = error_finding(errand.pool, errand.pool, kind, detail, ms)
-        self._finish(errand, (finding,), None, kind)
+        ask, now_s = errand.ask, self._clock.monotonic_s()
+        finding = error_finding(errand.pool, errand.pool, kind, detail, (now_s - ask.started_s) * 1000)
+        self._finish(errand, Report(errand.pool, ask.stage, (finding,), (), None, ask.started_s, now_s, kind))
 
-    def _finish(
-        self, errand: Errand, findings: tuple[Finding, ...], timing: pb.Timing | None, failed: ErrorKind | None = None
-    ) -> None:
+    def _finish(self, errand: Errand, report: Report) -> None:
         ask = errand.ask
         if ask.pending.pop(errand.pool, None) is None:
             return
-        now_s = self._clock.monotonic_s()
-        ask.reports.append(Report(errand.pool, ask.stage, findings, timing, ask.started_s, now_s, failed))
-        self._release(errand, cancel=failed is ErrorKind.TIMEOUT)
+        ask.reports.append(report)
+        self._release(errand, cancel=report.failed is ErrorKind.TIMEOUT)
         if not ask.pending:
             self._finish_ask(ask)
 

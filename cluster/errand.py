@@ -5,13 +5,14 @@ dispatcher sees it.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from actors.model import ErrorKind, Finding, Stage
 from cluster.table import Replica
 from tamis.filter.v1 import examine_service_pb2 as pb
+from tamis.filter.v1 import verdict_pb2
 
 
 class Link(Protocol):
@@ -66,6 +67,8 @@ class Report:
     actor: str
     stage: Stage
     findings: tuple[Finding, ...]
+    encoded: Sequence[verdict_pb2.Finding]
+    """The same as they came, so that the verdict need not encode them again; empty when no answer came."""
     timing: pb.Timing | None
     """The replica's own account; None when no answer came."""
     started_s: float

@@ -50,8 +50,7 @@ class FilterServicer(filter_service_pb2_grpc.FilterServiceServicer):
         log.info("stream_open peer=%s", context.peer())
         try:
             async for request in requests:
-                for event in request.events:
-                    session.receive(event)
+                session.receive(request.events)
                 if session.behind:
                     await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "answers are not read")
         finally:
@@ -78,8 +77,7 @@ class FilterServicer(filter_service_pb2_grpc.FilterServiceServicer):
         metadata = {key: value for key, value in context.invocation_metadata() or () if key == "traceparent"}
         session = Session(self._hall, send)
         try:
-            for event in scan_events(request.message, left_s, str(metadata.get("traceparent", ""))):
-                session.receive(event)
+            session.receive(scan_events(request.message, left_s, str(metadata.get("traceparent", ""))))
             answer = await answered
         finally:
             session.close()

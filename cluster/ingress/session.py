@@ -6,7 +6,7 @@ no task, no lock and no queue per transaction. What all streams of the process s
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from actors.ports import Clock
 from cluster.codec import envelope_from_proto, recipient_verdict_to_proto, verdict_to_proto
 from cluster.dispatch import Dispatcher
 from cluster.errand import Ask, Payload, Report, SharedBody, Timer
-from cluster.ingress.transaction import Cancel, Grant, Limits, Reason, Refuse, Start, State, Transaction
+from cluster.ingress.transaction import Cancel, Grant, Limits, Reason, Refuse, Start, State, Step, Transaction
 from cluster.telemetry import Passage, Tracer
 from tamis.filter.v1 import filter_service_pb2 as pb
 
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _ANSWER_BYTES = 512
 """What an answer counts for in the writer's bounds, about."""
+NOTHING = Payload(b"")
 
 
 class Bodies(Protocol):
@@ -52,7 +53,7 @@ class Hall:
     held_bytes: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Live:
     """One open transaction."""
 
@@ -82,24 +83,24 @@ class Session:
         self.behind = False
         """The peer does not read its answers: the stream should be closed."""
 
-    def receive(self, event: pb.Event) -> None:
-        """Take one event. Never raises for what a peer can send."""
-        live = self._live.get(event.transaction) or self._open(event)
-        if live is None:
-            return
-        now_s = self._hall.clock.monotonic_s()
-        for step in live.transaction.receive(event, now_s):
-            match step:
-                case Start():
-                    self._start(live, step)
-                case Grant():
-                    self._answer(live, pb.Answer(transaction=live.number, credit=pb.Credit(body_bytes=step.body_bytes)))
-                case Refuse():
-                    self._refuse(live, step.reason, step.detail)
-                case Cancel():
-                    self._drop(live)
-        if live.number in self._live:
-            self._account(live)
+    def receive(self, events: Iterable[pb.Event]) -> None:
+        """Take the events of one frame. Never raises for what a peer can send."""
+        warming: dict[Live, Start] = {}
+        for event in events:
+            live = self._live.get(event.transaction) or self._open(event)
+            if live is None:
+                continue
+            for step in live.transaction.receive(event, self._hall.clock.monotonic_s()):
+                if isinstance(step, Start) and step.stage is Stage.HEADERS:
+                    # Small mail comes in one frame: its message stage asks the same at once.
+                    warming[live] = step
+                else:
+                    self._take(live, step)
+            if live.number in self._live:
+                self._account(live)
+        for live, start in warming.items():
+            if live.transaction.state is State.CONTENT:
+                self._start(live, start)
 
     def close(self) -> None:
         """The stream is over: forget everything that is open on it."""
@@ -126,6 +127,17 @@ class Session:
         self._live[number] = live
         return live
 
+    def _take(self, live: Live, step: Step) -> None:
+        match step:
+            case Start():
+                self._start(live, step)
+            case Grant():
+                self._answer(live, pb.Answer(transaction=live.number, credit=pb.Credit(body_bytes=step.body_bytes)))
+            case Refuse():
+                self._refuse(live, step.reason, step.detail)
+            case Cancel():
+                self._drop(live)
+
     def _account(self, live: Live) -> None:
         """Count the memory of the mail; beyond the bound the transaction that asked for more has to go."""
         hall = self._hall
@@ -139,7 +151,7 @@ class Session:
     def _start(self, live: Live, start: Start) -> None:
         """Serialise what is known, once, and ask the pools of the stage."""
         hall = self._hall
-        payload = self._payload(start)
+        payload = self._payload(start) if hall.dispatcher.has_stage(start.stage) else NOTHING
         if start.stage is Stage.MESSAGE:
             if live.expiry is not None:
                 live.expiry.cancel()
@@ -221,7 +233,13 @@ class Session:
         passage = self._passage(live, action=str(verdict.action), score=verdict.score, missing=verdict.missing)
         traced = self._hall.tracer.over(self, live.number, passage)
         self._drop(live)
-        self._answer(live, pb.Answer(transaction=live.number, verdict=verdict_to_proto(verdict, traced=traced)))
+        encoded = {
+            id(finding): wire
+            for _, report in live.reports
+            for finding, wire in zip(report.findings, report.encoded, strict=False)
+        }
+        wire_verdict = verdict_to_proto(verdict, traced=traced, encoded=encoded)
+        self._answer(live, pb.Answer(transaction=live.number, verdict=wire_verdict))
 
     def _expire(self, live: Live) -> None:
         """The gateway's own deadline for the whole transaction has passed: it does not wait any more."""

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -78,11 +77,16 @@ class Bench:
         return FakeShared()
 
     def tell(self, *events: pb.Event, number: int = 1) -> None:
+        """One frame for each event, as from a slow client."""
         for event in events:
-            copy = pb.Event()
-            copy.CopyFrom(event)
-            copy.transaction = number
-            self.session.receive(copy)
+            self.tell_at_once(event, number=number)
+
+    def tell_at_once(self, *events: pb.Event, number: int = 1) -> None:
+        """One frame with all of them."""
+        frame = pb.FilterRequest(events=events)
+        for event in frame.events:
+            event.transaction = number
+        self.session.receive(frame.events)
 
     def answer_all(self) -> None:
         """Every replica answers what it has."""
@@ -370,12 +374,21 @@ def test_a_scan_is_a_transaction_whose_body_fits_its_credit() -> None:
     bench = Bench(held_bytes_max=10_000_000)
     envelope = message_pb2.Envelope(sender=b"a@example.org", recipients=[message_pb2.Recipient(address=b"r@x")])
     message = message_pb2.Message(envelope=envelope, header_block=b"Subject: x\r\n", body=b"x" * 2_500_000)
-    for event in _events(message):
-        bench.session.receive(event)
+    bench.session.receive(scan_events(message, 10.0, ""))
     assert bench.shared == [message.body]
     bench.answer_all()
     assert bench.answers[-1].WhichOneof("kind") == "verdict"
 
 
-def _events(message: message_pb2.Message) -> Iterator[pb.Event]:
-    return scan_events(message, 10.0, "")
+def test_mail_in_one_frame_is_not_asked_about_its_headers_first() -> None:
+    bench = Bench()
+    bench.tell_at_once(*WHOLE)
+    assert [task.stage for task in bench.links["policy"].tasks] == [1, 2, 4]
+    bench.answer_all()
+    assert bench.verdict.action == verdict_pb2.ACTION_ACCEPT
+
+
+def test_headers_without_the_body_in_their_frame_start_the_warming() -> None:
+    bench = Bench()
+    bench.tell_at_once(BEGIN, MAIL, RECIPIENT, HEADERS, BODY)
+    assert [task.stage for task in bench.links["policy"].tasks] == [1, 2, 3]
