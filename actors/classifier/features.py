@@ -6,6 +6,8 @@ view into 2^19 slots. Of the header section only an allow-list of fields is read
 our own gateway add can then never become evidence.
 """
 
+import bisect
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -48,7 +50,7 @@ _BOUNDARY: Final = re.compile(rb"boundary\s{0,10}+=[^;]{0,200}+", re.IGNORECASE)
 _RUNS: Final = ((re.compile(rb"[0-9]++"), b"n"), (re.compile(rb"[A-Z]++"), b"A"), (re.compile(rb"[a-z]++"), b"a"))
 
 _SPACE: Final = 0x20
-_VIEW_SALTS: Final = np.arange(1, 8, dtype=np.uint32) * np.uint32(0xC2B2AE3D)
+_VIEW_SALTS: Final = np.arange(1, len(VIEWS) + 2, dtype=np.uint32) * np.uint32(0xC2B2AE3D)
 _FACTOR: Final = np.uint32(0x9E3779B1)
 _MIXER: Final = np.uint32(0x85EBCA77)
 _SHOWN_WORD: Final = re.compile(rb"[a-z0$%'-]{0,20}[a-z]{3}[a-z0$%'-]{0,20}")
@@ -97,15 +99,17 @@ class Grams:
             return []
         # A word's windows begin at the space before it and end before the next.
         sums = np.add.reduceat(contributions, spaces)
+        strongest = np.argsort(sums)[: -1 - count * _CANDIDATES : -1]
+        text = self.text.astype(np.uint8).tobytes()
+        view_ends = self.view_ends.tolist()
         words: dict[str, None] = {}
-        for index in np.argsort(sums)[: -1 - count * _CANDIDATES : -1]:
-            begin = int(spaces[index])
-            word = bytes(self.text[begin : begin + _WORD_BYTES_MAX].astype(np.uint8)).split(b" ", 2)[1].strip(_MARKS)
-            view = int(np.searchsorted(self.view_ends, begin, side="right"))
-            shown = _SHOWN_WORD.fullmatch(word)
-            if sums[index] > 0 and shown and view < len(VIEWS):
-                words[VIEWS[view] + shown[0].decode("ascii")] = None
-        return list(words)[:count]
+        for begin in spaces[strongest[sums[strongest] > 0]].tolist():
+            word = text[begin + 1 : begin + _WORD_BYTES_MAX].partition(b" ")[0].strip(_MARKS)
+            if _SHOWN_WORD.fullmatch(word):
+                words[VIEWS[bisect.bisect_right(view_ends, begin)] + word.decode("ascii")] = None
+                if len(words) == count:
+                    break
+        return list(words)
 
 
 def grams(message: Message) -> Grams:
@@ -123,12 +127,9 @@ def grams(message: Message) -> Grams:
     for offset in range(1, GRAM_BYTES):
         hashes *= _FACTOR
         hashes += wide[offset : offset + count]
-    begins = np.cumsum([0, *(len(view) + 1 for view in views)])
+    begins = [0, *itertools.accumulate(len(view) + 1 for view in views)]
     lengths = np.add.reduceat(kept, begins, dtype=np.intp)
-    begin = 0
-    for salt, length in zip(_VIEW_SALTS, lengths, strict=False):
-        hashes[begin : begin + length] ^= salt
-        begin += length
+    hashes ^= np.repeat(_VIEW_SALTS, lengths)[:count]
     hashes ^= hashes >> np.uint32(15)
     hashes *= _MIXER
     hashes >>= np.uint32(32 - SLOT_BITS)

