@@ -219,7 +219,7 @@ def _text_of_part(part: email.message.Message) -> str:
 
 
 def _joined(texts: list[str]) -> str:
-    return "\n".join(texts)[:TEXT_CHARS_MAX] if len(texts) != 1 else texts[0][:TEXT_CHARS_MAX]
+    return "\n".join(texts)[:TEXT_CHARS_MAX]
 
 
 def _decode(content: bytes, charset: str) -> str:

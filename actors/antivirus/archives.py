@@ -138,7 +138,8 @@ def _gzip_members(content: bytes, allowance: Allowance) -> Iterator[bytes]:
         source = _Inflating(rest)
         yield _read_counted(source, len(content), allowance)
         if not source.ended:
-            allowance.limits.add("damaged")
+            if not allowance.limits & {"size", "ratio"}:
+                allowance.limits.add("damaged")
             return
         rest = source.rest
 

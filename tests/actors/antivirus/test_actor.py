@@ -71,10 +71,22 @@ async def test_eicar_in_the_body_is_infected_with_the_rule_named(eicar):
         lambda eicar: attachment(zipped(zipped(eicar))),
         lambda eicar: attachment(b"junk in front " + zipped(eicar)),
         lambda eicar: attachment(gzip.compress(eicar)),
+        lambda eicar: attachment(gzip.compress(eicar), b"binary"),
+        lambda eicar: attachment(zipped(eicar), b"8bit"),
         lambda eicar: attachment(eicar.decode().encode("utf-16-le")),
         lambda eicar: attachment(eicar.replace(b"$", b"=24"), b"quoted-printable"),
     ],
-    ids=["base64", "zip", "zip in zip", "zip behind junk", "gzip", "utf-16", "quoted-printable"],
+    ids=[
+        "base64",
+        "zip",
+        "zip in zip",
+        "zip behind junk",
+        "gzip",
+        "gzip as it is",
+        "zip as it is",
+        "utf-16",
+        "quoted-printable",
+    ],
 )
 async def test_eicar_is_found_decoded_and_unpacked(eicar, wrap):
     (finding,) = await examine(wrap(eicar))
@@ -93,6 +105,12 @@ async def test_eicar_is_found_in_an_embedded_message_and_in_flawed_base64(eicar)
 async def test_a_third_archive_level_is_not_opened_and_that_is_reported(eicar):
     _, archive = await examine(attachment(zipped(zipped(zipped(b"x" * 100 + eicar)))))
     assert (archive.name, archive.outcome, archive.detail) == ("archive", Outcome.HIT, "depth")
+
+
+async def test_a_flood_of_boundaries_is_not_taken_apart_and_that_is_reported(eicar, monkeypatch):
+    monkeypatch.setattr("actors.antivirus.contents.PARTS_MAX", 1)
+    _, archive = await examine(attachment(eicar))
+    assert archive.detail == "entries"
 
 
 async def test_structure_that_no_parser_can_read_is_reported():

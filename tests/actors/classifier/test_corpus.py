@@ -27,7 +27,7 @@ def test_odd_files_are_messages_too(raw):
 
 
 def test_the_side_does_not_depend_on_headers_line_ends_digits_or_case():
-    other = b"Subject: another\nX: y\n\nBODY of the 99 mail\nline two\n"
+    other = b"Subject: another\nX: y\n\nBODY OF THE 99 MAIL\nLINE TWO\n"
     assert split_digest(RAW) == split_digest(RAW.replace(b"\n", b"\r\n")) == split_digest(other)
 
 
