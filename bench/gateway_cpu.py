@@ -1,4 +1,4 @@
-"""CPU of the gateway alone per message: `python bench/gateway_cpu.py [--sessions 32] [--messages 4000] [--bytes 6000]`.
+"""CPU of the gateway alone per message: `python -m bench.gateway_cpu [--sessions 32] [--messages 4000] [--bytes 6000]`.
 
 Strategy: a gateway process, and in this process a fake ingress that accepts everything over real gRPC and MTAs that
 play one message after the other, each with its own queue id. What counts is the gateway's own CPU time (user and
@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,14 +18,11 @@ from pathlib import Path
 
 import uvloop
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "proto")]
-
-from tests.gateway.fake_ingress import FakeIngress, serve, verdict  # noqa: E402
-from tests.gateway.mta import Heard, Mail, Mta  # noqa: E402
-from tamis.filter.v1 import verdict_pb2 as pb  # noqa: E402
-from wire.milter import events as ev  # noqa: E402
-from wire.milter import parse_listen  # noqa: E402
+from tamis.filter.v1 import verdict_pb2 as pb
+from tests.gateway.fake_ingress import FakeIngress, serve, verdict
+from tests.gateway.mta import Heard, Mail, Mta
+from wire.milter import events as ev
+from wire.milter import parse_listen
 
 TICKS = os.sysconf("SC_CLK_TCK")
 EDITS = (
@@ -80,38 +78,36 @@ async def load(address: str, sessions: int, messages: int, size_bytes: int) -> l
     return waits_s
 
 
-async def run(options: argparse.Namespace) -> None:
+def start_gateway(folder: Path, ingress: str, log_level: str) -> tuple["subprocess.Popen[bytes]", str, float]:
+    """A gateway process, its milter address and how long it took to listen, in seconds."""
+    ready, config = folder / "ready", folder / "tamis.toml"
+    config.write_text(
+        f'[gateway]\nlisten = ["inet:0@127.0.0.1"]\ningress = ["{ingress}"]\nops_listen = ""\nlog_level = "{log_level}"\n'
+    )
+    began_s = time.perf_counter()
+    command = [sys.executable, "-m", "gateway", "--config", str(config), "--ready-file", str(ready)]
+    gateway = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not ready.exists():
+        time.sleep(0.005)
+    return gateway, json.loads(ready.read_text())["milter"], time.perf_counter() - began_s
+
+
+async def run(folder: Path, options: argparse.Namespace) -> None:
     server, target = await serve(FakeIngress(verdict(pb.ACTION_ADD_HEADER, edits=EDITS)))
-    with tempfile.TemporaryDirectory() as folder:
-        ready, config = Path(folder, "ready"), Path(folder, "tamis.toml")
-        config.write_text(
-            f'[gateway]\nlisten = ["inet:0@127.0.0.1"]\ningress = ["{target}"]\nops_listen = ""\n'
-            f'log_level = "{options.log_level}"\n'
-        )
-        began_s = time.perf_counter()
-        gateway = await asyncio.create_subprocess_exec(
-            *[sys.executable, *options.python, "-m", "gateway", "--config", config, "--ready-file", ready],
-            cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'proto'}"},
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        while not ready.exists():
-            await asyncio.sleep(0.005)
-        start_s = time.perf_counter() - began_s
-        address = json.loads(ready.read_text())["milter"]
-        await load(address, options.sessions, 200, options.bytes)
-        cpu_before_s, began_s = cpu_s(gateway.pid), time.perf_counter()
-        waits_s = await load(address, options.sessions, options.messages, options.bytes)
-        took_s, used_s = time.perf_counter() - began_s, cpu_s(gateway.pid) - cpu_before_s
-        quantiles = statistics.quantiles(waits_s, n=100)
-        print(
-            f"sessions {options.sessions}  messages {options.messages}  bytes {options.bytes}\n"
-            f"gateway CPU {used_s / options.messages * 1000:.3f} ms/message  {options.messages / took_s:.0f} messages/s\n"
-            f"end of message p50 {quantiles[49] * 1000:.2f} ms  p99 {quantiles[98] * 1000:.2f} ms\n"
-            f"start to listening {start_s:.2f} s  PSS {pss_bytes(gateway.pid) / 1e6:.0f} MB"
-        )
-        gateway.terminate()
-        await gateway.wait()
+    gateway, address, start_s = await asyncio.to_thread(start_gateway, folder, target, options.log_level)
+    await load(address, options.sessions, 200, options.bytes)
+    cpu_before_s, began_s = cpu_s(gateway.pid), time.perf_counter()
+    waits_s = await load(address, options.sessions, options.messages, options.bytes)
+    took_s, used_s = time.perf_counter() - began_s, cpu_s(gateway.pid) - cpu_before_s
+    quantiles = statistics.quantiles(waits_s, n=100)
+    print(
+        f"sessions {options.sessions}  messages {options.messages}  bytes {options.bytes}\n"
+        f"gateway CPU {used_s / options.messages * 1000:.3f} ms/message  {options.messages / took_s:.0f} messages/s\n"
+        f"end of message p50 {quantiles[49] * 1000:.2f} ms  p99 {quantiles[98] * 1000:.2f} ms\n"
+        f"start to listening {start_s:.2f} s  PSS {pss_bytes(gateway.pid) / 1e6:.0f} MB"
+    )
+    gateway.terminate()
+    await asyncio.to_thread(gateway.wait)
     await server.stop(0)
 
 
@@ -121,9 +117,9 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=4000)
     parser.add_argument("--bytes", type=int, default=6000)
     parser.add_argument("--log-level", default="info")
-    parser.add_argument("--python", nargs="*", default=[], help="further arguments of the gateway's interpreter")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(parser.parse_args()))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(Path(folder), options))
 
 
 if __name__ == "__main__":

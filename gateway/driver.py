@@ -19,7 +19,7 @@ from gateway.link import Link
 from gateway.metrics import ACTIONS, OVERSIZE
 from gateway.session import OFFER, AskRecipient, AskVerdict, HeldBytes, Respond, Session, SessionRules, Want
 from gateway.telemetry import Ending, Telemetry
-from gateway.transaction import Failure, Identity, Transaction
+from gateway.transaction import Failure, Transaction
 from tamis.filter.v1 import verdict_pb2
 from wire.milter import NEED_DATA, FilterConnection, LimitExceeded, Limits, ProtocolError, State
 from wire.milter import constants as c
@@ -55,7 +55,7 @@ class Driver(asyncio.Protocol):
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
         self._codec = FilterConnection(services.limits, OFFER)
-        self._session = Session(services.rules, services.held, self._identify)
+        self._session = Session(services.rules, services.held, self._telemetry.identify)
         self._conversation: Conversation | None = None
         self._asking = False
         self._interrupt: ev.Event | ProtocolError | None = None
@@ -200,7 +200,7 @@ class Driver(asyncio.Protocol):
 
     async def _judge_message(self, transaction: Transaction) -> replies.Replies:
         """Ask for the verdict and make it replies; the transaction is over then."""
-        began_s = self._loop.time()
+        began_s = self._telemetry.now_s()
         conversation = self._settle_conversation()
         if conversation is None:
             outcome: verdict_pb2.Verdict | Unavailable = Unavailable(transaction.failure or Failure.INTERNAL)
@@ -223,7 +223,7 @@ class Driver(asyncio.Protocol):
             action = "accept" if isinstance(answers[-1], ev.Accept) else "tempfail"
         elif verdict is not None:
             action = ACTIONS[verdict.action]
-        ending = Ending(action, self._loop.time() - began_s, self._lasted_s(transaction), verdict, failure)
+        ending = Ending(action, self._telemetry.now_s() - began_s, self._lasted_s(transaction), verdict, failure)
         self._telemetry.ended(transaction, ending, conversation.keep if conversation is not None else None)
         self._session.finish()
         self._conversation = None
@@ -264,11 +264,8 @@ class Driver(asyncio.Protocol):
             raise RuntimeError("the codec gave a command before negotiation")
         return negotiated
 
-    def _identify(self) -> Identity:
-        return self._telemetry.identify(self._loop.time())
-
     def _lasted_s(self, transaction: Transaction) -> float:
-        return self._loop.time() - transaction.identity.opened_at_s
+        return self._telemetry.now_s() - transaction.identity.opened_at_s
 
     def _forward(self) -> None:
         """Tell the ingress what the last bytes brought."""

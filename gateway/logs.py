@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
 def setup(level: str) -> None:
     """Send all logs of this process to stderr from `level` on."""
     # Nothing of ours prints thread or process names; not collecting them saves a third of a line's cost.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

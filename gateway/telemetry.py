@@ -44,17 +44,27 @@ class Ending:
 class Telemetry:
     """Where transactions begin their trace and end in numbers."""
 
-    def __init__(self, metrics: Metrics, *, sample_ratio: float, slow_s: float, export: Export | None) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        sample_ratio: float,
+        slow_s: float,
+        export: Export | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.metrics = metrics
+        self.now_s = clock
+        """Finer than the event loop's own clock, which uvloop keeps in whole milliseconds."""
         self._sample_ratio = sample_ratio if export is not None else 0.0
         self._slow_s = slow_s
         self._export = export
 
-    def identify(self, now_s: float) -> Identity:
-        """Ids, trace context and clocks for a new transaction; `now_s` is the event loop's time."""
+    def identify(self) -> Identity:
+        """Ids, trace context and clocks for a new transaction."""
         entropy = os.urandom(40)
         trace = new_context(entropy[:24], self._sample_ratio)
-        return Identity(entropy[24:], trace, time.time_ns(), now_s)
+        return Identity(entropy[24:], trace, time.time_ns(), self.now_s())
 
     def ended(self, transaction: Transaction, ending: Ending, keep: Keep | None = None) -> None:
         """Count, log and trace one message; `keep` reaches the ingress that judged it."""

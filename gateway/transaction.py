@@ -39,7 +39,7 @@ class Identity:
     received_at_ns: int
     """Unix time."""
     opened_at_s: float
-    """The event loop's clock."""
+    """Monotonic time, the base of the event loop's clock."""
 
 
 @dataclass(frozen=True, slots=True)

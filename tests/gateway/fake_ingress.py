@@ -40,6 +40,9 @@ def verdict(action: pb.Action = pb.ACTION_ACCEPT, **fields: object) -> Judge:
     )
 
 
+ACCEPT = verdict()
+
+
 def refuse(reason: filter_pb.Refused.Reason) -> Judge:
     return lambda heard: filter_pb.Answer(transaction=heard.number, refused=filter_pb.Refused(reason=reason))
 
@@ -67,7 +70,7 @@ def silent(_heard: Heard) -> None:
 class FakeIngress:
     """Answers each stage by a judge; grants credit as bytes are consumed; notes what breaks the contract."""
 
-    def __init__(self, judge: Judge = verdict(), recipient: Judge = let_in, *, grants: bool = True) -> None:
+    def __init__(self, judge: Judge = ACCEPT, recipient: Judge = let_in, *, grants: bool = True) -> None:
         self.judge = judge
         self.recipient = recipient
         self.grants = grants

@@ -1,0 +1,118 @@
+"""A gateway in memory: driver, session, link and replies for real; the MTA and the ingresses played by the test."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.config import GatewayConfig, GatewayRoot
+from gateway.conversation import Budgets
+from gateway.driver import Driver, Services
+from gateway.link import Link
+from gateway.metrics import Metrics
+from gateway.server import Server
+from gateway.session import HeldBytes, SessionRules
+from gateway.telemetry import Telemetry
+from tests.gateway.fake_ingress import Cell
+from tests.gateway.mta import Mta
+from wire.milter import Limits
+from wire.trace import SpanRecord
+
+
+class MemoryTransport(asyncio.Transport):
+    """What the driver writes goes to the MTA; closing tells both sides, as a socket does."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__()
+        self._driver = driver
+        self.incoming: asyncio.Queue[bytes] = asyncio.Queue()
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.incoming.put_nowait(bytes(data))
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.incoming.put_nowait(b"")
+            asyncio.get_running_loop().call_soon(self._driver.connection_lost, None)
+
+    abort = close
+
+
+class Rig:
+    """One server, its link and what they report."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        targets: tuple[str, ...] = (),
+        root: GatewayRoot | None = None,
+        sample_ratio: float = 0.0,
+        slow_s: float = 1.0,
+    ) -> None:
+        config = (root or GatewayRoot()).gateway
+        self.metrics = Metrics()
+        self.spans: list[SpanRecord] = []
+        budgets = Budgets(config.connect_budget_s, config.rcpt_budget_s, config.end_of_message_budget_s)
+        self.link = Link(targets or tuple(cell.ingresses), budgets, cell.dial, self.metrics)
+        self.held = HeldBytes(config.held_bytes_max)
+        telemetry = Telemetry(
+            self.metrics,
+            sample_ratio=sample_ratio,
+            slow_s=slow_s,
+            export=self.spans.extend,
+            clock=asyncio.get_running_loop().time,
+        )
+        services = Services(
+            self.link,
+            telemetry,
+            SessionRules(config.message_bytes_max, tenants=config.tenants),
+            Limits(),
+            self.held,
+            config.when_unavailable == "accept",
+        )
+        self.server = Server(config, services)
+        self.transports: list[MemoryTransport] = []
+
+    def connect(self) -> Mta:
+        """A new milter connection."""
+        driver = self.server.driver()
+        transport = MemoryTransport(driver)
+        self.transports.append(transport)
+        driver.connection_made(transport)
+        return Mta(driver.data_received, transport.incoming.get)
+
+    def hang_up(self, number: int = -1) -> None:
+        """The MTA's end of a connection goes away."""
+        self.transports[number].close()
+
+    def value(self, name: str, **labels: str) -> float:
+        """A metric."""
+        return self.metrics.registry.get_sample_value(f"tamis_gateway_{name}", labels) or 0.0
+
+
+@asynccontextmanager
+async def rigged(
+    cell: Cell, *targets: str, sample_ratio: float = 0.0, slow_s: float = 1.0, **settings: object
+) -> AsyncIterator[Rig]:
+    root = GatewayRoot(gateway=GatewayConfig(**settings))  # type: ignore[arg-type]
+    rig = Rig(cell, targets, root, sample_ratio, slow_s)
+    rig.link.start()
+    await asyncio.sleep(0.01)
+    yield rig
+    await rig.link.close()
+
+
+class LogLines(logging.Handler):
+    """What was logged by the gateway."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def of(self, event: str) -> list[dict[str, object]]:
+        return [record.__dict__.get("fields", {}) for record in self.records if record.getMessage() == event]

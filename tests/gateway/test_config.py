@@ -1,0 +1,64 @@
+import pytest
+
+from gateway.config import GatewayConfig, GatewayRoot, parse_host_port, with_addresses
+from wire.config import ConfigError, defaults, parse
+
+
+def test_the_shipped_defaults_take_4000_sessions_and_tempfail() -> None:
+    config = defaults(GatewayRoot).gateway
+    assert config.sessions_max >= 4000
+    assert config.when_unavailable == "tempfail"
+    assert config.listen == ("inet:11332@127.0.0.1",)
+    assert config.end_of_message_budget_s < 300
+
+
+def test_sections_of_other_processes_are_theirs() -> None:
+    root = parse("[dns]\nnameservers = [1]\n[gateway]\nsessions_max = 5\n[trace]\nslow_ms = 7\n", GatewayRoot)
+    assert (root.gateway.sessions_max, root.trace.slow_ms) == (5, 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[gateway]\nlisten = []", "conf:1: `listen` and `ingress` need at least one address each (at gateway)"),
+        ("[gateway]\n\nlisten = 5", "conf:3: Expected `array`, got `int` (at gateway.listen)"),
+        ("[gateway]\nsessions = 5", "conf:2: unknown key `sessions` (at gateway.sessions)"),
+        ("[trace]\nfoo = 5", "conf:2: unknown key `foo` (at trace.foo)"),
+        ("[gatewy]\nfoo = 5", "conf:1: unknown section [gatewy]"),
+        ("[gateway]\nwhen_unavailable = 'reject'", "`when_unavailable` must be one of tempfail, accept"),
+        ("[gateway]\nlisten = ['inet:x@y']", "the port must be a number"),
+        ("[gateway]\ningress = ['nohost']", "'nohost' is not host:port"),
+        ("[gateway]\nsocket_mode = 'rw'", "`socket_mode` must be an octal number"),
+        ("[gateway]\nsessions_max = 0", "`sessions_max` must be more than 0"),
+        ("[gateway]\nend_of_message_budget_s = 300", "`end_of_message_budget_s` must be"),
+        ("[gateway]\nmessage_bytes_max = 999999999", "`message_bytes_max` must be between"),
+        ("[gateway]\nheld_bytes_max = 5", "`held_bytes_max` must not be below"),
+        ("[gateway]\ndrain_s = -1", "`drain_s` must not be negative"),
+    ],
+)
+def test_every_mistake_is_one_line(text: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, GatewayRoot, name="conf")
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_addresses_of_the_command_line_count_instead_of_the_files() -> None:
+    config = GatewayConfig(sessions_max=7)
+    changed = with_addresses(config, ["unix:/tmp/x"], [])
+    assert (changed.listen, changed.ingress, changed.sessions_max) == (("unix:/tmp/x",), config.ingress, 7)
+    with pytest.raises(ValueError, match="nonsense"):
+        with_addresses(config, ["nonsense"], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:80", ("::1", 80)), ("h:0", ("h", 0))]
+)
+def test_host_and_port_are_parted(text: str, expected: tuple[str, int]) -> None:
+    assert parse_host_port(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "80", ":80", "h:", "h:x", "h:65536", "h:-1", "h:\u00b2"])
+def test_what_is_no_host_and_port_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        parse_host_port(text)

@@ -1,0 +1,387 @@
+import asyncio
+
+import pytest
+
+from gateway.driver import PROGRESS_S
+from tamis.filter.v1 import filter_service_pb2 as filter_pb
+from tamis.filter.v1 import message_pb2
+from tamis.filter.v1 import verdict_pb2 as pb
+from tests.gateway.fake_ingress import Cell, FakeIngress, Heard, refuse, reject_recipients, silent, verdict
+from tests.gateway.mta import Mail, Mta
+from tests.gateway.rig import LogLines, Rig, rigged
+from wire.milter import constants as c
+from wire.milter import events as ev
+
+UNAVAILABLE = ev.ReplyCode(b"451 4.7.1 Mail filter is not available, please try again later")
+ADD = pb.Edit(add_header=pb.AddHeader(name=b"X-Spam-Score", value=b"7.5"))
+
+
+def frame(command: bytes, payload: bytes = b"") -> bytes:
+    return (len(payload) + 1).to_bytes(4) + command + payload
+
+
+async def settle() -> None:
+    await asyncio.sleep(0.01)
+
+
+async def test_a_message_is_filtered_and_its_edits_come_before_the_answer(lines: LogLines) -> None:
+    ingress = FakeIngress(verdict(pb.ACTION_ADD_HEADER, score=7.5, edits=[ADD], reasons=["SPAM"]))
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = rig.connect()
+        await mta.open()
+        heard = await mta.message(Mail(mail_macros=((b"{auth_authen}", b"anna"),)))
+        assert heard.recipients == [ev.Continue()]
+        assert heard.edits == [ev.AddHeader(b"X-Spam-Score", b" 7.5")]
+        assert heard.final == ev.Accept()
+        begin = ingress.judged[0].begin
+        assert begin.direction == message_pb2.DIRECTION_OUTBOUND
+        assert (begin.client.ip, begin.client.auth_user, begin.mta_name) == (
+            "192.0.2.7",
+            b"anna",
+            "mx.recipient.example",
+        )
+        assert rig.value("transactions_total", action="add_header") == 1
+        assert rig.value("end_of_message_seconds_count") == 1
+        assert rig.value("sessions") == 1
+        assert rig.held.total == 0
+    (line,) = lines.of("message")
+    assert (line["queue_id"], line["action"], line["score"], line["reasons"]) == ("4ABC", "add_header", 7.5, ["SPAM"])
+
+
+async def test_two_messages_on_one_connection_have_their_own_edits_and_recipients() -> None:
+    def judge(heard: Heard) -> filter_pb.Answer:
+        edits = [pb.Edit(add_header=pb.AddHeader(name=b"X-For", value=b",".join(heard.recipients)))]
+        if len(heard.recipients) == 2:
+            edits.append(pb.Edit(replace_body=b"shorter\r\n"))
+        answer = pb.Verdict(action=pb.ACTION_ACCEPT, edits=edits)
+        return filter_pb.Answer(transaction=heard.number, verdict=answer)
+
+    ingress = FakeIngress(judge)
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = rig.connect()
+        await mta.open()
+        first = await mta.message(Mail(recipients=(b"<a@a.example>", b"<b@b.example>"), headers=((b"X-One", b" 1"),)))
+        await mta.say(ev.Abort())
+        second = await mta.message(Mail(recipients=(b"<c@c.example>",), queue_id=b"4SECOND"))
+        assert first.edits == [ev.AddHeader(b"X-For", b" a@a.example,b@b.example"), ev.ReplaceBody(b"shorter\r\n")]
+        assert second.edits == [ev.AddHeader(b"X-For", b" c@c.example")]
+        one, two = ingress.judged
+        assert one.begin.transaction_id != two.begin.transaction_id
+        assert one.headers is not None
+        assert two.headers is not None
+        assert one.headers.header_block == b"X-One: 1\r\n"
+        assert two.headers == filter_pb.Headers(
+            header_block=b"From: anna@shop.example\r\nSubject: hello\r\n", queue_id="4SECOND"
+        )
+        assert ingress.faults == []
+        assert rig.held.total == 0
+
+
+async def test_quit_nc_keeps_the_connection_for_another_client() -> None:
+    ingress = FakeIngress()
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = rig.connect()
+        await mta.open(b"192.0.2.1")
+        await mta.message(Mail())
+        await mta.say(ev.QuitNewConnection())
+        await mta.hello(b"192.0.2.2")
+        await mta.message(Mail())
+        assert [heard.begin.client.ip for heard in ingress.judged] == ["192.0.2.1", "192.0.2.2"]
+
+
+@pytest.mark.parametrize("version", [2, 3, 4, 6])
+async def test_an_mta_that_waits_for_every_reply_gets_one(version: int) -> None:
+    ingress = FakeIngress()
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = rig.connect()
+        await mta.open(steps=0, version=version)
+        heard = await mta.message(Mail())
+        assert (heard.recipients, heard.final) == ([ev.Continue()], ev.Accept())
+        assert ingress.judged[0].headers is not None
+        assert ingress.judged[0].headers.header_block == b"From: anna@shop.example\r\nSubject: hello\r\n"
+
+
+async def test_a_recipient_refused_early_counts_and_is_not_delivered() -> None:
+    ingress = FakeIngress(recipient=reject_recipients(b"bad@recipient.example"))
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = rig.connect()
+        await mta.open()
+        heard = await mta.message(Mail(recipients=(b"<bad@recipient.example>", b"<good@recipient.example>")))
+        assert heard.recipients == [ev.ReplyCode(b"550 5.7.1 no"), ev.Continue()]
+        end = ingress.judged[0].end
+        assert end is not None
+        assert list(end.refused_recipients) == [0]
+        assert rig.value("recipients_total", action="reject") == 1
+        assert rig.value("recipients_total", action="accept") == 1
+
+
+async def test_progress_is_sent_while_the_verdict_takes_long() -> None:
+    ingress = FakeIngress(silent)
+    cell = Cell(a=ingress)
+    async with rigged(cell) as rig:
+        mta = rig.connect()
+        await mta.open()
+        playing = asyncio.create_task(mta.message(Mail()))
+        await asyncio.sleep(3.5 * PROGRESS_S)
+        cell.pipes["a"].answer(verdict()(ingress.open[1]))
+        heard = await playing
+        assert (heard.progress, heard.final) == (3, ev.Accept())
+
+
+@pytest.mark.parametrize(
+    ("judge", "failure", "seconds"),
+    [
+        (silent, "timeout", 20.0),
+        (refuse(filter_pb.Refused.REASON_OVERLOADED), "overloaded", 0.0),
+        (verdict(pb.ACTION_ADD_HEADER, edits=[pb.Edit(add_header=pb.AddHeader(name=b"bad name"))]), "internal", 0.0),
+        (verdict(pb.ACTION_REJECT), "internal", 0.0),
+        (verdict(pb.ACTION_UNSPECIFIED), "internal", 0.0),
+    ],
+)
+async def test_every_failure_of_asking_is_a_451_of_its_class(judge: object, failure: str, seconds: float) -> None:
+    async with rigged(Cell(a=FakeIngress(judge))) as rig:  # type: ignore[arg-type]
+        mta = rig.connect()
+        await mta.open()
+        began_s = asyncio.get_running_loop().time()
+        heard = await mta.message(Mail())
+        assert (heard.edits, heard.final) == ([], UNAVAILABLE)
+        assert asyncio.get_running_loop().time() - began_s == pytest.approx(seconds, abs=0.1)
+        assert rig.value("failures_total", failure=failure) == 1
+        assert rig.value("transactions_total", action="tempfail") == 1
+
+
+async def test_without_a_cluster_each_recipient_gets_451_within_the_connect_budget() -> None:
+    async with rigged(Cell(), "nowhere", connect_budget_s=2.0) as rig:
+        mta = rig.connect()
+        await mta.open()
+        began_s = asyncio.get_running_loop().time()
+        heard = await mta.message(Mail(recipients=(b"<a@a.example>", b"<b@b.example>")))
+        assert heard.recipients == [UNAVAILABLE, UNAVAILABLE]
+        assert asyncio.get_running_loop().time() - began_s == pytest.approx(2.0)
+        assert rig.value("failures_total", failure="unreachable") == 2
+
+
+async def test_accept_when_unavailable_marks_and_counts_what_it_lets_through() -> None:
+    async with rigged(Cell(), "nowhere", when_unavailable="accept") as rig:
+        mta = rig.connect()
+        await mta.open()
+        heard = await mta.message(Mail())
+        assert heard.recipients == [ev.Continue()]
+        assert heard.edits == [ev.AddHeader(b"X-Tamis-Unfiltered", b" unreachable")]
+        assert heard.final == ev.Accept()
+        assert rig.value("unfiltered_total") == 1
+
+
+async def test_an_accepted_recipient_is_still_scored_when_the_cluster_comes_back() -> None:
+    cell = Cell()
+    async with rigged(cell, "late", when_unavailable="accept") as rig:
+        mta = rig.connect()
+        await mta.open()
+        mail = Mail()
+        assert await mta.envelope(mail) == [ev.Continue()]
+        cell.ingresses["late"] = FakeIngress(verdict(pb.ACTION_DISCARD))
+        await asyncio.sleep(10.0)
+        heard = await mta.message(mail)
+        assert heard.final == ev.Discard()
+
+
+async def test_a_stream_lost_before_the_verdict_costs_nothing_but_time() -> None:
+    first, second = FakeIngress(silent), FakeIngress(verdict(pb.ACTION_ADD_HEADER, edits=[ADD]))
+    cell = Cell(first=first, second=second)
+    async with rigged(cell) as rig:
+        mta = rig.connect()
+        await mta.open()
+        playing = asyncio.create_task(mta.message(Mail(body=b"x" * 300_000)))
+        await asyncio.sleep(1.0)
+        cell.kill("first")
+        heard = await playing
+        assert (heard.edits, heard.final) == ([ev.AddHeader(b"X-Spam-Score", b" 7.5")], ev.Accept())
+        assert second.judged[0].body == b"x" * 300_000
+        assert second.faults == []
+        assert rig.value("replays_total") == 1
+
+
+async def test_a_message_above_the_limit_is_refused_and_forgotten_at_the_ingress() -> None:
+    ingress = FakeIngress()
+    async with rigged(Cell(a=ingress), message_bytes_max=100_000) as rig:
+        mta = rig.connect()
+        await mta.open()
+        heard = await mta.message(Mail(body=b"x" * 300_000))
+        assert heard.final == ev.ReplyCode(b"552 5.3.4 Message is too big for the mail filter")
+        await settle()
+        assert (ingress.open, ingress.judged) == ({}, [])
+        assert rig.value("transactions_total", action="oversize") == 1
+        assert (await mta.message(Mail())).final == ev.Accept()
+
+
+async def test_mail_beyond_what_may_be_held_is_answered_by_the_failure_policy() -> None:
+    ingress = FakeIngress(silent)
+    async with rigged(Cell(a=ingress), message_bytes_max=100_000, held_bytes_max=100_000) as rig:
+        busy, mta = rig.connect(), rig.connect()
+        await busy.open()
+        await mta.open()
+        waiting = asyncio.create_task(busy.message(Mail(body=b"x" * 60_000)))
+        await settle()
+        assert (await mta.message(Mail(body=b"x" * 60_000))).final == UNAVAILABLE
+        assert rig.value("failures_total", failure="overloaded") == 1
+        assert (await waiting).final == UNAVAILABLE
+        assert rig.held.total == 0
+
+
+async def open_session(rig: Rig) -> Mta:
+    mta = rig.connect()
+    await mta.open()
+    return mta
+
+
+@pytest.mark.parametrize(
+    ("garbage", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "protocol_error"),
+        (b"\xff\xff\xff\xff" + b"B" * 100, "protocol_error"),
+        (b"\0\0\0\0", "protocol_error"),
+        (frame(b"B", b"before negotiation"), "protocol_error"),
+        (frame(b"O", b"\0\0\0\1" + bytes(8)), "protocol_error"),
+        (frame(b"?"), "protocol_error"),
+    ],
+)
+async def test_garbage_closes_one_connection_with_one_line(garbage: bytes, reason: str, lines: LogLines) -> None:
+    async with rigged(Cell(a=FakeIngress())) as rig:
+        bystander = await open_session(rig)
+        mta = rig.connect()
+        lines.records.clear()
+        mta._write(garbage)
+        await settle()
+        assert rig.transports[1].closed
+        (record,) = lines.records
+        (line,) = lines.of("session_closed")
+        assert line["reason"] == reason
+        assert rig.value("closed_total", reason=reason) == 1
+        assert rig.value("sessions") == 1
+        assert (await bystander.message(Mail())).final == ev.Accept()
+
+
+@pytest.mark.parametrize("stage", ["negotiation", "envelope", "mid_frame", "body", "recipient", "verdict"])
+async def test_an_mta_that_goes_away_in_the_middle_leaves_nothing_behind(stage: str, lines: LogLines) -> None:
+    ingress = FakeIngress(silent, recipient=silent if stage == "recipient" else FakeIngress().recipient)
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = rig.connect()
+        mail = Mail(body=b"x" * 100_000)
+        playing: asyncio.Task[object] | None = None
+        await mta.open()
+        if stage == "envelope":
+            await mta.envelope(mail)
+        elif stage == "mid_frame":
+            await mta.envelope(mail)
+            mta._write(b"\0\0\1\0N")
+        elif stage == "body":
+            await mta.envelope(mail)
+            await mta.say(ev.EndOfHeaders())
+            await mta.say(ev.Body(b"x" * 60_000))
+            mta.flush()
+        elif stage in ("recipient", "verdict"):
+            playing = asyncio.create_task(mta.message(mail))
+        await settle()
+        lines.records.clear()
+        rig.hang_up()
+        await settle()
+        assert [line["reason"] for line in lines.of("session_closed")] == ["disconnected"]
+        assert len(lines.records) == 1
+        assert (rig.value("sessions"), rig.held.total, ingress.open) == (0, 0, {})
+        if playing is not None:
+            with pytest.raises(EOFError):
+                await playing
+
+
+async def test_a_probe_of_the_port_is_not_worth_a_line(lines: LogLines) -> None:
+    async with rigged(Cell(a=FakeIngress())) as rig:
+        rig.connect()
+        lines.records.clear()
+        rig.hang_up()
+        await settle()
+        assert lines.records == []
+        assert rig.value("sessions") == 0
+
+
+async def test_quit_closes_without_a_line(lines: LogLines) -> None:
+    async with rigged(Cell(a=FakeIngress())) as rig:
+        mta = await open_session(rig)
+        lines.records.clear()
+        await mta.say(ev.Quit())
+        mta.flush()
+        await settle()
+        assert rig.transports[0].closed
+        assert lines.records == []
+        assert rig.value("sessions") == 0
+
+
+async def test_an_abort_while_the_verdict_is_awaited_ends_the_question_and_not_the_connection() -> None:
+    ingress = FakeIngress(silent)
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = await open_session(rig)
+        await mta.envelope(Mail())
+        await mta.content(Mail())
+        mta.flush()
+        await settle()
+        await mta.say(ev.Abort())
+        mta.flush()
+        await settle()
+        assert ingress.open == {}
+        ingress.judge = verdict()
+        mta.codec._due = None
+        assert (await mta.message(Mail(queue_id=b"4NEXT"))).final == ev.Accept()
+
+
+async def test_a_command_while_an_answer_is_due_breaks_the_protocol(lines: LogLines) -> None:
+    ingress = FakeIngress(silent)
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = await open_session(rig)
+        await mta.envelope(Mail())
+        await mta.content(Mail())
+        mta.flush()
+        await settle()
+        mta._write(frame(b"M", b"<x@x.example>\0"))
+        await settle()
+        assert [line["reason"] for line in lines.of("session_closed")] == ["protocol_error"]
+        assert ingress.open == {}
+
+
+async def test_too_many_recipients_close_the_connection_with_the_limit(lines: LogLines) -> None:
+    async with rigged(Cell(a=FakeIngress())) as rig:
+        mta = await open_session(rig)
+        await mta.say(ev.Mail(b"<>"))
+        mta.flush()
+        mta._write(frame(b"R", b"<" + b"x" * 5000 + b"@x.example>\0"))
+        await settle()
+        assert [line["reason"] for line in lines.of("session_closed")] == ["limit_exceeded"]
+
+
+async def test_a_bug_in_one_session_ends_that_session_only(lines: LogLines, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gateway import replies
+
+    async with rigged(Cell(a=FakeIngress())) as rig:
+        mta, other = await open_session(rig), await open_session(rig)
+        with monkeypatch.context() as patch:
+            patch.setattr(replies, "for_verdict", lambda *_: 1 / 0)
+            with pytest.raises(EOFError):
+                await mta.message(Mail())
+        assert [line["reason"] for line in lines.of("session_closed")] == ["internal_error"]
+        assert rig.held.total == 0
+        assert (await other.message(Mail())).final == ev.Accept()
+
+
+@pytest.mark.parametrize("steps", [c.OFFERED_STEPS, 0])
+async def test_bytes_may_arrive_one_by_one(steps: int) -> None:
+    ingress = FakeIngress()
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = rig.connect()
+        whole = mta._write
+
+        def drip(data: bytes) -> None:
+            for position in range(len(data)):
+                whole(data[position : position + 1])
+
+        mta._write = drip
+        await mta.open(steps=steps)
+        assert (await mta.message(Mail())).final == ev.Accept()
+        assert ingress.judged[0].body == b"hello\r\n"

@@ -1,0 +1,171 @@
+import pytest
+
+from gateway.session import AskRecipient, AskVerdict, Close, HeldBytes, Respond, Session, SessionRules
+from gateway.transaction import Failure, Identity, Transaction
+from wire.milter import constants as c
+from wire.milter import events as ev
+from wire.trace import TraceContext
+
+MEBIBYTE = 1024 * 1024
+
+
+def make_session(rules: SessionRules | None = None, held: HeldBytes | None = None) -> Session:
+    numbers = iter(range(1, 1000))
+
+    def identify() -> Identity:
+        number = next(numbers)
+        return Identity(bytes(15) + bytes([number]), TraceContext(number, number, sampled=False), 0, 0.0)
+
+    session = Session(rules or SessionRules(MEBIBYTE), held or HeldBytes(10 * MEBIBYTE), identify)
+    session.leading_space = True
+    return session
+
+
+def start(session: Session, **mail_macros: bytes) -> Transaction:
+    session.receive(ev.Macros(c.SMFIC_CONNECT, ((b"j", b"mx.example"), (b"{daemon_name}", b"smtpd"))))
+    session.receive(ev.Connect(b"client.example", c.SMFIA_INET, 2525, b"192.0.2.7"))
+    session.receive(ev.Macros(c.SMFIC_HELO, ((b"{tls_version}", b"TLSv1.3"),)))
+    session.receive(ev.Helo(b"client.example"))
+    return mail(session, **mail_macros)
+
+
+def mail(session: Session, **macros: bytes) -> Transaction:
+    session.receive(ev.Macros(c.SMFIC_MAIL, tuple((b"{%b}" % key.encode(), value) for key, value in macros.items())))
+    session.receive(ev.Mail(b"<anna@shop.example>", (b"SIZE=100",)))
+    assert session.transaction is not None
+    return session.transaction
+
+
+def content(session: Session, *chunks: bytes, queue_id: bytes = b"4ABC") -> object:
+    session.receive(ev.Macros(c.SMFIC_EOH, ((b"i", queue_id),)))
+    session.receive(ev.EndOfHeaders())
+    for chunk in chunks:
+        session.receive(ev.Body(chunk))
+    return session.receive(ev.EndOfBody())
+
+
+def test_a_transaction_knows_client_envelope_and_content() -> None:
+    session = make_session(SessionRules(MEBIBYTE, tenants={"recipient.example": "acme"}))
+    transaction = start(session, auth_authen=b"anna")
+    assert session.receive(ev.Recipient(b"<reader@recipient.example>", (b"NOTIFY=NEVER",))) == AskRecipient(0)
+    session.receive(ev.Header(b"Subject", b" hello"))
+    assert content(session, b"one\r\n", b"two\r\n") == AskVerdict()
+    client = transaction.client
+    assert (client.ip, client.port, client.helo) == ("192.0.2.7", 2525, b"client.example")
+    assert (client.tls_version, client.daemon_name, client.mta_name) == ("TLSv1.3", "smtpd", "mx.example")
+    assert (transaction.sender, transaction.esmtp_args) == (b"anna@shop.example", (b"SIZE=100",))
+    assert transaction.auth_user == b"anna"
+    (recipient,) = transaction.recipients
+    assert (recipient.address, recipient.esmtp_args) == (b"reader@recipient.example", (b"NOTIFY=NEVER",))
+    assert recipient.tenant == "acme"
+    assert transaction.header_block == b"Subject: hello\r\n"
+    assert b"".join(transaction.body) == b"one\r\ntwo\r\n"
+    assert transaction.queue_id == "4ABC"
+
+
+def test_the_header_block_is_exact_with_leading_space_and_folds() -> None:
+    session = make_session()
+    transaction = start(session)
+    for name, value in [
+        (b"DKIM-Signature", b"  v=1;\n\tb=abc"),
+        (b"Subject", b"no space"),
+        (b"X-8bit", b" \xe4\xff"),
+        (b"X-Empty", b""),
+    ]:
+        session.receive(ev.Header(name, value))
+    content(session)
+    assert transaction.header_block == (
+        b"DKIM-Signature:  v=1;\r\n\tb=abc\r\nSubject:no space\r\nX-8bit: \xe4\xff\r\nX-Empty:\r\n"
+    )
+
+
+def test_without_leading_space_one_is_put_after_the_colon() -> None:
+    session = make_session()
+    session.leading_space = False
+    transaction = start(session)
+    session.receive(ev.Header(b"Subject", b"hello"))
+    content(session)
+    assert transaction.header_block == b"Subject: hello\r\n"
+
+
+def test_a_recipient_that_the_mta_refused_counts_and_is_not_asked_about() -> None:
+    session = make_session()
+    transaction = start(session)
+    session.receive(ev.Macros(c.SMFIC_RCPT, ((b"{rcpt_mailer}", b"error"),)))
+    assert session.receive(ev.Recipient(b"<nobody@recipient.example>")) is None
+    session.receive(ev.Macros(c.SMFIC_RCPT, ()))
+    assert session.receive(ev.Recipient(b"<reader@recipient.example>")) == AskRecipient(1)
+    assert transaction.refused == {0}
+
+
+@pytest.mark.parametrize(
+    "event", [ev.Abort(), ev.QuitNewConnection(), ev.Mail(b"<b@b.example>"), ev.Helo(b"again.example")]
+)
+def test_nothing_of_one_message_reaches_the_next(event: ev.Event) -> None:
+    held = HeldBytes(10 * MEBIBYTE)
+    session = make_session(held=held)
+    first = start(session, auth_authen=b"anna", i=b"4FIRST")
+    session.receive(ev.Recipient(b"<one@recipient.example>"))
+    session.receive(ev.Header(b"X-First", b" 1"))
+    session.receive(ev.EndOfHeaders())
+    session.receive(ev.Body(b"first"))
+    session.receive(ev.Header(b"X-Left-Over", b" 1"))
+    session.receive(event)
+    second = mail(session)
+    session.receive(ev.Header(b"X-Second", b" 2"))
+    content(session, b"second", queue_id=b"4SECOND")
+    assert second is not first
+    assert second.identity != first.identity
+    assert (second.auth_user, second.recipients, second.queue_id) == (b"", [], "4SECOND")
+    assert (second.header_block, second.body) == (b"X-Second: 2\r\n", [b"second"])
+    session.finish()
+    assert held.total == 0
+
+
+def test_quit_nc_forgets_the_client_and_abort_does_not() -> None:
+    session = make_session()
+    start(session)
+    session.receive(ev.Abort())
+    assert mail(session).client.ip == "192.0.2.7"
+    session.receive(ev.QuitNewConnection())
+    assert mail(session).client.ip == ""
+
+
+def test_quit_closes() -> None:
+    session = make_session()
+    start(session)
+    assert session.receive(ev.Quit()) == Close()
+    assert session.transaction is None
+
+
+def test_a_message_above_the_limit_is_refused_for_good_and_not_kept() -> None:
+    held = HeldBytes(10 * MEBIBYTE)
+    session = make_session(SessionRules(message_bytes_max=1000), held)
+    transaction = start(session)
+    want = content(session, b"x" * 999, b"x" * 999)
+    assert isinstance(want, Respond)
+    assert want.reply == ev.ReplyCode(b"552 5.3.4 Message is too big for the mail filter")
+    assert (transaction.body, held.total, transaction.body_bytes) == ([], 0, 1998)
+
+
+def test_a_message_that_does_not_fit_into_what_the_gateway_may_hold_fails_alone() -> None:
+    held = HeldBytes(1500)
+    small, large = make_session(held=held), make_session(held=held)
+    kept, dropped = start(small), start(large)
+    content(small, b"x" * 1000)
+    assert content(large, b"x" * 1000) == AskVerdict()
+    assert dropped.failure is Failure.OVERLOADED
+    assert dropped.body == []
+    assert kept.failure is None
+    assert held.total == 1000
+
+
+def test_a_local_submission_is_internal_and_has_no_ip() -> None:
+    session = make_session()
+    session.receive(ev.Connect(b"localhost", c.SMFIA_UNKNOWN, 0, b""))
+    assert mail(session).client.ip == ""
+
+
+def test_macros_that_are_not_text_do_no_harm() -> None:
+    session = make_session()
+    assert start(session, i=b"\xff\x00").queue_id == "\ufffd\x00"
