@@ -3,10 +3,13 @@
 Counters with labels are bound once: a bound increment costs 2 us, a lookup by label 4 us.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from gateway.transaction import Failure
 from tamis.filter.v1 import verdict_pb2
+
+# A second series beside each counter that only says when the process started.
+disable_created_metrics()
 
 ACTIONS = {
     number: name.removeprefix("ACTION_").lower()

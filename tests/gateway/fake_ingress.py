@@ -80,6 +80,8 @@ class FakeIngress:
         self.aborted: list[int] = []
         self.kept: list[tuple[int, str]] = []
         self.faults: list[str] = []
+        self.push: Callable[[filter_pb.Answer], None] = lambda _answer: None
+        """Over gRPC: send an answer that no event asked for."""
 
     def hear(self, event: filter_pb.Event) -> list[filter_pb.Answer]:
         kind = event.WhichOneof("kind")
@@ -194,10 +196,25 @@ class FakeServicer(filter_grpc.FilterServiceServicer):
     async def Filter(  # noqa: N802 - the name of the RPC
         self, requests: AsyncIterator[filter_pb.FilterRequest], _context: object
     ) -> AsyncIterator[filter_pb.FilterResponse]:
-        async for request in requests:
-            answers = [answer for event in request.events for answer in self._ingress.hear(event)]
-            if answers:
+        ready: asyncio.Queue[filter_pb.Answer | None] = asyncio.Queue()
+        self._ingress.push = ready.put_nowait
+
+        async def listen() -> None:
+            async for request in requests:
+                for event in request.events:
+                    for answer in self._ingress.hear(event):
+                        ready.put_nowait(answer)
+            ready.put_nowait(None)
+
+        listening = asyncio.create_task(listen())
+        try:
+            while (answer := await ready.get()) is not None:
+                answers = [answer]
+                while not ready.empty() and (more := ready.get_nowait()) is not None:
+                    answers.append(more)
                 yield filter_pb.FilterResponse(answers=answers)
+        finally:
+            listening.cancel()
 
 
 async def serve(ingress: FakeIngress, address: str = "127.0.0.1:0") -> tuple[grpc.aio.Server, str]:

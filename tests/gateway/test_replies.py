@@ -6,6 +6,7 @@ from gateway import replies
 from gateway.replies import InvalidVerdict
 from gateway.transaction import Failure
 from tamis.filter.v1 import verdict_pb2 as pb
+from wire.milter import FilterConnection, MtaConnection
 from wire.milter import constants as c
 from wire.milter import events as ev
 
@@ -120,8 +121,8 @@ def test_contradicting_edits_are_invalid() -> None:
         replies.for_verdict(accept(pb.Edit(replace_body=b"a"), pb.Edit(replace_body=b"b")), ALL)
     with pytest.raises(InvalidVerdict, match="edits"):
         replies.for_verdict(accept(*[add()] * 5000), ALL)
+    change = pb.Edit(change_header=pb.ChangeHeader(name=b"X", occurrence=1, value=b""))
     with pytest.raises(InvalidVerdict, match="delete the header"):
-        change = pb.Edit(change_header=pb.ChangeHeader(name=b"X", occurrence=1, value=b""))
         replies.for_verdict(accept(change), NO_SPACE)
 
 
@@ -201,8 +202,6 @@ EDITS = st.one_of(
 
 @given(st.lists(EDITS, max_size=5), st.sampled_from([0, *range(1, 9)]))
 def test_whatever_the_verdict_says_the_codec_takes_all_replies_or_gets_none(edits: list[pb.Edit], action: int) -> None:
-    from wire.milter import FilterConnection, MtaConnection
-
     mta, gateway = MtaConnection(), FilterConnection()
     for event in (
         ev.Negotiate(6, c.ALL_ACTIONS, c.OFFERED_STEPS),

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer as soon as nothing else is to do: tests wait for hours in no time."""
+"""An event loop whose clock jumps to the next timer when nothing else is to do: tests wait for hours in no time."""
 
 import asyncio
 import selectors
