@@ -6,9 +6,7 @@ message. Both start on the first control call, since Ray runs `__init__` again, 
 
 import asyncio
 import gc
-import logging
 import random
-import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +30,7 @@ from cluster.ingress.session import Hall
 from cluster.ingress.transaction import Limits
 from cluster.names import NAMESPACE
 from cluster.object_store import ObjectStoreBodies
+from cluster.process import prepare_process
 from cluster.replica_stream import ReplicaStream
 from cluster.table import Replica, Table
 from cluster.telemetry import Tracer
@@ -70,7 +69,7 @@ class HostProcess(Process):
     """One replica."""
 
     def __init__(self, spec: CellSpec, pool: str, name: str) -> None:
-        _prepare_process()
+        prepare_process()
         self._spec = spec
         self._pool = pool
         self._name = name
@@ -100,7 +99,7 @@ class IngressProcess(Process):
     """One ingress."""
 
     def __init__(self, spec: CellSpec, name: str, host: str, port: int) -> None:
-        _prepare_process()
+        prepare_process()
         self._spec = spec
         self._name = name
         self._host = host
@@ -188,9 +187,3 @@ def _start(cls: type[Process], name: str, spec: CellSpec, *args: object) -> "ray
         scheduling_strategy=NodeAffinitySchedulingStrategy(spec.node, soft=False),
     ).remote(*args)
     return handle
-
-
-def _prepare_process() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -18,6 +18,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from cluster.config import listen_address, pool_sizes
 from cluster.names import NAMESPACE, SUPERVISOR, ingress_name, replica_name
 from cluster.pool import CellSpec, start_host, start_ingress
+from cluster.process import prepare_process
 from cluster.table import Replica, Table
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Supervisor:
     """Runs as one named actor. `status` also starts the keepers, since Ray restarts it without telling anybody."""
 
     def __init__(self, spec: CellSpec) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        prepare_process()
         self._spec = spec
         self._sizes = {pool: size for pool, size in pool_sizes(spec.cluster.pools).items() if size}
         self._replicas: dict[str, Replica] = {}
