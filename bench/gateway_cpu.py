@@ -82,7 +82,8 @@ def start_gateway(folder: Path, ingress: str, log_level: str) -> tuple["subproce
     """A gateway process, its milter address and how long it took to listen, in seconds."""
     ready, config = folder / "ready", folder / "tamis.toml"
     config.write_text(
-        f'[gateway]\nlisten = ["inet:0@127.0.0.1"]\ningress = ["{ingress}"]\nops_listen = ""\nlog_level = "{log_level}"\n'
+        f'[gateway]\nlisten = ["inet:0@127.0.0.1"]\ningress = ["{ingress}"]\nops_listen = ""\n'
+        f'log_level = "{log_level}"\n'
     )
     began_s = time.perf_counter()
     command = [sys.executable, "-m", "gateway", "--config", str(config), "--ready-file", str(ready)]

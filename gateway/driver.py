@@ -17,7 +17,7 @@ from gateway import replies
 from gateway.conversation import Conversation, Unavailable
 from gateway.link import Link
 from gateway.metrics import ACTIONS, OVERSIZE
-from gateway.session import OFFER, AskRecipient, AskVerdict, HeldBytes, Respond, Session, SessionRules, Want
+from gateway.session import OFFER, AskRecipient, AskVerdict, HeldBytes, Negotiate, Respond, Session, SessionRules, Want
 from gateway.telemetry import Ending, Telemetry
 from gateway.transaction import Failure, Transaction
 from tamis.filter.v1 import verdict_pb2
@@ -134,23 +134,19 @@ class Driver(asyncio.Protocol):
             self._settle_conversation()
 
     async def _serve(self) -> None:
-        next_event, receive = self._codec.next_event, self._session.receive
+        codec, receive = self._codec, self._session.receive
         while not self._over:
-            event = next_event()
+            event = codec.next_event()
             if event is NEED_DATA:
                 self._forward()
                 self._more = self._loop.create_future()
                 await self._more
-            elif isinstance(event, ev.Negotiate):
-                negotiated = self._codec.negotiate(event)
-                self._session.leading_space = bool(negotiated.steps & c.SMFIP_HDR_LEADSPC)
-                self._send([negotiated])
-            else:
-                want = receive(event)
-                if want is not None:
-                    await self._satisfy(want)
-                elif self._codec.awaiting_reply:
-                    self._send([ev.Continue()])
+                continue
+            want = receive(event)
+            if want is not None:
+                await self._satisfy(want)
+            elif codec.awaiting_reply:
+                self._send([ev.Continue()])
 
     async def _satisfy(self, want: Want) -> None:
         """Do what the session wants."""
@@ -158,6 +154,10 @@ class Driver(asyncio.Protocol):
             answers = await self._judge_recipient(self._transaction, want.index)
         elif isinstance(want, AskVerdict):
             answers = await self._judge_message(self._transaction)
+        elif isinstance(want, Negotiate):
+            negotiated = self._codec.negotiate(want.offered)
+            self._session.leading_space = bool(negotiated.steps & c.SMFIP_HDR_LEADSPC)
+            answers = [negotiated]
         elif isinstance(want, Respond):
             self._telemetry.ended(self._transaction, Ending(OVERSIZE, 0.0, self._lasted_s(self._transaction)))
             self._session.finish()
@@ -187,7 +187,7 @@ class Driver(asyncio.Protocol):
             with self._asked():
                 answer = await conversation.recipient_verdict(index)
             if answer is None:
-                if self._interrupt is None:
+                if not self._over and self._interrupt is None:
                     counted["late"].inc()
                 return [ev.Continue()]
             answers = self._recipient_answers(answer)

@@ -82,7 +82,8 @@ class Exchange:
         if self.verdict_deadline_s is not None and not self._ended and self._chunk == len(transaction.body):
             self._ended = True
             self._end(events, self.verdict_deadline_s - VERDICT_MARGIN_S - now_s)
-        self.told_bytes += sum(size for _, size in events)
+        for _, size_bytes in events:
+            self.told_bytes += size_bytes
         return events
 
     def _begin(self, events: list[SizedEvent], now_s: float) -> None:

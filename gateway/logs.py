@@ -13,11 +13,19 @@ import msgspec
 class JsonFormatter(logging.Formatter):
     """One JSON object per record."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = 0
+        self._moment = ""
+
     def format(self, record: logging.LogRecord) -> str:
         """The line for one record."""
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        second = int(record.created)
+        if second != self._second:
+            # strftime asks the system for the time zone each time: once a second is enough.
+            self._second, self._moment = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         line: dict[str, object] = {
-            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "time": f"{self._moment}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),

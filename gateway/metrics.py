@@ -9,7 +9,7 @@ from gateway.transaction import Failure
 from tamis.filter.v1 import verdict_pb2
 
 # A second series beside each counter that only says when the process started.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 ACTIONS = {
     number: name.removeprefix("ACTION_").lower()

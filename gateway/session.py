@@ -32,6 +32,13 @@ OVERSIZE_REPLY = ev.ReplyCode(format_reply(552, "5.3.4", "Message is too big for
 
 
 @dataclass(frozen=True, slots=True)
+class Negotiate:
+    """The MTA offers; answer with what holds."""
+
+    offered: ev.Negotiate
+
+
+@dataclass(frozen=True, slots=True)
 class AskRecipient:
     """The MTA waits for an answer to this recipient."""
 
@@ -55,7 +62,7 @@ class Close:
     """The MTA said goodbye."""
 
 
-Want = AskRecipient | AskVerdict | Respond | Close
+Want = Negotiate | AskRecipient | AskVerdict | Respond | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,8 @@ class Session:
         self._identify = identify
         self._client = Client()
         self._macros = MacroTable()
+        self._macros_for: int | None = None
+        """The command that the latest macros announced, until MAIL or RCPT came."""
         self._fields: list[bytes] = []
 
     def receive(self, event: ev.Event) -> Want | None:
@@ -113,8 +122,12 @@ class Session:
             self._held.release(self.transaction.held_bytes)
             self.transaction = None
 
+    def _negotiate(self, event: ev.Negotiate) -> Want:
+        return Negotiate(event)
+
     def _note_macros(self, event: ev.Macros) -> None:
         self._macros.update(event)
+        self._macros_for = event.command
 
     def _connect(self, event: ev.Connect) -> None:
         self.finish()
@@ -132,6 +145,9 @@ class Session:
 
     def _mail(self, event: ev.Mail) -> None:
         self.finish()
+        if not self._announced(c.SMFIC_MAIL):
+            # An MTA that sends no macros with this MAIL must not give it the user of the last one.
+            self._macros.forget_transaction()
         client = self._client
         auth_user = self._macros.get(b"auth_authen")
         rules = self._rules
@@ -154,7 +170,7 @@ class Session:
         index = len(transaction.recipients)
         tenant = tenancy.tenant_of_address(address, self._rules.tenants)
         transaction.recipients.append(Recipient(address, event.esmtp_args, tenant))
-        if self._macros.get(b"rcpt_mailer") == b"error":
+        if self._announced(c.SMFIC_RCPT) and self._macros.get(b"rcpt_mailer") == b"error":
             # SMFIP_RCPT_REJ: the MTA has refused it already and only lets us know.
             transaction.refused.add(index)
             return None
@@ -188,7 +204,6 @@ class Session:
 
     def _abort(self, _event: ev.Abort) -> None:
         self.finish()
-        self._macros.forget_transaction()
 
     def _quit(self, _event: ev.Quit) -> Want:
         self.finish()
@@ -224,11 +239,17 @@ class Session:
         transaction.body.clear()
         return False
 
+    def _announced(self, command: int) -> bool:
+        """Whether macros came right before this command."""
+        announced, self._macros_for = self._macros_for == command, None
+        return announced
+
     def _text(self, macro: bytes) -> str:
         return self._macros.get(macro).decode("utf-8", "replace")
 
 
 _HANDLERS: Mapping[type, Callable[..., Want | None]] = {
+    ev.Negotiate: Session._negotiate,  # noqa: SLF001
     ev.Macros: Session._note_macros,  # noqa: SLF001 - the table belongs to the class
     ev.Connect: Session._connect,  # noqa: SLF001
     ev.Helo: Session._helo,  # noqa: SLF001

@@ -29,6 +29,7 @@ class MemoryTransport(asyncio.Transport):
         self.closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.closed, "written to a closed connection"
         self.incoming.put_nowait(bytes(data))
 
     def close(self) -> None:
@@ -98,10 +99,13 @@ async def rigged(
 ) -> AsyncIterator[Rig]:
     root = GatewayRoot(gateway=GatewayConfig(**settings))  # type: ignore[arg-type]
     rig = Rig(cell, targets, root, sample_ratio, slow_s)
+    errors: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
     rig.link.start()
     await asyncio.sleep(0.01)
     yield rig
     await rig.link.close()
+    assert errors == []
 
 
 class LogLines(logging.Handler):

@@ -8,6 +8,7 @@ from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import message_pb2
 from tamis.filter.v1 import verdict_pb2 as pb
 from tests.gateway.fake_ingress import Cell, FakeIngress, Heard, refuse, reject_recipients, silent, verdict
+from tests.gateway.mta import Heard as MtaHeard
 from tests.gateway.mta import Mail, Mta
 from tests.gateway.rig import LogLines, Rig, rigged
 from wire.milter import constants as c
@@ -116,6 +117,14 @@ async def test_a_recipient_refused_early_counts_and_is_not_delivered() -> None:
         assert rig.value("recipients_total", action="accept") == 1
 
 
+async def test_a_recipient_without_a_verdict_in_time_is_counted_as_late() -> None:
+    async with rigged(Cell(a=FakeIngress(recipient=silent))) as rig:
+        mta = rig.connect()
+        await mta.open()
+        assert (await mta.message(Mail())).final == ev.Accept()
+        assert rig.value("recipients_total", action="late") == 1
+
+
 async def test_progress_is_sent_while_the_verdict_takes_long() -> None:
     ingress = FakeIngress(silent)
     cell = Cell(a=ingress)
@@ -127,6 +136,8 @@ async def test_progress_is_sent_while_the_verdict_takes_long() -> None:
         cell.pipes["a"].answer(verdict()(ingress.open[1]))
         heard = await playing
         assert (heard.progress, heard.final) == (3, ev.Accept())
+        await asyncio.sleep(3 * PROGRESS_S)
+        assert rig.transports[0].incoming.empty()
 
 
 @pytest.mark.parametrize(
@@ -182,7 +193,9 @@ async def test_an_accepted_recipient_is_still_scored_when_the_cluster_comes_back
         assert await mta.envelope(mail) == [ev.Continue()]
         cell.ingresses["late"] = FakeIngress(verdict(pb.ACTION_DISCARD))
         await asyncio.sleep(10.0)
-        heard = await mta.message(mail)
+        await mta.content(mail)
+        heard = MtaHeard()
+        await mta.hear_verdict(heard)
         assert heard.final == ev.Discard()
 
 
@@ -289,6 +302,7 @@ async def test_an_mta_that_goes_away_in_the_middle_leaves_nothing_behind(stage: 
         assert [line["reason"] for line in lines.of("session_closed")] == ["disconnected"]
         assert len(lines.records) == 1
         assert (rig.value("sessions"), rig.held.total, ingress.open) == (0, 0, {})
+        assert rig.value("recipients_total", action="late") == 0
         if playing is not None:
             with pytest.raises(EOFError):
                 await playing

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.otlp_receiver import OtlpReceiver
 from tamis.filter.v1 import verdict_pb2 as pb
 from tests.gateway.fake_ingress import FakeIngress, serve, silent, verdict
 from tests.gateway.mta import Mail, Mta
@@ -119,6 +120,26 @@ async def test_a_message_goes_through_tcp_and_unix_sockets_and_grpc(run_dir: Pat
             assert status == 200
             assert 'tamis_gateway_transactions_total{action="add_header"} 3.0' in metrics
             assert "tamis_gateway_sessions 3.0" in metrics
+
+
+async def test_a_trace_goes_out_and_the_exporter_is_loaded_only_then(run_dir: Path) -> None:
+    receiver = OtlpReceiver()
+    endpoint = await receiver.start()
+    fake = FakeIngress()
+    async with ingress_of(fake) as target:
+        trace = f'[trace]\notlp_endpoint = "{endpoint}"\nsample_ratio = 1.0\n'
+        with gateway(run_dir, target, settings=trace) as running:
+            mta = await running.connect()
+            await mta.open()
+            await mta.message(Mail(queue_id=b"4TRACED"))
+            await eventually(lambda: receiver.spans, 10)
+            (span,) = receiver.spans
+            assert (span.service, span.name) == ("tamis-gateway", "milter.transaction")
+            assert span.attributes["mail.queue_id"] == "4TRACED"
+            assert f"-{span.span_id}-01" in fake.judged[0].begin.traceparent
+    await receiver.stop()
+    code = "import gateway.__main__, sys; sys.exit('opentelemetry' in sys.modules)"
+    assert (await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=False)).returncode == 0
 
 
 async def test_health_follows_the_ingress(run_dir: Path) -> None:

@@ -122,6 +122,36 @@ def test_nothing_of_one_message_reaches_the_next(event: ev.Event) -> None:
     assert held.total == 0
 
 
+@pytest.mark.parametrize("between", [[], [ev.Abort()]])
+def test_a_mail_without_macros_does_not_inherit_those_of_the_last(between: list[ev.Event]) -> None:
+    session = make_session()
+    start(session, auth_authen=b"anna", i=b"4FIRST")
+    session.finish()
+    for event in between:
+        session.receive(event)
+    session.receive(ev.Mail(b"<b@b.example>"))
+    assert session.transaction is not None
+    assert (session.transaction.auth_user, session.transaction.queue_id) == (b"", "")
+
+
+def test_a_recipient_without_macros_does_not_inherit_the_refusal_of_the_last() -> None:
+    session = make_session()
+    transaction = start(session)
+    session.receive(ev.Macros(c.SMFIC_RCPT, ((b"{rcpt_mailer}", b"error"),)))
+    session.receive(ev.Recipient(b"<nobody@recipient.example>"))
+    assert session.receive(ev.Recipient(b"<reader@recipient.example>")) == AskRecipient(1)
+    assert transaction.refused == {0}
+
+
+def test_a_client_without_macros_does_not_inherit_those_of_the_last() -> None:
+    session = make_session()
+    start(session)
+    session.receive(ev.QuitNewConnection())
+    session.receive(ev.Connect(b"other.example", c.SMFIA_INET, 25, b"192.0.2.8"))
+    client = mail(session).client
+    assert (client.daemon_name, client.mta_name, client.tls_version) == ("", "", "")
+
+
 def test_quit_nc_forgets_the_client_and_abort_does_not() -> None:
     session = make_session()
     start(session)
