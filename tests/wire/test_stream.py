@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.stream import FRAME_BYTES_MAX, FRAME_ITEMS_MAX, AdaptiveWriter, Credit, Outbox
+from wire.stream import FRAME_BYTES_MAX, FRAME_ITEMS_MAX, GATHER_TICKS, AdaptiveWriter, Credit, Outbox
 
 
 @given(st.lists(st.integers(0, 2 * FRAME_BYTES_MAX), max_size=600))
@@ -35,6 +35,28 @@ def test_a_full_outbox_refuses_and_an_empty_one_takes_any_single_item() -> None:
     assert by_items.put("third", 1)
 
 
+async def turns_of_the_loop() -> None:
+    """Enough for a writer that may write to have written."""
+    for _ in range(GATHER_TICKS + 2):
+        await asyncio.sleep(0)
+
+
+async def test_what_comes_within_a_few_turns_of_the_loop_shares_a_frame() -> None:
+    frames: list[list[str]] = []
+
+    async def write(frame: list[str]) -> None:
+        frames.append(frame)
+
+    writer: AdaptiveWriter[str] = AdaptiveWriter(write)
+    task = asyncio.create_task(writer.run())
+    writer.send("a", 1)
+    await asyncio.sleep(0)
+    writer.send("b", 1)
+    await turns_of_the_loop()
+    assert frames == [["a", "b"]]
+    task.cancel()
+
+
 async def test_an_idle_writer_sends_alone_and_a_busy_one_collects() -> None:
     frames: list[list[str]] = []
     gate = asyncio.Event()
@@ -46,17 +68,15 @@ async def test_an_idle_writer_sends_alone_and_a_busy_one_collects() -> None:
     writer: AdaptiveWriter[str] = AdaptiveWriter(write)
     task = asyncio.create_task(writer.run())
     writer.send("a", 1)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await turns_of_the_loop()
     assert frames == [["a"]]
     for item in ("b", "c", "d"):
         writer.send(item, 1)
-    await asyncio.sleep(0)
+    await turns_of_the_loop()
     assert frames == [["a"]]
     assert writer.waiting_bytes == 3
     gate.set()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await turns_of_the_loop()
     assert frames == [["a"], ["b", "c", "d"]]
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
