@@ -38,6 +38,13 @@ from wire.trace import TraceConfig
 
 FILES_BESIDE_SESSIONS = 256
 """File descriptors for listeners, ingresses, logs and probes."""
+LIMITS = Limits(
+    # The session counts the message itself, so that a large one gets a reply instead of a closed connection.
+    message_bytes_max=sys.maxsize,
+    # With its folds as CRLF such a header section stays below what an ingress takes (4 MiB).
+    header_bytes_max=2 * 1024 * 1024,
+    headers_max=50_000,
+)
 GC_ALLOCATIONS = 20_000
 """Allocations between two searches for garbage cycles."""
 
@@ -122,8 +129,7 @@ def build(root: GatewayRoot, dialer: GrpcDialer, export: Export | None) -> Parts
             daemon_tenants=config.daemon_tenants,
             outbound_daemons=frozenset(config.outbound_daemons),
         ),
-        # The session counts the message itself, so that a large one gets a reply instead of a closed connection.
-        limits=Limits(message_bytes_max=sys.maxsize),
+        limits=LIMITS,
         held=HeldBytes(config.held_bytes_max),
         accept_when_unavailable=config.when_unavailable == "accept",
     )

@@ -54,6 +54,9 @@ class Stream:
         self.answered = False
         """It works: an answer came."""
         self.draining = False
+        """The ingress wants nothing new."""
+        self.finished = asyncio.Event()
+        """It is draining and has nothing of ours any more."""
         self.avoid_until_s = 0.0
         self.writer: AdaptiveWriter[filter_pb.Event] = AdaptiveWriter(self._write)
 
@@ -61,6 +64,8 @@ class Stream:
         """The conversation is over or elsewhere."""
         if self.conversations.pop(conversation.exchange.number, None) is not None:
             self.outstanding_bytes -= conversation.exchange.told_bytes
+        if self.draining and not self.conversations:
+            self.finished.set()
 
     async def _write(self, events: list[filter_pb.Event]) -> None:
         await self.pipe.write(filter_pb.FilterRequest(events=events))

@@ -17,7 +17,18 @@ from gateway import replies
 from gateway.conversation import Conversation, Unavailable
 from gateway.link import Link
 from gateway.metrics import ACTIONS, OVERSIZE
-from gateway.session import OFFER, AskRecipient, AskVerdict, HeldBytes, Negotiate, Respond, Session, SessionRules, Want
+from gateway.session import (
+    OFFER,
+    AskRecipient,
+    AskVerdict,
+    HeldBytes,
+    Negotiate,
+    RefuseMessage,
+    Respond,
+    Session,
+    SessionRules,
+    Want,
+)
 from gateway.telemetry import Ending, Telemetry
 from gateway.transaction import Failure, Transaction
 from tamis.filter.v1 import verdict_pb2
@@ -159,6 +170,8 @@ class Driver(asyncio.Protocol):
             self._session.leading_space = bool(negotiated.steps & c.SMFIP_HDR_LEADSPC)
             answers = [negotiated]
         elif isinstance(want, Respond):
+            answers = [want.reply]
+        elif isinstance(want, RefuseMessage):
             self._telemetry.ended(self._transaction, Ending(OVERSIZE, 0.0, self._lasted_s(self._transaction)))
             self._session.finish()
             answers = [want.reply]

@@ -23,7 +23,8 @@ REPLAYS_MAX = 4
 OVERLOAD_PAUSE_S = 0.5
 """An ingress that refused for overload is the last choice for this long."""
 BACKOFF_FIRST_S = 0.1
-BACKOFF_MAX_S = 5.0
+BACKOFF_MAX_S = 2.0
+"""Below the connect budget, so that an ingress that has come back is found within it."""
 
 Dial = Callable[[str], AbstractAsyncContextManager[Pipe]]
 
@@ -47,6 +48,7 @@ class Link:
         self._unplaced: dict[int, Conversation] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._next_number = 0
+        self._closing = False
 
     @property
     def ready(self) -> bool:
@@ -59,6 +61,8 @@ class Link:
 
     async def close(self) -> None:
         """Leave all ingresses."""
+        # Python 3.11's TaskGroup swallows a cancellation that meets the failure of one of its tasks.
+        self._closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -110,7 +114,7 @@ class Link:
     async def _keep_connected(self, target: str) -> None:
         """Dial, serve, dial again; the back-off grows until an ingress has answered something."""
         attempts = 0
-        while True:
+        while not self._closing:
             stream = None
             try:
                 async with self._dial(target) as pipe:
@@ -122,7 +126,8 @@ class Link:
                 # A bug in handling one answer must not end the way to this ingress for ever.
                 log.exception("ingress_failed", extra={"fields": {"ingress": target}})
             attempts = 0 if stream is not None and stream.answered else attempts + 1
-            await asyncio.sleep(backoff_s(attempts, random.random()))
+            if not self._closing:
+                await asyncio.sleep(backoff_s(attempts, random.random()))
 
     async def _serve(self, stream: Stream) -> None:
         """Use a stream until it breaks (always by an exception), then place what it had elsewhere."""
@@ -135,6 +140,7 @@ class Link:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(stream.writer.run())
                 tasks.create_task(self._listen(stream))
+                tasks.create_task(self._leave_when_drained(stream))
         finally:
             del self._streams[stream.target]
             self._metrics.ingresses.set(len(self._streams))
@@ -144,15 +150,20 @@ class Link:
     async def _listen(self, stream: Stream) -> None:
         while True:
             response = await stream.pipe.read()
-            stream.answered = True
             for answer in response.answers:
                 self._heard(stream, answer)
+
+    async def _leave_when_drained(self, stream: Stream) -> None:
+        """An ingress that drained may be a new one, or ready, when it is dialled again."""
+        await stream.finished.wait()
+        raise StreamLost("draining")
 
     def _heard(self, stream: Stream, answer: filter_pb.Answer) -> None:
         conversation = stream.conversations.get(answer.transaction)
         if conversation is None:
             return
         kind = answer.WhichOneof("kind")
+        stream.answered = stream.answered or kind != "refused"
         if kind == "verdict":
             conversation.heard(answer.verdict)
         elif kind == "recipient_verdict":

@@ -28,6 +28,9 @@ OFFER = Wanted(
     ),
 )
 """What the gateway negotiates: only RCPT and end of message wait for an answer."""
+RECIPIENTS_MAX = 10_000
+"""What an ingress takes (its default); the SMTP client sends the others in another transaction."""
+TOO_MANY_REPLY = ev.ReplyCode(format_reply(452, "4.5.3", "Too many recipients"))  # RFC 5321 section 4.5.3.1.10
 OVERSIZE_REPLY = ev.ReplyCode(format_reply(552, "5.3.4", "Message is too big for the mail filter"))
 
 
@@ -58,11 +61,18 @@ class Respond:
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseMessage:
+    """The message is not even asked about: it is over with this answer."""
+
+    reply: ev.Reply
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """The MTA said goodbye."""
 
 
-Want = Negotiate | AskRecipient | AskVerdict | Respond | Close
+Want = Negotiate | AskRecipient | AskVerdict | Respond | RefuseMessage | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +178,8 @@ class Session:
             return None
         address = strip_brackets(event.address)
         index = len(transaction.recipients)
+        if index >= RECIPIENTS_MAX:
+            return Respond(TOO_MANY_REPLY)
         tenant = tenancy.tenant_of_address(address, self._rules.tenants)
         transaction.recipients.append(Recipient(address, event.esmtp_args, tenant))
         if self._announced(c.SMFIC_RCPT) and self._macros.get(b"rcpt_mailer") == b"error":
@@ -200,7 +212,7 @@ class Session:
             return None
         self._keep_chunk(transaction, event.chunk)
         transaction.queue_id = self._text(b"i") or transaction.queue_id
-        return Respond(OVERSIZE_REPLY) if transaction.oversize else AskVerdict()
+        return RefuseMessage(OVERSIZE_REPLY) if transaction.oversize else AskVerdict()
 
     def _abort(self, _event: ev.Abort) -> None:
         self.finish()

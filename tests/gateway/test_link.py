@@ -237,6 +237,18 @@ async def test_a_draining_ingress_gets_nothing_new_and_finishes_what_it_has() ->
         assert len(other.judged) == 1
 
 
+async def test_an_ingress_that_was_not_ready_yet_is_dialled_again_and_asked_within_the_budget() -> None:
+    ingress = FakeIngress(refuse(DRAINING))
+    cell = Cell(a=ingress)
+    async with linked(cell) as link:
+        asking = asyncio.create_task(judged(link.open(transaction())))
+        await asyncio.sleep(3.0)
+        assert not asking.done()
+        assert 2 <= cell.dialled < 10
+        ingress.judge = verdict()
+        assert isinstance(await asking, pb.Verdict)
+
+
 async def test_a_body_goes_out_as_credit_allows() -> None:
     ingress = FakeIngress()
     body = bytes(range(256)) * 20_000
@@ -320,7 +332,7 @@ async def test_dialling_backs_off() -> None:
     cell = Cell()
     async with linked(cell, "nowhere"):
         await asyncio.sleep(60.0)
-        assert 10 < cell.dialled < 40
+        assert 30 < cell.dialled < 80
     assert backoff_s(0, 0.0) == pytest.approx(0.1)
-    assert backoff_s(100, 0.0) == 5.0
-    assert backoff_s(100, 1.0) == 2.5
+    assert backoff_s(100, 0.0) == 2.0
+    assert backoff_s(100, 1.0) == 1.0

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.session import AskRecipient, AskVerdict, Close, HeldBytes, Respond, Session, SessionRules
+from gateway.session import AskRecipient, AskVerdict, Close, HeldBytes, RefuseMessage, Respond, Session, SessionRules
 from gateway.transaction import Failure, Identity, Transaction
 from wire.milter import constants as c
 from wire.milter import events as ev
@@ -173,9 +173,21 @@ def test_a_message_above_the_limit_is_refused_for_good_and_not_kept() -> None:
     session = make_session(SessionRules(message_bytes_max=1000), held)
     transaction = start(session)
     want = content(session, b"x" * 999, b"x" * 999)
-    assert isinstance(want, Respond)
+    assert isinstance(want, RefuseMessage)
     assert want.reply == ev.ReplyCode(b"552 5.3.4 Message is too big for the mail filter")
     assert (transaction.body, held.total, transaction.body_bytes) == ([], 0, 1998)
+
+
+def test_recipients_beyond_the_bound_are_put_off_and_the_message_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.session.RECIPIENTS_MAX", 1)
+    session = make_session()
+    transaction = start(session)
+    assert session.receive(ev.Recipient(b"<one@recipient.example>")) == AskRecipient(0)
+    assert session.receive(ev.Recipient(b"<two@recipient.example>")) == Respond(
+        ev.ReplyCode(b"452 4.5.3 Too many recipients")
+    )
+    assert len(transaction.recipients) == 1
+    assert content(session) == AskVerdict()
 
 
 def test_a_message_that_does_not_fit_into_what_the_gateway_may_hold_fails_alone() -> None:
