@@ -97,11 +97,12 @@ class Dispatcher:
         """
         now_s = self._clock.monotonic_s()
         deadline_s -= _margin_s(_ANSWER_MARGIN, deadline_s - now_s)
-        ask = Ask(stage, payload, route, deadline_s, now_s, done)
+        ask = Ask(stage, payload, route, deadline_s, now_s, _budget_ms(deadline_s - now_s), done)
+        size_bytes = len(payload.message) + payload.body_bytes
         for name, pool in self._pools.items():
             if stage in pool.stages:
                 self._numbers += 1
-                ask.pending[name] = Errand(self._numbers, ask, name)
+                ask.pending[name] = Errand(self._numbers, ask, name, size_bytes)
         if ask.pending:
             ask.timer = self._call_later(max(0.0, deadline_s - now_s), lambda: self._expire(ask))
             for errand in tuple(ask.pending.values()):
@@ -170,14 +171,17 @@ class Dispatcher:
         if seat is None or not self._send(errand, seat):
             self._finish_failed(errand, ErrorKind.OVERLOADED, f"{errand.pool} pool is full")
 
+    def _place_late(self, errand: Errand) -> None:
+        """Place an errand that has already used up some of its time."""
+        errand.ask.budget_ms = _budget_ms(errand.ask.deadline_s - self._clock.monotonic_s())
+        self._place(errand)
+
     def _send(self, errand: Errand, seat: Seat) -> bool:
         ask, payload = errand.ask, errand.ask.payload
-        left_s = ask.deadline_s - self._clock.monotonic_s()
-        budget_s = left_s - _margin_s(_ACTOR_MARGIN, left_s)
         task = pb.Task(
             task=errand.number,
             stage=stage_to_proto(ask.stage),
-            budget_ms=max(1, int(budget_s * 1000)),
+            budget_ms=ask.budget_ms,
             message=payload.message,
         )
         if payload.shared is not None:
@@ -187,7 +191,7 @@ class Dispatcher:
             return False
         errand.seat = seat
         seat.outstanding[errand.number] = errand
-        seat.outstanding_bytes += payload.size_bytes
+        seat.outstanding_bytes += errand.size_bytes
         if errand.breaks:
             seat.suspect = errand
         ask.route[errand.pool] = seat.replica.name
@@ -215,7 +219,7 @@ class Dispatcher:
             if errand.wait is not None:
                 errand.wait.cancel()
                 errand.wait = None
-            self._place(errand)
+            self._place_late(errand)
 
     def _lose(self, seat: Seat) -> None:
         """Take back everything a seat had."""
@@ -227,7 +231,7 @@ class Dispatcher:
             if errand.breaks >= BREAKS_MAX:
                 self._finish_failed(errand, ErrorKind.CRASH, f"broke {errand.breaks} replicas")
             elif errand.pool in self._pools:
-                self._place(errand)
+                self._place_late(errand)
             else:
                 self._finish_failed(errand, ErrorKind.UNREACHABLE, "no such pool any more")
 
@@ -284,7 +288,7 @@ class Dispatcher:
         if seat is None:
             return
         del seat.outstanding[errand.number]
-        seat.outstanding_bytes -= errand.ask.payload.size_bytes
+        seat.outstanding_bytes -= errand.size_bytes
         if cancel and seat.link is not None:
             seat.link.cancel(errand.number)
         if seat.suspect is errand:
@@ -305,6 +309,10 @@ def _choose(seats: list[Seat], sticky: str, node: str) -> Seat | None:
         return near[0]
     first, second = random.sample(near, 2)
     return first if first.outstanding_bytes <= second.outstanding_bytes else second
+
+
+def _budget_ms(left_s: float) -> int:
+    return max(1, int((left_s - _margin_s(_ACTOR_MARGIN, left_s)) * 1000))
 
 
 def _margin_s(margin: tuple[float, float], budget_s: float) -> float:

@@ -54,11 +54,6 @@ class Payload:
     body_bytes: int = 0
     """Size of the shared body, for the balance of load."""
 
-    @property
-    def size_bytes(self) -> int:
-        """What it weighs on a replica."""
-        return len(self.message) + self.body_bytes
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -86,6 +81,8 @@ class Ask:
     route: dict[str, str]
     deadline_s: float
     started_s: float
+    budget_ms: int
+    """What an actor gets that is asked now."""
     done: Callable[["Ask"], None] | None
     reports: list[Report] = field(default_factory=list)
     pending: dict[str, "Errand"] = field(default_factory=dict)
@@ -99,6 +96,8 @@ class Errand:
     number: int
     ask: Ask
     pool: str
+    size_bytes: int
+    """What it weighs on a replica."""
     seat: "Seat | None" = None
     breaks: int = 0
     wait: Timer | None = None

@@ -68,7 +68,7 @@ class Node:
         token.write_text(secrets.token_hex(32))
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
         ray.init(
-            num_cpus=1,
+            num_cpus=2,  # Only how many processes Ray starts at a time: our actors ask for none.
             num_gpus=0,
             include_dashboard=False,
             object_store_memory=object_store_mb * 2**20,
