@@ -69,8 +69,7 @@ class Driver:
 
     async def run(self, sessions: int, messages: int) -> None:
         """Send so many messages."""
-        options = [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)]
-        async with grpc.aio.insecure_channel(self._address, options=options) as channel:
+        async with grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS) as channel:
             call = filter_service_pb2_grpc.FilterServiceStub(channel).Filter()
             await call.wait_for_connection()
 

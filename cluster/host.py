@@ -10,7 +10,7 @@ import asyncio
 import gc
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 import grpc
@@ -27,6 +27,8 @@ from wire.stream import CHANNEL_OPTIONS, AdaptiveWriter
 
 log = logging.getLogger(__name__)
 
+QUEUE_MAX = 10_000
+"""Tasks that wait, of all ingresses together; more are answered as overloaded. Each ingress has its own bound below."""
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     *CHANNEL_OPTIONS,
     # Two processes on one port would share its streams in silence.
@@ -85,8 +87,11 @@ class ReplicaHost:
         received_s, received_ns = self._clock.monotonic_s(), round(self._clock.unix_s() * 1e9)
         for task in request.tasks:
             job = Job(task, writer, jobs, received_s, received_ns, len(request.tasks))
-            jobs[task.task] = job
-            self._queue.append(job)
+            if len(self._queue) < QUEUE_MAX:
+                jobs[task.task] = job
+                self._queue.append(job)
+            else:
+                self._answer(job, [error_finding(self._actor.name, self._actor.name, ErrorKind.OVERLOADED)], None)
         for number in request.cancel:
             job_to_cancel = jobs.pop(number, None)
             if job_to_cancel is not None:
@@ -121,7 +126,11 @@ class ReplicaHost:
         findings = await self._examine(task, budget)
         self.examined += 1
         ended_s = self._clock.monotonic_s()
-        timing = pb.Timing(
+        if job.jobs.pop(task.task, None) is job:
+            self._answer(job, findings, self._timing(job, budget, started_s, ended_s))
+
+    def _timing(self, job: Job, budget: Budget, started_s: float, ended_s: float) -> pb.Timing:
+        return pb.Timing(
             received_at_ns=job.received_ns,
             queue_us=_microseconds(started_s - job.received_s),
             run_us=_microseconds(ended_s - started_s),
@@ -137,10 +146,11 @@ class ReplicaHost:
             ],
             replica=self.name,
         )
-        result = pb.TaskResult(task=task.task, findings=map(finding_to_proto, findings), timing=timing)
-        if job.jobs.pop(task.task, None) is job:
-            # A stream that takes no answers is broken by its reader; its tasks are then asked elsewhere.
-            job.writer.send(result, result.ByteSize())
+
+    def _answer(self, job: Job, findings: Iterable[Finding], timing: pb.Timing | None) -> None:
+        result = pb.TaskResult(task=job.task.task, findings=map(finding_to_proto, findings), timing=timing)
+        # A stream that takes no answers is broken by its reader; its tasks are then asked elsewhere.
+        job.writer.send(result, result.ByteSize())
 
     async def _examine(self, task: pb.Task, budget: Budget) -> tuple[Finding, ...]:
         name = self._actor.name

@@ -27,6 +27,8 @@ _STATUS_EVERY_S = 0.1
 _CALL_TIMEOUT_S = 10.0
 # Ray puts /session_<date>_<time>_<pid>/sockets/plasma_store below; a socket's path has 107 bytes (unix(7)).
 _TEMP_DIR_LENGTH_MAX = 40
+_SESSIONS_KEPT = 3
+"""Ray's files of earlier runs, for their logs."""
 
 
 class RayFailed(Exception):
@@ -62,6 +64,8 @@ class Node:
             self._made_temp_dir = True
         self._temp_dir = temp_dir
         temp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for session in sorted(temp_dir.glob("session_2*"))[:-_SESSIONS_KEPT]:
+            shutil.rmtree(session, ignore_errors=True)
         # Ray requires a token of whoever connects to a new cluster; this one is ours alone.
         token = temp_dir / "token"
         token.touch(mode=0o600)
@@ -116,18 +120,15 @@ class Cell:
                 progress(f"{name} is up")
             if status.ready:
                 return status
-            if status.problems or time.monotonic() > deadline_s:
+            if status.hopeless or time.monotonic() > deadline_s:
                 problems = [f"{name}: {problem}" for name, problem in status.problems.items()]
                 raise CellFailed("\n".join(problems) or f"the cluster is not ready after {timeout_s:g} s")
             time.sleep(_STATUS_EVERY_S)
 
-    def drain(self) -> None:
-        """Have new transactions refused."""
-        self._call(self._supervisor.drain.remote())
-
     def stop(self) -> None:
-        """End every process of the cell, as far as Ray still answers."""
+        """Let open transactions end, then every process of the cell, as far as Ray still answers."""
         try:
+            self._call(self._supervisor.drain.remote())
             self._call(self._supervisor.stop.remote())
             ray.kill(self._supervisor)
         except RayFailed as error:

@@ -38,6 +38,8 @@ from wire.trace import SpanRecord, TraceConfig
 
 ActorFactory = Callable[[str, JudgementConfig, Clock], Actor]
 _LOOPBACK = "127.0.0.1"
+_DRAIN_CHECKS = 40
+_DRAIN_CHECK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,12 @@ class IngressProcess(Process):
         return self._hall.dispatcher.has_pools and self._hall.dispatcher.all_ready()
 
     async def drain(self) -> None:
-        """Refuse new transactions; what is open goes on."""
+        """Refuse new transactions; returns when the open ones are over, or after a short grace."""
         self._hall.draining = True
+        for _ in range(_DRAIN_CHECKS):
+            if not self._hall.transactions:
+                return
+            await asyncio.sleep(_DRAIN_CHECK_S)
 
     async def _start(self) -> str:
         config = self._spec.cluster

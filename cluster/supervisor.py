@@ -39,6 +39,8 @@ class CellStatus:
     replicas: tuple[Replica, ...]
     problems: dict[str, str] = field(default_factory=dict)
     """Why a process is not up, by its name, one line each."""
+    hopeless: bool = False
+    """A process said itself why it cannot work; nobody expects that to change."""
 
 
 class Supervisor:
@@ -50,7 +52,7 @@ class Supervisor:
         self._sizes = {pool: size for pool, size in pool_sizes(spec.cluster.pools).items() if size}
         self._replicas: dict[str, Replica] = {}
         self._ingresses: dict[str, tuple[ray.actor.ActorHandle[Any], str]] = {}
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, Exception] = {}
         self._handles: dict[str, ray.actor.ActorHandle[Any]] = {}
         self._keepers: list[asyncio.Task[None]] = []
 
@@ -63,10 +65,12 @@ class Supervisor:
         ready = complete and not self._problems and all(await asyncio.gather(*self._ingress_readiness()))
         addresses = tuple(address for _, (_, address) in sorted(self._ingresses.items()))
         replicas = tuple(replica for _, replica in sorted(self._replicas.items()))
-        return CellStatus(ready, addresses, replicas, dict(self._problems))
+        problems = {name: _one_line(error) for name, error in self._problems.items()}
+        hopeless = any(isinstance(error, RayTaskError) for error in self._problems.values())
+        return CellStatus(ready, addresses, replicas, problems, hopeless)
 
     async def drain(self) -> None:
-        """Have the ingresses refuse new transactions."""
+        """Have the ingresses refuse new transactions; returns when the open ones are over, or soon."""
         await asyncio.gather(*(_quietly(handle.drain.remote()) for handle, _ in self._ingresses.values()))
 
     async def stop(self) -> None:
@@ -149,9 +153,8 @@ class Supervisor:
         log.info("up name=%s", name)
 
     def _down(self, name: str, error: Exception) -> None:
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        self._problems[name] = f"{type(cause).__name__}: {cause}".splitlines()[0]
-        log.warning("down name=%s problem=%s", name, self._problems[name])
+        self._problems[name] = error
+        log.warning("down name=%s problem=%s", name, _one_line(error))
 
     async def _push(self) -> None:
         """Tell every ingress the table; one that is dying hears it when it is back."""
@@ -170,6 +173,11 @@ def start_supervisor(spec: CellSpec) -> "ray.actor.ActorHandle[Any]":
     options = {"name": SUPERVISOR, "namespace": NAMESPACE, "get_if_exists": True, "lifetime": "detached"}
     handle: ray.actor.ActorHandle[Any] = remote_class.options(**options, max_restarts=-1, num_cpus=0).remote(spec)
     return handle
+
+
+def _one_line(error: Exception) -> str:
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return f"{type(cause).__name__}: {cause}".splitlines()[0]
 
 
 async def _result(reference: "ray.ObjectRef[Any]") -> object:

@@ -38,6 +38,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # A proxy of the environment is for the web, not for these streams.
+    ("grpc.enable_http_proxy", 0),
 )
 
 

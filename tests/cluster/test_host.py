@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from actors.model import Message, Stage
+from cluster import host as host_module
 from cluster.bodies import BodyShelf
 from cluster.codec import message_to_proto, stage_to_proto
 from cluster.host import Job, ReplicaHost
@@ -108,6 +109,18 @@ async def test_time_in_the_queue_counts_against_the_budget() -> None:
     stream.tell(cancel=(1,))
     (late,) = await stream.until(1)
     assert late.detail.startswith("timeout")
+
+
+async def test_a_full_queue_is_overloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_module, "QUEUE_MAX", 1)
+    stream = Stream(running_max=1)
+    stream.tell(task(1, "dkim sleep 600", budget_ms=600_000), task(2))
+    await asyncio.sleep(0)
+    stream.tell(task(3))
+    (overloaded,) = await stream.until(1)
+    assert (overloaded.outcome, overloaded.detail) == ("error", "overloaded")
+    assert stream.results[0].task in (2, 3)
+    stream.tell(cancel=(1,))
 
 
 async def test_a_body_by_reference_may_come_before_or_after_its_task() -> None:
