@@ -22,27 +22,27 @@ _TETHER = (
     f"import ctypes, os, sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}); "
     "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execv(sys.argv[2], sys.argv[2:])"
 )
-# Waits until nobody holds the other end of its standard input any more, that is, until `up` is gone; then kills those of
-# its session that have a file open below the directory, until there are none. A log shipper is of another session.
+# Waits until nobody holds the other end of its standard input any more, that is, until `up` is gone; then kills those
+# of its session that have a file open below the directories, until none is left. A log shipper is of another session.
 _WARDEN = """
 import glob, os, signal, sys, time
-directory = os.path.join(sys.argv[1], "")
+directories = tuple(os.path.join(directory, "") for directory in sys.argv[1:])
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 sys.stdin.buffer.read()
 def ours(pid):
     try:
-        if os.getsid(pid) != os.getsid(0):
+        if pid == os.getpid() or os.getsid(pid) != os.getsid(0):
             return False
     except OSError:
         return False
     for fd in glob.glob(f"/proc/{pid}/fd/*"):
         try:
-            if os.readlink(fd).startswith(directory):
+            if os.readlink(fd).startswith(directories):
                 return True
         except OSError:
             pass
     return False
-while pids := [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and int(pid) != os.getpid() and ours(pid)]:
+while pids := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if ours(pid)]:
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -84,10 +84,10 @@ class Child:
 
 
 class Warden:
-    """Outlives a killed `up` and kills what still works in its directory."""
+    """Outlives a killed `up` and kills what still works in its directories."""
 
-    def __init__(self, directory: Path) -> None:
-        command = [sys.executable, "-I", "-S", "-c", _WARDEN, str(directory)]
+    def __init__(self, *directories: Path) -> None:
+        command = [sys.executable, "-I", "-S", "-c", _WARDEN, *map(str, directories)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  our own program
 
     def dismiss(self) -> None:

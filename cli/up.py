@@ -10,9 +10,11 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +26,7 @@ import typer
 
 from cli.children import Child, Warden, adopt_orphans, end_descendants
 from cli.config import TamisConfig, load_config
-from cluster.config import listen_address
+from cluster.config import ClusterConfig, listen_address
 from gateway.config import parse_host_port
 from wire.config import ConfigError
 from wire.milter import UnixAddress, parse_listen
@@ -44,6 +46,8 @@ _VALKEY_GRACE_S = 2.0
 _LEFTOVER_GRACE_S = 2.0
 _UNIX_PATH_BYTES_MAX = 100
 """unix(7) allows 107."""
+_RAY_DIR_BYTES_MAX = 36
+"""Ray adds /ray/session_<date>_<time>_<pid>/sockets/plasma_store to it."""
 
 
 class UpFailed(Exception):
@@ -79,7 +83,6 @@ def up(
     try:
         with lock, contextlib.ExitStack() as parts:
             parts.callback(_end_leftovers)
-            parts.callback(Warden(run_dir).dismiss)
             try:
                 _run(settings, config, run_dir, ready_file, parts)
             finally:
@@ -233,7 +236,8 @@ def _start_cell(
     from cluster.pool import CellSpec
 
     config = settings.cluster
-    temp_dir = Path(config.ray_temp_dir) if config.ray_temp_dir else run_dir / "ray"
+    temp_dir = _ray_dir(config, run_dir, parts)
+    parts.callback(Warden(run_dir, temp_dir).dismiss)
     try:
         node = Node()
         parts.callback(node.stop)
@@ -253,6 +257,16 @@ def _start_cell(
             raise UpFailed(str(error)) from error
 
     return status.ingresses, watch
+
+
+def _ray_dir(config: ClusterConfig, run_dir: Path, parts: contextlib.ExitStack) -> Path:
+    if config.ray_temp_dir:
+        return Path(config.ray_temp_dir)
+    if len(os.fsencode(run_dir)) <= _RAY_DIR_BYTES_MAX:
+        return run_dir / "ray"
+    temp_dir = Path(tempfile.mkdtemp(prefix="tamis-ray-", dir="/tmp"))
+    parts.callback(shutil.rmtree, temp_dir, ignore_errors=True)
+    return temp_dir
 
 
 def _start_gateway(

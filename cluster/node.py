@@ -8,7 +8,6 @@ import logging
 import os
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +24,6 @@ log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"
 _STATUS_EVERY_S = 0.1
 _CALL_TIMEOUT_S = 10.0
-# Ray puts /session_<date>_<time>_<pid>/sockets/plasma_store below; a socket's path has 107 bytes (unix(7)).
-_TEMP_DIR_LENGTH_MAX = 40
 _SESSIONS_KEPT = 3
 """Ray's files of earlier runs, for their logs."""
 
@@ -44,10 +41,12 @@ class Node:
 
     def __init__(self) -> None:
         self._temp_dir: Path | None = None
-        self._made_temp_dir = False
 
     def start(self, address: str, object_store_mb: int, temp_dir: Path) -> None:
-        """Join the Ray at `address`, or start one of our own with its files in `temp_dir`. Raises RayFailed."""
+        """Join the Ray at `address`, or start one of our own with its files in `temp_dir`. Raises RayFailed.
+
+        `temp_dir` is at most 40 bytes long, since Ray makes unix sockets deep below it.
+        """
         # Ray's modules read these and its processes inherit them, hence before init.
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         try:
@@ -59,9 +58,6 @@ class Node:
             raise RayFailed(f"Ray: {error}".splitlines()[0]) from error
 
     def _start_own(self, object_store_mb: int, temp_dir: Path) -> None:
-        if len(str(temp_dir)) > _TEMP_DIR_LENGTH_MAX:
-            temp_dir = Path(tempfile.mkdtemp(prefix="tamis-ray-", dir="/tmp"))
-            self._made_temp_dir = True
         self._temp_dir = temp_dir
         temp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for session in sorted(temp_dir.glob("session_2*"))[:-_SESSIONS_KEPT]:
@@ -72,6 +68,7 @@ class Node:
         token.write_text(secrets.token_hex(32))
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
         ray.init(
+            address="local",  # Whatever RAY_ADDRESS says.
             num_cpus=2,  # Only how many processes Ray starts at a time: our actors ask for none.
             num_gpus=0,
             include_dashboard=False,
@@ -95,8 +92,6 @@ class Node:
     def stop(self) -> None:
         """Leave Ray; one of our own ends with all its processes."""
         ray.shutdown()
-        if self._made_temp_dir and self._temp_dir is not None:
-            shutil.rmtree(self._temp_dir, ignore_errors=True)
 
 
 class Cell:
