@@ -243,7 +243,7 @@ def _start_cell(
         parts.callback(node.stop)
         node.start(config.address, config.object_store_mb, temp_dir)
         _stop_on_signals()  # Ray's init installs a handler of its own.
-        _say(f"Ray is up{f', logs in {node.logs_dir}' if node.logs_dir else ''}")
+        _say(f"Ray is up, logs in {node.logs_dir}" if node.logs_dir else f"joined the Ray at {config.address}")
         cell = Cell(CellSpec(config, settings.judgement(), settings.trace, node.node_id))
         parts.callback(cell.stop)
         status = cell.wait_ready(_CELL_READY_S, _say)

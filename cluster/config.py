@@ -31,7 +31,7 @@ class ClusterConfig(Section, frozen=True):
     """[cluster]: the scoring cell."""
 
     address: str = ""
-    """Ray cluster to join, "auto" or host:port; empty = `tamis up` starts a Ray of its own on loopback."""
+    """Ray to join, "auto" or host:port, with RAY_AUTH_MODE=token and its token set; empty = a Ray of our own."""
     listen: str = "127.0.0.1:11333"
     """host:port of the first ingress, a loopback address (TLS is not there yet); port 0 = any free one."""
     ingresses: int = 1

@@ -1,8 +1,9 @@
 """Spans of one transaction, made late: from the timings that the replicas sent along with their findings.
 
-`filter.transaction` is a child of the gateway's span; `actor.<name>` spans are its children, `dns.query`, `clamd.scan`
-and `redis` theirs. Spans are made for messages that are sampled, or turned out slow, degraded or failed; the timings
-of the others are kept for a while, in a bounded ring, since the gateway may still ask for them (Keep).
+`filter.transaction` is a child of the gateway's span; `actor.<name>` spans are its children, from the task's sending to
+its answer, with the replica's queue and run time as attributes; `dns.query`, `clamd.scan` and `redis` are theirs. Spans
+are made for messages that are sampled, or turned out slow, degraded or failed; the timings of the others are kept for
+a while, in a bounded ring, since the gateway may still ask for them (Keep).
 """
 
 from collections import OrderedDict
@@ -91,12 +92,12 @@ class Tracer:
 def spans(passage: Passage, context: TraceContext, span_id: int) -> Iterator[SpanRecord]:
     """The span of the transaction with this id, then those of its actors and their lookups."""
     attributes: dict[str, str | int | float | bool] = {
-        "queue_id": passage.queue_id,
-        "action": passage.action,
-        "score": passage.score,
-        "degraded": bool(passage.missing),
-        "missing": ",".join(passage.missing),
-        "message_bytes": passage.message_bytes,
+        "mail.queue_id": passage.queue_id,
+        "mail.action": passage.action,
+        "mail.score": passage.score,
+        "mail.degraded": bool(passage.missing),
+        "mail.missing": ",".join(passage.missing),
+        "mail.bytes": passage.message_bytes,
         "verdict_ms": _ms(passage.ended_s - passage.asked_s),
     }
     start_ns, end_ns = passage.started_ns, passage.unix_ns(passage.ended_s)
@@ -113,28 +114,25 @@ def _actor_spans(
     timing = report.timing
     errors = [finding.detail for finding in report.findings if finding.outcome is Outcome.ERROR]
     attributes: dict[str, str | int | float | bool] = {
-        "queue_id": passage.queue_id,
+        "mail.queue_id": passage.queue_id,
         "stage": str(report.stage),
         "outcome": "error" if errors else "ok",
         "findings": ", ".join(f"{finding.name}={finding.outcome}" for finding in report.findings[:_FINDINGS_SHOWN]),
     }
     start_ns, end_ns = passage.unix_ns(report.started_s), passage.unix_ns(report.ended_s)
     if timing is not None:
-        start_ns = timing.received_at_ns
-        end_ns = start_ns + (timing.queue_us + timing.run_us) * 1000
         attributes |= {
             "queue_ms": timing.queue_us / 1000,
             "run_ms": timing.run_us / 1000,
             "batch_size": timing.batch_size,
             "replica": timing.replica,
-            "round_trip_ms": _ms(report.ended_s - report.started_s),
         }
     error = _error_text(errors, report.failed)
     yield SpanRecord(f"actor.{report.actor}", trace_id, span_id, parent_span_id, start_ns, end_ns, attributes, error)
     if timing is None:
         return
     for ordinal, lookup in enumerate(timing.lookups):
-        lookup_ns = start_ns + lookup.start_us * 1000
+        lookup_ns = timing.received_at_ns + lookup.start_us * 1000
         yield SpanRecord(
             lookup.name,
             trace_id,
@@ -142,7 +140,7 @@ def _actor_spans(
             span_id,
             lookup_ns,
             lookup_ns + lookup.duration_us * 1000,
-            {"detail": lookup.detail, "queue_id": passage.queue_id},
+            {"detail": lookup.detail, "mail.queue_id": passage.queue_id},
         )
 
 
