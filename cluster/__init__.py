@@ -9,7 +9,8 @@
                                      ▼
                                  host actor (one per replica) ── runs one actors.Actor
 
-Pure, without Ray and gRPC: codec, config, dispatch, table, telemetry, ingress/transaction, ingress/session.
-Shell: replica_stream (client of a host), host (its server), ingress/service, and, with Ray, bodies, pool, supervisor,
-node. May import everything of ours but gateway, cli and console; only cli starts it.
+Pure, without Ray and sockets: config, codec, table, errand, dispatch, telemetry, bodies, ingress/transaction and
+ingress/session. Shell over gRPC: replica_stream (client of a host), host (its server), ingress/service. With Ray: pool
+(where ray.remote meets a class), object_store, supervisor, node. May import everything of ours but gateway, cli and
+console; only cli starts it.
 """
