@@ -8,19 +8,23 @@ trained on; prints the verdict table and the trace of one message, and stops eve
 import argparse
 import asyncio
 import sys
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from actors.classifier.corpus import CorpusError, fetch_corpus, held_out_messages
+from actors.classifier.corpus import CorpusError
+from bench.corpus import find_corpus, held_out_messages
 from bench.otlp_receiver import OtlpReceiver, ReceivedSpan, span_tree
 from bench.samples import CLIENT_IP, Sample, SampleMaker
 from bench.stack import Stack, wait_for
 from cli.mta import MtaOutcome, play_message
+from cli.train import FetchError
 
 REAL_OF_EACH_KIND = 15
-SHARED_CORPUS = Path(__file__).resolve().parents[2] / "shared" / "data" / "spamassassin.tar.xz"
+EXPECTED = {"ham": "accept", "spam": "add_header"}
+"""What the shipped settings should do with each kind of real mail."""
 
 console = Console()
 
@@ -43,15 +47,17 @@ def main() -> int:
 
 def real_mail() -> list[Sample]:
     """Mails of the SpamAssassin corpus outside the training set, or none with the reason."""
-    try:
-        corpus = fetch_corpus(SHARED_CORPUS)
-    except CorpusError as error:
-        console.print(f"No real mail in this run: {error}", style="yellow")
-        return []
+    with tempfile.TemporaryDirectory(prefix="tamis-corpus-", dir="/tmp") as scratch:
+        try:
+            corpus = find_corpus(Path(scratch), console)
+            kinds = {kind: held_out_messages(corpus, spam=kind == "spam", count=REAL_OF_EACH_KIND) for kind in EXPECTED}
+        except (CorpusError, FetchError) as error:
+            console.print(f"No real mail in this run: {error}", style="yellow")
+            return []
     return [
-        Sample(f"{kind} {number}", b"someone@friends.example", raw, expected)
-        for kind, expected in (("ham", "accept"), ("spam", "add_header"))
-        for number, raw in enumerate(held_out_messages(corpus, kind, REAL_OF_EACH_KIND), start=1)
+        Sample(f"{kind} {number}", b"someone@friends.example", raw, EXPECTED[kind])
+        for kind, mails in kinds.items()
+        for number, raw in enumerate(mails, start=1)
     ]
 
 

@@ -104,7 +104,7 @@ class Sink:
 
 
 class Postfix:
-    """Context manager: a Postfix whose smtpd asks the given milter."""
+    """Context manager: a Postfix whose smtpd asks the milter at inet:PORT@HOST."""
 
     def __init__(self, milter: str, protocol: int = 6) -> None:
         self.milter = milter
@@ -143,7 +143,10 @@ class Postfix:
         (self.dir / "queue").mkdir()
         (self.dir / "data").mkdir()
         shutil.chown(self.dir / "data", "postfix")
-        values = {"dir": self.dir, "sink": self._controller.port, "milter": self.milter, "protocol": self.protocol}
+        port, _, host = self.milter.removeprefix("inet:").partition("@")
+        # Postfix writes it the other way round than sendmail and we do.
+        values = {"dir": self.dir, "sink": self._controller.port, "protocol": self.protocol}
+        values["milter"] = f"inet:{host}:{port}"
         (self.dir / "main.cf").write_text(MAIN_CF.format(**values))
         (self.dir / "master.cf").write_text(MASTER_CF.format(port=self.port))
         for table in ("dynamicmaps.cf", "postfix-files"):

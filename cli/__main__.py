@@ -1,17 +1,19 @@
 """The command `tamis`: a table of subcommands, each imported only when it runs.
 
 `tamis --help` and `tamis send` must work on a mail host that has the gateway extra alone, so nothing of a subcommand
-is imported to list it.
+is imported to list it. Typer reads a subcommand's own words; the first word is ours.
 """
 
 import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
-import click
 import typer
+
+EXIT_USAGE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,43 +33,55 @@ SUBCOMMANDS = {
 }
 
 # What each extra brings, so that a missing one is named instead of a stack trace.
-_EXTRA_OF = {"ray": "cluster", "numpy": "cluster", "aiodns": "cluster", "redis": "cluster", "grpc": "gateway"}
+_OURS = frozenset({"actors", "cli", "cluster", "gateway", "tamis", "wire"})
+_EXTRA_OF = {"grpc": "gateway", "opentelemetry": "gateway", "prometheus_client": "gateway", "uvloop": "gateway"}
 
 
-class LazyGroup(click.Group):
-    """A group whose commands come from SUBCOMMANDS."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """Names in the order in which a newcomer needs them."""
-        return list(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the subcommand and let typer read its signature."""
-        subcommand = SUBCOMMANDS.get(cmd_name)
-        if subcommand is None:
-            return None
-        try:
-            function: Callable[..., Any] = getattr(importlib.import_module(subcommand.module), subcommand.function)
-        except ModuleNotFoundError as error:
-            extra = _EXTRA_OF.get((error.name or "").split(".")[0])
-            if extra is None:
-                raise
-            ctx.fail(f"`tamis {cmd_name}` needs more than is installed here: pip install 'tamis[{extra}]'")
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command(name=cmd_name, help=subcommand.summary)(function)
-        return typer.main.get_command(app)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the summaries without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, subcommand.summary) for name, subcommand in SUBCOMMANDS.items()])
+def main(words: list[str] | None = None) -> None:
+    """Run the subcommand that the first word names. Raises SystemExit with the command's exit code."""
+    name, *rest = (sys.argv[1:] if words is None else words) or ["--help"]
+    if name in {"-h", "--help"}:
+        print(usage())
+    elif name == "--version":
+        print(f"tamis {version('tamis')}")
+    elif name in SUBCOMMANDS:
+        _run(name, rest)
+    else:
+        _refuse(f"no command `{name}`; there are: {', '.join(SUBCOMMANDS)}")
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tamis", prog_name="tamis")
-def main() -> None:
-    """Tamis, a mail filter for large providers."""
+def usage() -> str:
+    """The list of commands, in the order in which a newcomer needs them."""
+    lines = [f"  {name:<8} {subcommand.summary}" for name, subcommand in SUBCOMMANDS.items()]
+    head = ["Usage: tamis COMMAND [OPTIONS]", "", "Tamis, a mail filter for large providers.", "", "Commands:"]
+    return "\n".join(
+        [*head, *lines, "", "`tamis COMMAND --help` explains a command, `tamis --version` names this one."]
+    )
+
+
+def _run(name: str, words: list[str]) -> None:
+    subcommand = SUBCOMMANDS[name]
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    try:
+        function: Callable[..., Any] = getattr(importlib.import_module(subcommand.module), subcommand.function)
+        app.command(name=name, help=subcommand.summary)(function)
+        app(words, prog_name=f"tamis {name}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in _OURS:
+            raise
+        extra = _EXTRA_OF.get((error.name or "").partition(".")[0], "cluster")
+        _refuse(f"`{name}` needs more than is installed here ({error.name}): pip install 'tamis[{extra}]'")
+
+
+def _refuse(text: str) -> None:
+    print(f"tamis: {text}", file=sys.stderr)
+    raise SystemExit(EXIT_USAGE)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

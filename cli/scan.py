@@ -69,10 +69,10 @@ def scan(  # noqa: PLR0913  the options of the command
         asyncio.run(_show(files, verdicts, as_json=as_json))
     except (ScanError, ConfigError) as error:
         print(f"tamis scan: {error}", file=sys.stderr)
-        raise typer.Exit(EXIT_USAGE) from error
+        raise SystemExit(EXIT_USAGE) from error
     except ConnectionError as error:
         print(f"tamis scan: {error}", file=sys.stderr)
-        raise typer.Exit(EXIT_FAILED) from error
+        raise SystemExit(EXIT_FAILED) from error
 
 
 def _check(dns_zone: Path | None, *, local: bool) -> None:

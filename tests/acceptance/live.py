@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import psutil
 
-from actors.classifier.corpus import held_out_messages
+from bench.corpus import held_out_messages
 from bench.otlp_receiver import ReceivedSpan
 from bench.postfix import Postfix, free_port, send_in_parallel, why_not
 from bench.samples import CLIENT_IP, GTUBE, SampleMaker, eicar_mail
@@ -76,7 +76,7 @@ class LiveChecks:
             code, _ = server.send(gtube, client_ip=CLIENT_IP)
             report.true("postfix_gtube_rejected", 500 <= code < 600, command, code)
             self._shares(report, server, command)
-        with Postfix(f"inet:127.0.0.1:{free_port()}") as lonely:
+        with Postfix(f"inet:{free_port()}@127.0.0.1") as lonely:
             code, _ = lonely.send(raw)
         report.true("postfix_gateway_down_4xx", 400 <= code < 500, command, code)
 
@@ -84,7 +84,7 @@ class LiveChecks:
         if self.corpora is None:
             return
         for kind in ("spam", "ham"):
-            mails = held_out_messages(self.corpora / "spamassassin", kind, OF_EACH_KIND)
+            mails = held_out_messages(self.corpora / "spamassassin", spam=kind == "spam", count=OF_EACH_KIND)
             before = len(server.sink.messages)
             replies = send_in_parallel(server, mails)
             refused = sum(code >= 500 for code, _ in replies)

@@ -1,10 +1,12 @@
 """cli/scan.py: `tamis scan --local` on own sample mails, with DNS from a zone file."""
 
+import contextlib
+import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from bench.samples import CLIENT_IP, SampleMaker, eicar_mail
 from cli.__main__ import main
@@ -26,12 +28,25 @@ def zone(maker: SampleMaker, tmp_path: Path) -> Path:
     return path
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    exit_code: object
+    stdout: str
+    stderr: str
+
+
 def scan(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["scan", "--local", "--json", *arguments])
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+        pytest.raises(SystemExit) as ended,
+    ):
+        main(["scan", "--local", "--json", *arguments])
+    return Result(ended.value.code, out.getvalue(), err.getvalue())
 
 
 def rows(result: Result) -> list[dict[str, object]]:
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 

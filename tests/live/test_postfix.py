@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.classifier.corpus import held_out_messages
+from bench.corpus import held_out_messages
 from bench.postfix import Postfix, free_port, send_in_parallel, why_not
 from bench.samples import CLIENT_IP, GTUBE, SampleMaker, eicar_mail
 from bench.stack import Stack
@@ -87,7 +87,7 @@ def flagged_share(postfix: Postfix, mails: list[bytes]) -> float:
 @pytest.mark.data
 @pytest.mark.timeout(300)
 def test_of_spam_that_the_model_never_saw_at_least_95_percent_get_the_header(postfix: Postfix, corpora: Path) -> None:
-    mails = held_out_messages(corpora / "spamassassin", "spam", OF_EACH_KIND)
+    mails = held_out_messages(corpora / "spamassassin", spam=True, count=OF_EACH_KIND)
     assert len(mails) == OF_EACH_KIND
     share = flagged_share(postfix, mails)
     print(f"spam header on {share:.1%} of {len(mails)} held-out spam")
@@ -97,7 +97,7 @@ def test_of_spam_that_the_model_never_saw_at_least_95_percent_get_the_header(pos
 @pytest.mark.data
 @pytest.mark.timeout(300)
 def test_of_ham_that_the_model_never_saw_at_most_1_percent_get_the_header(postfix: Postfix, corpora: Path) -> None:
-    mails = held_out_messages(corpora / "spamassassin", "ham", OF_EACH_KIND)
+    mails = held_out_messages(corpora / "spamassassin", spam=False, count=OF_EACH_KIND)
     assert len(mails) == OF_EACH_KIND
     share = flagged_share(postfix, mails)
     print(f"spam header on {share:.1%} of {len(mails)} held-out ham")
@@ -108,7 +108,7 @@ def test_without_a_gateway_the_client_gets_a_tempfail() -> None:
     reason = why_not()
     if reason:
         skip_or_fail(reason)
-    with Postfix(f"inet:127.0.0.1:{free_port()}") as lonely:
+    with Postfix(f"inet:{free_port()}@127.0.0.1") as lonely:
         code, _ = lonely.send(b"Subject: hello\r\n\r\nhello\r\n")
     assert 400 <= code < 500
 

@@ -76,9 +76,7 @@ async def test_escapes_are_those_of_zone_files(zone: ZoneResolver) -> None:
         ("nul\0.example", True),
     ],
 )
-async def test_what_is_not_there_is_said_with_its_reason(
-    zone: ZoneResolver, name: str, *, nxdomain: bool
-) -> None:
+async def test_what_is_not_there_is_said_with_its_reason(zone: ZoneResolver, name: str, *, nxdomain: bool) -> None:
     with pytest.raises(NameNotFound) as caught:
         await zone.txt(name)
 
