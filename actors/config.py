@@ -81,7 +81,7 @@ class HeadersConfig(Section, frozen=True):
     status: str = "X-Spam-Status"
     """Name of the header with verdict, score, threshold and symbols; empty = none."""
     degraded: str = "X-Tamis-Degraded"
-    """Name of the header that lists the actors that were missing; empty = none."""
+    """Name of the header that lists the actors that were missing; cannot be empty, mail is never passed unmarked."""
     subject_tag: str = "[SPAM] "
     """Prefix of the Subject for action rewrite_subject."""
 
@@ -91,6 +91,8 @@ class HeadersConfig(Section, frozen=True):
             # RFC 5322 section 3.6.8: printable ASCII without colon.
             if not (name.isascii() and name.isprintable()) or ":" in name or " " in name:
                 raise ValueError(f"`{key}` must be a header field name")
+        if not self.degraded:
+            raise ValueError("`degraded` must not be empty: mail that was not fully checked has to say so")
         if not (self.authserv_id.isascii() and self.authserv_id.isprintable()):
             raise ValueError("`authserv_id` must be printable ASCII")
 
@@ -99,10 +101,15 @@ class ErrorPolicy(Section, frozen=True):
     """[policy.on_error]: what an `error` finding of each actor means: ignore, tempfail, quarantine, reject."""
 
     dkim: str = "ignore"
+    """No DKIM or ARC result: the mail is judged by the rest and marked."""
     policy: str = "ignore"
+    """No SPF, DMARC or list result: the same."""
     classifier: str = "ignore"
+    """No spam probability: the same."""
     antivirus: str = "tempfail"
+    """Not scanned for malware: the client comes back later, when it can be."""
     milter: str = "tempfail"
+    """A child milter without an answer."""
 
     def __post_init__(self) -> None:
         for actor in self.__struct_fields__:
@@ -116,9 +123,11 @@ class Lists(Section, frozen=True):
     allow_clients: tuple[str, ...] = ()
     """IP addresses or CIDR networks whose mail is accepted without scoring (antivirus still rejects)."""
     deny_clients: tuple[str, ...] = ()
+    """IP addresses or CIDR networks whose mail is refused at RCPT."""
     allow_senders: tuple[str, ...] = ()
     """Envelope senders or domains; count only when SPF or aligned DKIM passes."""
     deny_senders: tuple[str, ...] = ()
+    """Envelope senders or domains, refused at RCPT."""
     deny_recipients: tuple[str, ...] = ()
     """Refused at RCPT."""
     redis_prefix: str = ""
@@ -138,11 +147,13 @@ class PolicyConfig(Section, frozen=True):
     """[policy]: scores, thresholds and what errors mean."""
 
     add_header_score: float = 5.0
+    """From here the message is spam: it gets the flag header."""
     rewrite_subject_score: float = 0.0
     """0 = never: rewriting a Subject breaks DKIM signatures for those who verify later."""
     quarantine_score: float = 0.0
     """0 = never."""
     reject_score: float = 15.0
+    """From here the message is refused; 0 = never."""
     classifier_spam_probability: float = 0.5
     """Probability at which the classifier alone reaches add_header_score (the shipped model is calibrated to it).
     A tenth of its odds gives 0 points; in between it is linear in the logarithm of the odds."""
@@ -153,6 +164,7 @@ class PolicyConfig(Section, frozen=True):
     spf_points: dict[str, float] = msgspec.field(
         default_factory=lambda: {"fail": 3.0, "softfail": 1.0, "permerror": 1.0}
     )
+    """Points by SPF result (RFC 7208 section 2.6)."""
     dmarc_points: dict[str, float] = msgspec.field(default_factory=lambda: {"reject": 4.0, "quarantine": 3.0})
     """Points for a DMARC failure by the policy the domain owner published; `none` must not change the handling of
     mail (RFC 9989 section 5.4)."""

@@ -115,21 +115,23 @@ async def _scan_here(
     messages: list[Message], config: JudgementConfig, dns_zone: Path | None, timeout_s: float
 ) -> AsyncIterator[Verdict]:
     from actors.adapters.clock import SystemClock
+    from actors.adapters.dns import DnsResolver
     from actors.adapters.zone import ZoneResolver
     from actors.decide import decide
     from actors.examine import examine_all
     from actors.registry import ACTOR_NAMES, build_actor
 
+    clock = SystemClock()
     try:
-        resolver = ZoneResolver.from_file(dns_zone) if dns_zone else None
+        # One for all actors: what one has asked the others know.
+        resolver = ZoneResolver.from_file(dns_zone) if dns_zone else DnsResolver(config.dns, clock)
     except (OSError, ValueError) as error:
         raise ScanError(f"--dns-zone: {error}") from error
-    clock = SystemClock()
     actors = [build_actor(name, config, clock, resolver) for name in ACTOR_NAMES]
     try:
         for message in messages:
             findings = await examine_all(actors, message, clock, timeout_s)
-            yield decide(findings, message, config)
+            yield decide(findings, message, config, expected=ACTOR_NAMES)
     finally:
         for actor in actors:
             await actor.close()

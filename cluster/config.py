@@ -17,9 +17,13 @@ class Pools(Section, frozen=True):
     """[cluster.pools]: replicas (processes) of each scoring actor; 0 = the actor is not asked at all."""
 
     dkim: int = 1
+    """Replicas that verify DKIM and ARC."""
     policy: int = 1
+    """Replicas that ask SPF, DMARC and the lists."""
     classifier: int = 1
+    """Replicas that give the spam probability."""
     antivirus: int = 1
+    """Replicas that match rules and ask clamd."""
 
     def __post_init__(self) -> None:
         for actor in self.__struct_fields__:

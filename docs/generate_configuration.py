@@ -49,9 +49,16 @@ def type_name(hint: object) -> str:
     )
 
 
+def _summary(section: type[Section]) -> str:
+    """What the class says of the table, without the table's name."""
+    first, *_ = (inspect.getdoc(section) or "").split("\n\n")
+    text = " ".join(first.split()).partition("]: ")[2]
+    return text[:1].upper() + text[1:]
+
+
 def section_page(table: str, section: type[Section]) -> list[str]:
     """The text of one table and the tables in it."""
-    lines = ["", f"## [{table}]", "", " ".join((inspect.getdoc(section) or "").split("\n\n")[0].split()), ""]
+    lines = ["", f"## [{table}]", "", _summary(section), ""]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     texts, default = field_texts(section), msgspec.convert({}, type=section)
     nested: list[tuple[str, type[Section]]] = []

@@ -223,8 +223,9 @@ class Session:
                 findings += (finding for finding in report.findings if finding.outcome is not Outcome.ERROR)
             elif start.stage is not Stage.RECIPIENT or start.recipient not in refused:
                 findings += report.findings
+        asked = {report.actor for start, report in live.reports if start.stage is Stage.MESSAGE}
         try:
-            verdict = decide(findings, message, self._hall.judgement)
+            verdict = decide(findings, message, self._hall.judgement, expected=sorted(asked))
         except Exception:
             # A bug of ours must not be a verdict, and must not take the other transactions of the stream along.
             log.exception("decide_failed")

@@ -179,6 +179,17 @@ def test_what_is_late_makes_a_degraded_verdict_before_the_deadline() -> None:
     assert bench.verdict.traced
 
 
+def test_an_actor_that_says_nothing_is_missing_not_silent() -> None:
+    bench = Bench()
+    bench.tell(BEGIN, MAIL, RECIPIENT, HEADERS, BODY, END)
+    while bench.links["policy"].tasks:
+        bench.links["policy"].answer(SPF)
+    while bench.links["classifier"].tasks:
+        bench.links["classifier"].answer()
+    assert bench.verdict.degraded
+    assert list(bench.verdict.missing) == ["classifier"]
+
+
 def test_an_envelope_stage_that_hangs_ends_with_the_verdicts_deadline() -> None:
     bench = Bench()
     bench.tell(*WHOLE)
