@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test clock lint format lock bench accept-main clean
+.PHONY: setup demo test lint format lock bench accept-main clean
 
 setup: $(STAMP)
 
@@ -20,15 +20,10 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/python -m bench.demo
 
-# Everything quick: at most 15 minutes; how long it took is kept for `make accept-main`.
-test: clock setup lint
+# Everything quick: at most 15 minutes.
+test: setup lint
 	tests/postfix/install
 	$(BIN)/pytest
-	@printf '{"commit": "%s", "seconds": %d}\n' "$$(git rev-parse HEAD)" $$(($$(date +%s) - $$(cat .run/clock))) \
-	  > .run/test-duration.json
-
-clock:
-	@mkdir -p .run && date +%s > .run/clock
 
 lint: setup
 	$(BIN)/ruff check .

@@ -38,7 +38,7 @@ class DkimConfig(Section, frozen=True):
     """[dkim]: verification."""
 
     signatures_max: int = 5
-    """Signatures verified per message; more are reported as skipped (a message with 1,000 must not cost 1,000)."""
+    """Signatures verified per message; the rest is one finding `skipped` (1,000 signatures must not cost 1,000)."""
     key_bits_min: int = 1024
     """RSA keys below are a policy failure (RFC 8301 section 3.2)."""
     clock_drift_s: int = 300

@@ -162,6 +162,10 @@ def unfold(value: bytes) -> bytes:
     return value.replace(b"\r\n", b"").replace(b"\n", b"").strip(b" \t")
 
 
+PLACE = "place"
+"""Fact of a finding about one of several like things in a message: which one, counted from the top (0 = first)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One fact that one actor reports. Never an action: `decide` acts."""

@@ -14,6 +14,7 @@ from actors.decide.rules import MESSAGE_RULES, RECIPIENT_RULES, Case, Ruling, fi
 from actors.decide.score import score_points
 from actors.decide.spam_headers import Judgement, spam_header_edits
 from actors.model import (
+    PLACE,
     Action,
     Edit,
     ErrorKind,
@@ -94,11 +95,16 @@ def _canonical(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _canonical_key(finding: Finding) -> tuple[object, ...]:
-    """Every field, so that findings which differ at all have one order; NaN apart, since it compares with nothing."""
+    """Like things as they stand in the message, then every field, so that findings which differ at all have one order.
+
+    NaN stands apart, since it compares with nothing.
+    """
+    place = finding.facts.get(PLACE, "")
     facts = tuple(sorted(finding.facts.items()))
     not_a_number = math.isnan(finding.score)
     score = 0.0 if not_a_number else finding.score
-    return finding.actor, finding.name, finding.outcome, finding.detail, facts, not_a_number, score, finding.ms
+    numbers = (len(place), place)  # Digits without leading zeros: the longer one is the larger one.
+    return finding.actor, finding.name, numbers, finding.outcome, finding.detail, facts, not_a_number, score, finding.ms
 
 
 def _with_recipients(message: Message, recipients: tuple[Recipient, ...]) -> Message:

@@ -71,7 +71,6 @@ def main() -> int:
         commands.gateway_start,
         commands.scan_json,
         commands.gateway_extra,
-        commands.test_duration,
         live.unreachable_cluster,
     ):
         report.run(check)
@@ -87,7 +86,7 @@ def main() -> int:
         for live_check in (checks.ready_file, checks.postfix, checks.traces, checks.bad_messages, checks.bad_clients):
             report.run(live_check)
     report.run(lambda report: live.slow_unsampled(report, maker))
-    report.run(commands.demo_from_clean_clone)
+    report.run(lambda report: commands.clean_clone(report, corpora))
     return report.finish()
 
 

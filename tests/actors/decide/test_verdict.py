@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from actors.config import ErrorPolicy, HeadersConfig, JudgementConfig, PolicyConfig
 from actors.decide import decide, decide_recipient
 from actors.model import (
+    PLACE,
     Action,
     AddHeader,
     DeleteHeader,
@@ -119,6 +120,13 @@ def test_a_reply_comes_with_tempfail_and_reject_and_with_nothing_else(findings: 
 
 
 # --- forced rules ----------------------------------------------------------------------------------------------------
+
+
+def test_signatures_stay_in_the_order_in_which_they_stand_in_the_message() -> None:
+    outcomes = [Outcome.PASS, Outcome.FAIL, Outcome.PERMERROR] * 4
+    findings = [Finding("dkim", "dkim", one, facts={PLACE: str(place)}) for place, one in enumerate(outcomes)]
+    verdict = decide(findings[::-1], MESSAGE, JudgementConfig())
+    assert [finding.outcome for finding in verdict.findings] == outcomes
 
 
 def test_no_findings_accept() -> None:
@@ -291,5 +299,5 @@ def test_the_verdict_carries_the_dmarc_conclusion_among_its_findings() -> None:
 
 
 def test_no_header_is_written_under_a_name_that_is_switched_off() -> None:
-    headers = HeadersConfig(flag="", score="", status="", degraded="", authentication_results=False)
+    headers = HeadersConfig(flag="", score="", status="", authentication_results=False)
     assert decide([SPAM], MESSAGE, JudgementConfig(headers=headers)).edits == ()
