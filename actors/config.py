@@ -134,6 +134,11 @@ class Lists(Section, frozen=True):
     """When set and Redis is configured: sets PREFIX:deny_clients, :deny_senders, :deny_recipients are asked too.
     Members: IP addresses; addresses or domains in lower case, a domain covers its subdomains."""
 
+    @property
+    def can_refuse_at_rcpt(self) -> bool:
+        """Whether there is any list to ask before the MTA takes a recipient."""
+        return bool(self.deny_clients or self.deny_senders or self.deny_recipients or self.redis_prefix)
+
     def __post_init__(self) -> None:
         for key in ("allow_clients", "deny_clients"):
             for entry in getattr(self, key):

@@ -4,6 +4,7 @@ Frozen values without behaviour beyond reading themselves. Mail is bytes; text a
 policy reads it. `cluster/codec.py` maps these to the protobuf contract one to one.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -142,18 +143,22 @@ class Message:
         return self.header_block + b"\r\n" + self.body
 
 
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
+"""A line end that no folded line follows (RFC 5322 section 2.2.3)."""
+_EMPTY_LINES = re.compile(rb"(?:\r\n){2,}+")
+
+
 def parse_header_block(block: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """Split a header section (RFC 5322 section 2.2) into (name, value) pairs; total: any bytes give a result."""
+    if b"\r\n\r\n" in block:
+        block = _EMPTY_LINES.sub(b"\r\n", block)
     fields: list[tuple[bytes, bytes]] = []
-    for line in block.split(b"\r\n"):
-        if not line:
-            continue
-        if line[:1] in b" \t" and fields:
-            name, value = fields[-1]
-            fields[-1] = (name, value + b"\r\n" + line)
-            continue
+    for line in _FIELD_END.split(block.removeprefix(b"\r\n")):
         name, colon, value = line.partition(b":")
-        fields.append((name.rstrip(b" \t"), value) if colon else (b"", line))
+        if colon and b"\r\n" not in name:
+            fields.append((name.rstrip(b" \t"), value))
+        elif line:
+            fields.append((b"", line))
     return tuple(fields)
 
 

@@ -1,6 +1,6 @@
 """Which actors there are, when each is asked, and how one is built from the configuration.
 
-`STAGES` is data, so that the ingress knows whom to ask without importing any actor. `build_actor` imports the one
+`stages_of` needs no actor, so that the ingress knows whom to ask without importing any. `build_actor` imports the one
 actor it builds: a dkim process never loads NumPy. A port without configuration is None, its checks are then absent.
 """
 
@@ -13,12 +13,20 @@ from actors.ports import Clock, Resolver, Scanner, Store
 
 ACTOR_NAMES = ("dkim", "policy", "classifier", "antivirus")
 
-STAGES: Mapping[str, frozenset[Stage]] = {
+_STAGES: Mapping[str, frozenset[Stage]] = {
     "dkim": frozenset({Stage.HEADERS, Stage.MESSAGE}),
     "policy": frozenset({Stage.ENVELOPE, Stage.RECIPIENT, Stage.HEADERS, Stage.MESSAGE}),
     "classifier": frozenset({Stage.MESSAGE}),
     "antivirus": frozenset({Stage.MESSAGE}),
 }
+
+
+def stages_of(name: str, config: JudgementConfig) -> frozenset[Stage]:
+    """When the actor of this name has something to say; a question without possible answer is not asked."""
+    stages = _STAGES[name]
+    if name == "policy" and not config.policy.lists.can_refuse_at_rcpt:
+        stages -= {Stage.RECIPIENT}
+    return stages
 
 
 def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Resolver | None = None) -> Actor:

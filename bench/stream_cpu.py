@@ -57,6 +57,11 @@ def build_idle(name: str, _config: JudgementConfig, _clock: Clock) -> IdleActor:
     return IdleActor(name)
 
 
+def message_only(_name: str, _config: JudgementConfig) -> frozenset[Stage]:
+    """In place of actors.registry.stages_of."""
+    return frozenset({Stage.MESSAGE})
+
+
 class Driver:
     """One Filter stream with `sessions` transactions at a time."""
 
@@ -195,8 +200,8 @@ def main() -> None:
         try:
             node.start("", 300, Path(directory) / "ray")
             config = ClusterConfig(listen="127.0.0.1:0", object_store_mb=300, **threshold)
-            stages = dict.fromkeys(("dkim", "policy", "classifier", "antivirus"), frozenset({Stage.MESSAGE}))
-            spec = CellSpec(config, JudgementConfig(), TraceConfig(), node.node_id, bench.stream_cpu.build_idle, stages)
+            idle = (bench.stream_cpu.build_idle, bench.stream_cpu.message_only)
+            spec = CellSpec(config, JudgementConfig(), TraceConfig(), node.node_id, *idle)
             cell = Cell(spec)
             address = cell.wait_ready(READY_S, lambda _: None).ingresses[0]
             pss = {kind: sum(p.memory_full_info().pss for p in group) >> 20 for kind, group in processes().items()}

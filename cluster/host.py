@@ -7,7 +7,6 @@ message can do wrong ends in a finding: bytes that do not parse are `malformed`,
 """
 
 import asyncio
-import gc
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -23,6 +22,7 @@ from cluster.bodies import BodyShelf
 from cluster.codec import MalformedMessage, finding_to_proto, message_from_bytes, stage_from_proto
 from tamis.filter.v1 import examine_service_pb2 as pb
 from tamis.filter.v1 import examine_service_pb2_grpc
+from wire.memory import settle_collector
 from wire.stream import CHANNEL_OPTIONS, AdaptiveWriter
 
 log = logging.getLogger(__name__)
@@ -71,9 +71,7 @@ class ReplicaHost:
         examine_service_pb2_grpc.add_ExamineServiceServicer_to_server(ExamineServicer(self), self._server)
         port = self._server.add_insecure_port(f"{host}:0")
         await self._server.start()
-        # Everything loaded so far lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+        settle_collector()
         return f"{host}:{port}"
 
     async def close(self) -> None:

@@ -5,10 +5,9 @@ message. Both start on the first control call, since Ray runs `__init__` again, 
 """
 
 import asyncio
-import gc
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -19,7 +18,7 @@ from actors.adapters.clock import SystemClock
 from actors.config import JudgementConfig
 from actors.model import Stage
 from actors.ports import Clock
-from actors.registry import STAGES, build_actor
+from actors.registry import build_actor, stages_of
 from cluster.bodies import BodyShelf
 from cluster.config import ClusterConfig
 from cluster.dispatch import Dispatcher
@@ -34,6 +33,7 @@ from cluster.process import prepare_process
 from cluster.replica_stream import ReplicaStream
 from cluster.table import Replica, Table
 from cluster.telemetry import Tracer
+from wire.memory import settle_collector
 from wire.trace import SpanRecord, TraceConfig
 
 ActorFactory = Callable[[str, JudgementConfig, Clock], Actor]
@@ -52,8 +52,8 @@ class CellSpec:
     node: str
     """Ray's id of the node that everything runs on: streams stay on loopback until they are encrypted."""
     build: ActorFactory = build_actor
-    stages: Mapping[str, frozenset[Stage]] = field(default_factory=lambda: dict(STAGES))
-    """When the actor of each pool is asked."""
+    stages_of: Callable[[str, JudgementConfig], frozenset[Stage]] = stages_of
+    """When the actor of a pool is asked."""
 
 
 class Process:
@@ -155,8 +155,7 @@ class IngressProcess(Process):
             held_bytes_max=config.held_bytes_max,
         )
         self._server, port = await serve(self._hall, self._host, self._port)
-        gc.collect()
-        gc.freeze()
+        settle_collector()
         return f"{self._host}:{port}"
 
     def _span_sender(self) -> Callable[[list[SpanRecord]], None] | None:

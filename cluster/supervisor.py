@@ -158,7 +158,7 @@ class Supervisor:
 
     async def _push(self) -> None:
         """Tell every ingress the table; one that is dying hears it when it is back."""
-        stages = {pool: self._spec.stages[pool] for pool in self._sizes}
+        stages = {pool: self._spec.stages_of(pool, self._spec.judgement) for pool in self._sizes}
         table = Table(stages, tuple(self._replicas.values()))
         await asyncio.gather(*(_quietly(handle.update.remote(table)) for handle, _ in self._ingresses.values()))
 

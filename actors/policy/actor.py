@@ -62,31 +62,36 @@ class PolicyActor:
             await self._store.close()
 
     async def _envelope(self, envelope: Envelope, budget: Budget) -> list[Finding]:
-        sender = _address_text(envelope.sender)
-        findings = [await check_spf(envelope, TimedResolver(self._resolver, budget), budget)]
+        spf = await check_spf(envelope, TimedResolver(self._resolver, budget), budget)
+        return [spf, *await self._listed_parties(envelope, budget)]
+
+    async def _recipient(self, envelope: Envelope, budget: Budget) -> list[Finding]:
+        """All that can refuse this recipient; who sends is asked again, since SPF may keep the envelope's answer."""
+        if not envelope.recipients:
+            return []
+        address = _address_text(envelope.recipients[-1].address)
+        parties = [one for one in await self._listed_parties(envelope, budget) if not one.name.startswith("allow_")]
+        entry = self._denied_recipients.match(address)
+        if entry is not None:
+            return [*parties, _listed("deny_recipient", entry, recipient=address)]
+        members = [*address_keys(address)]
+        return parties + await self._ask_store("deny_recipient", members, {"recipient": address}, budget)
+
+    async def _listed_parties(self, envelope: Envelope, budget: Budget) -> list[Finding]:
+        """What the lists say of the client and of the envelope sender."""
+        findings = []
+        ip, sender = envelope.client.ip, _address_text(envelope.sender)
         for name, networks in self._clients.items():
-            entry = networks.match(envelope.client.ip)
+            entry = networks.match(ip)
             if entry is not None:
-                findings.append(_listed(name, entry, ip=envelope.client.ip))
+                findings.append(_listed(name, entry, ip=ip))
         for name, addresses in self._senders.items():
             entry = addresses.match(sender)
             if entry is not None:
                 findings.append(_listed(name, entry, sender=sender, domain=domain_of(envelope.sender)))
-        if self._store is not None:
-            findings += await self._ask_store("deny_client", [envelope.client.ip], {"ip": envelope.client.ip}, budget)
-            findings += await self._ask_store("deny_sender", [*address_keys(sender)], {"sender": sender}, budget)
+        findings += await self._ask_store("deny_client", [ip], {"ip": ip}, budget)
+        findings += await self._ask_store("deny_sender", [*address_keys(sender)], {"sender": sender}, budget)
         return findings
-
-    async def _recipient(self, envelope: Envelope, budget: Budget) -> list[Finding]:
-        if not envelope.recipients:
-            return []
-        address = _address_text(envelope.recipients[-1].address)
-        entry = self._denied_recipients.match(address)
-        if entry is not None:
-            return [_listed("deny_recipient", entry, recipient=address)]
-        if self._store is None:
-            return []
-        return await self._ask_store("deny_recipient", [*address_keys(address)], {"recipient": address}, budget)
 
     async def _message(self, message: Message, budget: Budget) -> list[Finding]:
         findings = [Finding("policy", "gtube", Outcome.HIT)] if has_gtube(message.body) else []

@@ -6,18 +6,36 @@ import sys
 import pytest
 
 from actors.adapters.clock import SystemClock
-from actors.config import AntivirusConfig, JudgementConfig, RedisConfig
-from actors.registry import ACTOR_NAMES, STAGES, build_actor
+from actors.config import AntivirusConfig, JudgementConfig, Lists, PolicyConfig, RedisConfig
+from actors.model import Stage
+from actors.registry import ACTOR_NAMES, build_actor, stages_of
 from tests.fakes import FakeResolver
 
 
 @pytest.mark.parametrize("name", ACTOR_NAMES)
 async def test_the_table_of_stages_says_what_the_actor_says(name: str) -> None:
-    actor = build_actor(name, JudgementConfig(), SystemClock(), FakeResolver())
+    config = JudgementConfig(policy=PolicyConfig(lists=Lists(deny_recipients=("example.org",))))
+    actor = build_actor(name, config, SystemClock(), FakeResolver())
 
     assert actor.name == name
-    assert actor.stages == STAGES[name]
+    assert actor.stages == stages_of(name, config)
     await actor.close()
+
+
+@pytest.mark.parametrize(
+    ("lists", "asked"),
+    [
+        (Lists(), False),
+        (Lists(allow_clients=("192.0.2.1",), allow_senders=("example.org",)), False),
+        (Lists(deny_clients=("192.0.2.1",)), True),
+        (Lists(deny_senders=("example.org",)), True),
+        (Lists(redis_prefix="tamis"), True),
+    ],
+)
+def test_nobody_is_asked_about_a_recipient_when_no_list_can_refuse_it(lists: Lists, asked: bool) -> None:  # noqa: FBT001
+    stages = stages_of("policy", JudgementConfig(policy=PolicyConfig(lists=lists)))
+
+    assert (Stage.RECIPIENT in stages) == asked
 
 
 async def test_the_given_resolver_replaces_the_configured_one() -> None:

@@ -71,7 +71,7 @@ def live() -> Iterator[LiveCell]:
             port = probe.getsockname()[1]
         config = ClusterConfig(listen=f"127.0.0.1:{port}", pools=Pools(policy=2), replica_wait_s=10.0)
         spec = CellSpec(
-            config, JudgementConfig(), TraceConfig(), node.node_id, fakes.build_scripted, fakes.MESSAGE_ONLY
+            config, JudgementConfig(), TraceConfig(), node.node_id, fakes.build_scripted, fakes.message_only
         )
         cell = Cell(spec)
         address = cell.wait_ready(READY_S, lambda _: None).ingresses[0]

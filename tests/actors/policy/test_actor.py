@@ -74,6 +74,21 @@ async def test_configured_lists_are_asked_about_client_and_sender(lists: Lists, 
     assert [(f.name, f.outcome, f.detail) for f in findings[1:]] == [(name, Outcome.HIT, detail)]
 
 
+@pytest.mark.parametrize(
+    ("lists", "names"),
+    [
+        (Lists(deny_clients=("192.0.2.1",)), ["deny_client"]),
+        (Lists(deny_senders=("example.net",)), ["deny_sender"]),
+        (Lists(allow_clients=("192.0.2.1",)), []),
+    ],
+)
+async def test_a_recipient_is_refused_for_who_sends_without_waiting_for_spf(lists: Lists, names: list[str]) -> None:
+    resolver = FakeResolver(ZONE)
+    findings = await examine(actor(resolver, lists=lists), Stage.RECIPIENT)
+    assert [finding.name for finding in findings] == names
+    assert resolver.questions == []
+
+
 async def test_the_last_recipient_is_the_one_that_is_looked_up() -> None:
     denied = await examine(actor(lists=Lists(deny_recipients=("eve@example.org",))), Stage.RECIPIENT)
     assert [(f.name, f.facts["recipient"]) for f in denied] == [("deny_recipient", "eve@example.org")]
