@@ -1,6 +1,6 @@
 """A milter load: real mail from many sessions at once against any milter address.
 
-    python bench/milter_load.py --to inet:11332@127.0.0.1 --corpus DIR_OR_FILE... --sessions 32 --pid PID
+    python -m bench.milter_load --to inet:11332@127.0.0.1 --corpus DIR_OR_FILE... --sessions 32 --pid PID
 
 Strategy: each session is an SMTP client after the other, each message a milter connection of its own, as Postfix makes
 them. Every message is unique: a fresh Message-ID, or, where a DKIM signature covers that field, a fresh field that no

@@ -1,4 +1,4 @@
-"""The replica host: one Actor behind an ExamineService, as a plain class without Ray.
+"""The replica host: one Actor that serves Examine streams, as a plain class without Ray.
 
 Strategy: tasks of all streams run in one loop, each as soon as there is a place (`running_max`), in order; a CPU-bound
 actor simply runs inline. Each answers when it is ready, through the adaptive writer of the stream it came from. What a
@@ -9,10 +9,8 @@ message can do wrong ends in a finding: bytes that do not parse are `malformed`,
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-import grpc
 
 from actors.actor import Actor, Budget
 from actors.examine import examine_guarded
@@ -20,21 +18,15 @@ from actors.model import ErrorKind, Finding, Message, error_finding
 from actors.ports import Clock
 from cluster.bodies import BodyShelf
 from cluster.codec import MalformedMessage, finding_to_proto, message_from_bytes, stage_from_proto
+from cluster.frame_stream import FrameStream
 from tamis.filter.v1 import examine_service_pb2 as pb
-from tamis.filter.v1 import examine_service_pb2_grpc
 from wire.memory import settle_collector
-from wire.stream import CHANNEL_OPTIONS, AdaptiveWriter
+from wire.stream import AdaptiveWriter
 
 log = logging.getLogger(__name__)
 
 QUEUE_MAX = 10_000
 """Tasks that wait, of all ingresses together; more are answered as overloaded. Each ingress has its own bound below."""
-SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
-    *CHANNEL_OPTIONS,
-    # Two processes on one port would share its streams in silence.
-    ("grpc.so_reuseport", 0),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-)
 
 
 @dataclass(slots=True, eq=False)
@@ -63,22 +55,29 @@ class ReplicaHost:
         self._running_max = running_max
         self._running = 0
         self._queue: deque[Job] = deque()
-        self._server: grpc.aio.Server | None = None
+        self._server: asyncio.Server | None = None
+        self._streams: set[ExamineStream] = set()
 
     async def start(self, host: str) -> str:
         """Listen on a free port of this address; returns host:port."""
-        self._server = grpc.aio.server(options=SERVER_OPTIONS)
-        examine_service_pb2_grpc.add_ExamineServiceServicer_to_server(ExamineServicer(self), self._server)
-        port = self._server.add_insecure_port(f"{host}:0")
-        await self._server.start()
+        self._server = await asyncio.get_running_loop().create_server(self._open_stream, host, 0)
+        port: int = self._server.sockets[0].getsockname()[1]
         settle_collector()
         return f"{host}:{port}"
 
     async def close(self) -> None:
         """Stop serving and close the actor."""
         if self._server is not None:
-            await self._server.stop(grace=0.5)
+            self._server.close()
+        for stream in tuple(self._streams):
+            stream.frames.close()
         await self._actor.close()
+
+    def _open_stream(self) -> FrameStream:
+        stream = ExamineStream(self)
+        self._streams.add(stream)
+        stream.ended.add_done_callback(lambda _: self._streams.discard(stream))
+        return stream.frames
 
     def accept(self, request: pb.ExamineRequest, writer: "AdaptiveWriter[pb.TaskResult]", jobs: dict[int, Job]) -> None:
         """Take the tasks of a frame into the queue, and drop what is cancelled."""
@@ -166,31 +165,29 @@ class ReplicaHost:
         return await examine_guarded(self._actor, stage_from_proto(task.stage), message, budget)
 
 
-class ExamineServicer(examine_service_pb2_grpc.ExamineServiceServicer):
-    """The gRPC face of a host: reads frames, writes results."""
+class ExamineStream:
+    """One stream of one ingress, until it ends: frames to tasks, results to frames."""
 
     def __init__(self, host: ReplicaHost) -> None:
         self._host = host
+        self._jobs: dict[int, Job] = {}
+        self._writer: AdaptiveWriter[pb.TaskResult] = AdaptiveWriter(self._write)
+        self.frames = FrameStream(self._receive)
+        self.ended = asyncio.create_task(self._run())
 
-    async def Examine(  # noqa: N802  gRPC's name
-        self,
-        requests: AsyncIterator[pb.ExamineRequest],
-        context: "grpc.aio.ServicerContext[pb.ExamineRequest, pb.ExamineResponse]",
-    ) -> None:
-        """One stream of one ingress, until it ends."""
-        jobs: dict[int, Job] = {}
+    def _receive(self, payload: bytes) -> None:
+        self._host.accept(pb.ExamineRequest.FromString(payload), self._writer, self._jobs)
 
-        async def write(results: list[pb.TaskResult]) -> None:
-            await context.write(pb.ExamineResponse(results=results))
+    async def _write(self, results: list[pb.TaskResult]) -> None:
+        await self.frames.write(pb.ExamineResponse(results=results).SerializeToString())
 
-        writer: AdaptiveWriter[pb.TaskResult] = AdaptiveWriter(write)
-        writing = asyncio.create_task(writer.run())
+    async def _run(self) -> None:
+        writing = asyncio.create_task(self._writer.run())
         try:
-            async for request in requests:
-                self._host.accept(request, writer, jobs)
+            await self.frames.lost
         finally:
             writing.cancel()
-            for job in tuple(jobs.values()):
+            for job in tuple(self._jobs.values()):
                 self._host.drop(job)
 
 

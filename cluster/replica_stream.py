@@ -1,28 +1,24 @@
-"""The stream from an ingress to one replica: a `Link` of the dispatcher over grpc.aio.
+"""The stream from an ingress to one replica: a `Link` of the dispatcher over a plain connection.
 
 It connects by itself and again after each break, at once the first time and backing off after that, until it is
 closed; the dispatcher hears of every change. Tasks and cancellations share one adaptive writer.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 
-import grpc
-
 from cluster.dispatch import Dispatcher
+from cluster.frame_stream import FrameStream
 from cluster.table import Replica
 from tamis.filter.v1 import examine_service_pb2 as pb
-from tamis.filter.v1 import examine_service_pb2_grpc
-from wire.stream import CHANNEL_OPTIONS, AdaptiveWriter
+from wire.stream import AdaptiveWriter
 
 log = logging.getLogger(__name__)
 
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 _CANCEL_BYTES = 10
-_OPTIONS = (*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
 
 
 class ReplicaStream:
@@ -53,9 +49,9 @@ class ReplicaStream:
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
             try:
                 await self._converse()
-            except grpc.RpcError as error:
-                code = error.code() if isinstance(error, grpc.aio.AioRpcError) else error
-                log.info("replica_stream_broken replica=%s code=%s", self._replica.name, code)
+                log.info("replica_stream_ended replica=%s", self._replica.name)
+            except OSError as error:
+                log.info("replica_unreachable replica=%s error=%s", self._replica.name, error.strerror)
             if self._writer is not None:
                 self._writer = None
                 backoff_s = 0.0
@@ -63,25 +59,26 @@ class ReplicaStream:
             backoff_s = min(BACKOFF_MAX_S, max(BACKOFF_FIRST_S, backoff_s * 2))
 
     async def _converse(self) -> None:
-        """One stream from connection to break."""
-        async with grpc.aio.insecure_channel(self._replica.address, options=_OPTIONS) as channel:
-            call = examine_service_pb2_grpc.ExamineServiceStub(channel).Examine()
-            await call.wait_for_connection()
+        """One stream from connection to end. Raises OSError when there is no connection."""
+        host, _, port = self._replica.address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        _, frames = await loop.create_connection(lambda: FrameStream(self._receive), host.strip("[]"), int(port))
 
-            async def write(items: list[pb.Task | int]) -> None:
-                tasks = [item for item in items if not isinstance(item, int)]
-                cancelled = [item for item in items if isinstance(item, int)]
-                await call.write(pb.ExamineRequest(tasks=tasks, cancel=cancelled))
+        async def write(items: list[pb.Task | int]) -> None:
+            tasks = [item for item in items if not isinstance(item, int)]
+            cancelled = [item for item in items if isinstance(item, int)]
+            await frames.write(pb.ExamineRequest(tasks=tasks, cancel=cancelled).SerializeToString())
 
-            writer: AdaptiveWriter[pb.Task | int] = AdaptiveWriter(write)
-            writing = asyncio.create_task(writer.run())
-            self._writer = writer
-            self._dispatcher.ready(self._replica)
-            try:
-                async for response in call:
-                    for result in response.results:
-                        self._dispatcher.result(self._replica, result)
-            finally:
-                writing.cancel()
-                with contextlib.suppress(asyncio.CancelledError, asyncio.InvalidStateError, grpc.RpcError):
-                    await writing
+        writer: AdaptiveWriter[pb.Task | int] = AdaptiveWriter(write)
+        writing = asyncio.create_task(writer.run())
+        self._writer = writer
+        self._dispatcher.ready(self._replica)
+        try:
+            await asyncio.shield(frames.lost)
+        finally:
+            writing.cancel()
+            frames.close()
+
+    def _receive(self, payload: bytes) -> None:
+        for result in pb.ExamineResponse.FromString(payload).results:
+            self._dispatcher.result(self._replica, result)

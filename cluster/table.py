@@ -15,7 +15,7 @@ class Replica:
     name: str
     """Unique in the cell and kept across restarts, "classifier-0"."""
     address: str
-    """host:port of its ExamineService; a restarted replica has another one."""
+    """host:port of its Examine streams; a restarted replica has another one."""
     node: str
     """Ray's id of the node it runs on."""
 

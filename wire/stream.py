@@ -7,6 +7,8 @@ anything is kept.
 
 Body bytes need credit per transaction: the receiver grants what it can hold, so one large mail cannot fill the
 memory of the other side. Used by gateway/link.py, cluster/ingress and cluster's actor hosts alike.
+
+Between processes of one cell frames travel over plain connections: `frame_head` and `FrameCutter`, length first.
 """
 
 import asyncio
@@ -26,6 +28,7 @@ INITIAL_BODY_CREDIT_BYTES = 256 * 1024
 GATHER_TICKS = 2
 """Turns of the loop that a frame waits for what is already on its way: 40 us on an idle loop; on a busy one they halve
 the number of frames (measured with 32 milter sessions: 2.7 frames of tasks per message before, 1.3 after)."""
+_HEAD_BYTES = 4
 OUTBOX_ITEMS_MAX = 65_536
 OUTBOX_BYTES_MAX = 256 * 1024 * 1024
 
@@ -110,6 +113,41 @@ class AdaptiveWriter(Generic[T]):
                 for _ in range(GATHER_TICKS):
                     await asyncio.sleep(0)
                 await self._write(self._outbox.take())
+
+
+class FrameTooLong(Exception):
+    """The peer announces more than is allowed; the conversation cannot go on."""
+
+
+def frame_head(payload_bytes: int) -> bytes:
+    """What stands before a payload on a plain connection: its length, u32 big endian."""
+    return payload_bytes.to_bytes(_HEAD_BYTES, "big")
+
+
+class FrameCutter:
+    """Bytes of a plain connection in, whole payloads out. Pure; keeps no more than one unfinished frame."""
+
+    def __init__(self, payload_bytes_max: int) -> None:
+        self._payload_bytes_max = payload_bytes_max
+        self._pending = bytearray()
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """The payloads that are complete now, in order. Raises FrameTooLong before anything is kept for it."""
+        pending = self._pending
+        pending += data
+        payloads: list[bytes] = []
+        start = 0
+        while len(pending) - start >= _HEAD_BYTES:
+            payload_start = start + _HEAD_BYTES
+            payload_bytes = int.from_bytes(pending[start:payload_start], "big")
+            if payload_bytes > self._payload_bytes_max:
+                raise FrameTooLong(f"{payload_bytes} bytes")
+            if len(pending) < payload_start + payload_bytes:
+                break
+            start = payload_start + payload_bytes
+            payloads.append(bytes(memoryview(pending)[payload_start:start]))
+        del pending[:start]
+        return payloads
 
 
 class Credit:

@@ -11,14 +11,19 @@ from collections.abc import AsyncIterator, Iterator
 
 import grpc
 
-from cluster.host import SERVER_OPTIONS
 from cluster.ingress.session import Hall, Session
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import filter_service_pb2_grpc, message_pb2
-from wire.stream import INITIAL_BODY_CREDIT_BYTES, AdaptiveWriter
+from wire.stream import CHANNEL_OPTIONS, INITIAL_BODY_CREDIT_BYTES, AdaptiveWriter
 
 log = logging.getLogger(__name__)
 
+_SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    *CHANNEL_OPTIONS,
+    # Two processes on one port would share its streams in silence.
+    ("grpc.so_reuseport", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+)
 _SCAN_CHUNK_BYTES = INITIAL_BODY_CREDIT_BYTES // 4
 _SCAN_BUDGET_S_MAX = 3600.0
 _STATUS_OF_REFUSAL = {
@@ -118,7 +123,7 @@ def scan_events(message: message_pb2.Message, left_s: float, traceparent: str) -
 
 async def serve(hall: Hall, host: str, port: int) -> tuple[grpc.aio.Server, int]:
     """Start the server; returns it with its port. Raises OSError when the port is taken."""
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server = grpc.aio.server(options=_SERVER_OPTIONS)
     filter_service_pb2_grpc.add_FilterServiceServicer_to_server(FilterServicer(hall), server)
     name = f"[{host}]" if ":" in host else host
     try:

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.stream import FRAME_BYTES_MAX, FRAME_ITEMS_MAX, GATHER_TICKS, AdaptiveWriter, Credit, Outbox
+from wire.stream import (
+    FRAME_BYTES_MAX,
+    FRAME_ITEMS_MAX,
+    GATHER_TICKS,
+    AdaptiveWriter,
+    Credit,
+    FrameCutter,
+    FrameTooLong,
+    Outbox,
+    frame_head,
+)
 
 
 @given(st.lists(st.integers(0, 2 * FRAME_BYTES_MAX), max_size=600))
@@ -106,3 +116,22 @@ def test_credit_is_never_overdrawn(initial: int, steps: list[tuple[bool, int]]) 
             assert 0 <= allowed <= amount
             spent += allowed
         assert credit.left_bytes == granted - spent >= 0
+
+
+@given(st.lists(st.binary(max_size=300)), st.lists(st.integers(1, 50)))
+def test_payloads_come_out_whole_however_the_bytes_are_cut(payloads: list[bytes], cuts: list[int]) -> None:
+    cutter, seen, position = FrameCutter(300), [], 0
+    data = b"".join(frame_head(len(payload)) + payload for payload in payloads)
+    for cut in [*cuts, len(data)]:
+        seen += cutter.receive(data[position : position + cut])
+        position += cut
+    assert seen == payloads
+
+
+def test_a_frame_that_is_too_long_is_refused_by_its_head() -> None:
+    cutter = FrameCutter(300)
+    assert cutter.receive(frame_head(300)[:3]) == []
+    with pytest.raises(FrameTooLong, match="4294967295 bytes"):
+        FrameCutter(300).receive(b"\xff\xff\xff\xff")
+    with pytest.raises(FrameTooLong, match="301 bytes"):
+        FrameCutter(300).receive(frame_head(2) + b"ab" + frame_head(301))
