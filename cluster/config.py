@@ -63,7 +63,7 @@ class ClusterConfig(Section, frozen=True):
     """Tasks one replica examines at once; the others wait in its queue, in order."""
     unresponsive_s: float = 30.0
     """A replica or ingress that answers no ping for so long is killed and started anew."""
-    body_by_reference_bytes: int = 1_500_000
+    body_by_reference_bytes: int = 2_500_000
     """Bodies from this size travel through Ray's object store, smaller ones inside the stream (decision 0003)."""
     object_store_mb: int = 100
     """Shared memory of the Ray that `tamis up` starts, for large bodies."""
