@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
@@ -184,8 +185,8 @@ class LiveChecks:
 
     def cpu(self, report: Report) -> None:
         """CPU of gateway and cluster together, per message, under 32 sessions."""
-        figures = load(self.stack, self.corpora, sessions=32, messages=2000)
-        report.at_most("cpu_per_message_32_sessions_ms", figures["cpu_ms_per_message"], 3.5, load_command(32, 2000))
+        cpu_ms = median(load(self.stack, self.corpora, 32, 2000)["cpu_ms_per_message"] for _ in range(3))
+        report.at_most("cpu_per_message_32_sessions_ms", cpu_ms, 3.5, load_command(32, 2000))
 
 
 def find_trace(stack: Stack, queue_id: str) -> list[ReceivedSpan] | None:
