@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 
 SPANS_MAX = 200_000
+ACTOR_SPANS = frozenset({"actor.dkim", "actor.policy", "actor.classifier", "actor.antivirus"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,15 @@ class OtlpReceiver(TraceServiceServicer):
         for span in self.spans:
             by_trace.setdefault(span.trace_id, []).append(span)
         return by_trace
+
+    def whole_trace(self, queue_id: str) -> list[ReceivedSpan] | None:
+        """The trace of the message with this queue id, once gateway and ingress have both exported."""
+        for spans in self.traces().values():
+            names = {span.name for span in spans}
+            mine = any(span.attributes.get("mail.queue_id") == queue_id for span in spans)
+            if mine and names >= ACTOR_SPANS | {"milter.transaction", "filter.transaction"}:
+                return spans
+        return None
 
 
 def _received(service: str, span: Any) -> ReceivedSpan:

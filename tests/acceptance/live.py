@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import psutil
 
 from bench.corpus import held_out_messages
-from bench.otlp_receiver import ReceivedSpan
+from bench.otlp_receiver import ACTOR_SPANS
 from bench.postfix import Postfix, free_port, send_in_parallel, why_not
 from bench.samples import CLIENT_IP, GTUBE, SampleMaker, eicar_mail
 from bench.stack import Stack, StackOptions, wait_for
@@ -27,7 +27,6 @@ from cli.mta import MtaOutcome, play_message
 from tests.acceptance.commands import PROJECT
 from tests.acceptance.report import Report
 
-FOUR = {"actor.dkim", "actor.policy", "actor.classifier", "actor.antivirus"}
 OF_EACH_KIND = 200
 
 
@@ -102,14 +101,14 @@ class LiveChecks:
         """One trace, whole, with the four actors side by side."""
         command = "pytest tests/live/test_trace.py"
         play(self.stack, self.maker.samples()[0].raw, "4TRACE", b"anna@shop.example")
-        spans = wait_for(lambda: find_trace(self.stack, "4TRACE"), 20)
+        spans = wait_for(lambda: self.stack.receiver.whole_trace("4TRACE"), 20)
         by_id = {span.span_id: span for span in spans}
         (ingress,) = [span for span in spans if span.name == "filter.transaction"]
         parents = by_id[ingress.parent_span_id].name == "milter.transaction" and all(
-            by_id[span.parent_span_id] is ingress for span in spans if span.name in FOUR
+            by_id[span.parent_span_id] is ingress for span in spans if span.name in ACTOR_SPANS
         )
         report.true("trace_whole_message", parents, command, f"{len(spans)}_spans")
-        four = [span for span in spans if span.name in FOUR and span.attributes.get("stage") == "message"]
+        four = [span for span in spans if span.name in ACTOR_SPANS and span.attributes.get("stage") == "message"]
         overlap_ms = (min(span.end_ns for span in four) - max(span.start_ns for span in four)) / 1e6
         report.true("trace_actors_overlap", overlap_ms > 0 and len(four) == 4, command, f"{overlap_ms:.2f}_ms")
 
@@ -187,16 +186,6 @@ class LiveChecks:
         """CPU of gateway and cluster together, per message, under 32 sessions."""
         cpu_ms = median(load(self.stack, self.corpora, 32, 2000)["cpu_ms_per_message"] for _ in range(3))
         report.at_most("cpu_per_message_32_sessions_ms", cpu_ms, 3.5, load_command(32, 2000))
-
-
-def find_trace(stack: Stack, queue_id: str) -> list[ReceivedSpan] | None:
-    """The trace that carries the queue id, once it is whole."""
-    for spans in stack.receiver.traces().values():
-        names = {span.name for span in spans}
-        mine = any(span.attributes.get("mail.queue_id") == queue_id for span in spans)
-        if mine and names >= FOUR | {"milter.transaction", "filter.transaction"}:
-            return spans
-    return None
 
 
 def milter_address(text: str) -> tuple[int, str]:
@@ -287,6 +276,6 @@ def slow_unsampled(report: Report, maker: SampleMaker) -> None:
         play(stack, maker.samples()[1].raw, "4FAST")
         stack.nameserver.delay_s = (0.6, 0.6)
         play(stack, maker.samples()[0].raw, "4SLOW", b"anna@shop.example")
-        spans = wait_for(lambda: find_trace(stack, "4SLOW"), 20)
+        spans = wait_for(lambda: stack.receiver.whole_trace("4SLOW"), 20)
         fast = [span for span in stack.receiver.spans if span.attributes.get("mail.queue_id") == "4FAST"]
     report.true("trace_slow_unsampled", not fast, "pytest tests/live/test_trace.py", f"{len(spans)}_spans")
