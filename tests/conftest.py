@@ -1,6 +1,6 @@
 """Fixtures of all tests: unit tests cannot open sockets, start Ray or sleep; live tests say so with a marker.
 
-A service or corpus that is missing skips the test at home with the reason, and fails it in CI.
+A service that is missing skips the test at home with the reason, and fails it in CI.
 """
 
 import os
@@ -49,7 +49,8 @@ def corpora() -> Path:
         return Path(given)
     unpack = PROJECT.parent / "shared" / "data" / "unpack"
     if not unpack.exists():
-        skip_or_fail(f"no corpora: {unpack} does not exist and TAMIS_CORPORA is not set")
+        # Also in CI: the material is not part of the project, a clone elsewhere cannot have it.
+        pytest.skip(f"no corpora: {unpack} does not exist and TAMIS_CORPORA is not set")
     target = PROJECT / ".test-data"
     subprocess.run([str(unpack), str(target)], check=True)
     return target
