@@ -20,6 +20,8 @@ from typing import Any, Self
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from cli.addresses import free_port
+
 POSTFIX = "/usr/sbin/postfix"
 START_TIMEOUT_S = 20.0
 
@@ -217,11 +219,3 @@ def send_in_parallel(postfix: Postfix, mails: Sequence[bytes], threads: int = 8)
     for thread in workers:
         thread.join()
     return replies
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

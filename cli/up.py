@@ -1,8 +1,8 @@
 """`tamis up`: a whole Tamis on this machine, from the embedded Valkey to the milter socket, in one command.
 
 Strategy: everything that the operator can have got wrong is checked first. Then the parts start in the order of their
-dependence: Valkey, Ray with the cell (supervisor, actors, ingress), gateway. The ready file appears when a probe
-message went through every actor. After that `up` watches and restarts; a signal ends all of it in reverse order.
+dependence: Valkey, Ray with the cell (supervisor, actors, ingress), gateway. From then on `up` watches and restarts;
+the ready file appears when a probe message went through every actor. A signal ends all of it in reverse order.
 """
 
 import contextlib
@@ -24,13 +24,14 @@ from typing import IO, Annotated, NoReturn
 import msgspec
 import typer
 
+from cli.addresses import check_port, check_unix, free_port, host_port
 from cli.children import Child, Warden, adopt_orphans, end_descendants
 from cli.config import TamisConfig, load_config
+from cli.probe import Probe, scan_asker
 from cluster.config import ClusterConfig, listen_address
 from gateway.config import parse_host_port
 from wire.config import ConfigError
 from wire.milter import UnixAddress, parse_listen
-from wire.stream import CHANNEL_OPTIONS
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -69,6 +70,7 @@ def up(
     try:
         settings = load_config(config)
         _check_addresses(settings)
+        _check_ready_file(ready_file)
         run_dir = run_dir.absolute()
         lock = _lock(run_dir)
     except (ConfigError, OSError) as error:
@@ -107,12 +109,11 @@ def _run(
         children.append(valkey)
         settings = msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, url=url))
     host, port = listen_address(settings.cluster.listen)
-    listen = _address(host, port or _free_port(host))
+    listen = host_port(host, port or free_port(host))
     settings = msgspec.structs.replace(settings, cluster=msgspec.structs.replace(settings.cluster, listen=listen))
     ingresses, watch_cell = _start_cell(settings, run_dir, parts)
     gateway, listens = _start_gateway(config, ingresses, run_dir, parts)
     children.append(gateway)
-    _probe(ingresses[0])
     ready = {
         "milter": listens["milter"],
         "grpc": ingresses[0],
@@ -120,18 +121,25 @@ def _run(
         "redis": settings.redis.url,
         "ops": listens["ops"] or None,
     }
-    if ready_file is not None:
-        partial = ready_file.with_name(f"{ready_file.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(ready) + "\n")
-        partial.replace(ready_file)
-    _say(f"ready: milter {ready['milter']}, gRPC {ready['grpc']}, ops {ready['ops']}")
+    probe: Probe | None = Probe(scan_asker(ingresses[0], _PROBE_S), _say)
     while True:
+        if probe is not None and probe.step(_WATCH_EVERY_S):
+            probe = None
+            _announce(ready, ready_file)
         time.sleep(_WATCH_EVERY_S)
         watch_cell()
         for child in children:
             if child.exit_code is not None:
                 _say(f"{child.name} ended with code {child.exit_code}: starting it again")
                 child.start()
+
+
+def _announce(ready: dict[str, str | None], ready_file: Path | None) -> None:
+    if ready_file is not None:
+        partial = ready_file.with_name(f"{ready_file.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(ready) + "\n")
+        partial.replace(ready_file)
+    _say(f"ready: milter {ready['milter']}, gRPC {ready['grpc']}, ops {ready['ops']}")
 
 
 def _check_addresses(settings: TamisConfig) -> None:
@@ -143,33 +151,18 @@ def _check_addresses(settings: TamisConfig) -> None:
     for text in settings.gateway.listen:
         address = parse_listen(text)
         if isinstance(address, UnixAddress):
-            _check_unix(f"[gateway] listen {text}", address.path)
+            check_unix(f"[gateway] listen {text}", address.path)
         else:
             wanted.append(("[gateway] listen", address.host, address.port))
     if settings.gateway.ops_listen:
         wanted.append(("[gateway] ops_listen", *parse_host_port(settings.gateway.ops_listen)))
     for key, host, port in wanted:
-        _check_port(key, host, port)
+        check_port(key, host, port)
 
 
-def _check_port(key: str, host: str, port: int) -> None:
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as error:
-        raise ConfigError(f"{key}: cannot listen on {_address(host, port)}: {error.strerror}") from error
-
-
-def _check_unix(key: str, path: str) -> None:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            return  # Nobody there; the gateway says what else may be wrong with the path.
-    raise ConfigError(f"{key}: another process listens there")
+def _check_ready_file(ready_file: Path | None) -> None:
+    if ready_file is not None and not ready_file.absolute().parent.is_dir():
+        raise ConfigError(f"--ready-file {ready_file}: there is no such directory")
 
 
 def _lock(run_dir: Path) -> IO[bytes]:
@@ -292,31 +285,6 @@ def _start_gateway(
     return child, ready
 
 
-def _probe(ingress: str) -> None:
-    """Return when a message has been judged by every actor without an error; says once what is in the way."""
-    import grpc
-
-    from tamis.filter.v1 import message_pb2
-    from tamis.filter.v1.filter_service_pb2 import ScanRequest
-    from tamis.filter.v1.filter_service_pb2_grpc import FilterServiceStub
-
-    message = message_pb2.Message(header_block=b"Subject: probe\r\n", body=b"probe\r\n")
-    told = ""
-    with grpc.insecure_channel(ingress, options=CHANNEL_OPTIONS) as channel:
-        while True:
-            try:
-                verdict = FilterServiceStub(channel).Scan(ScanRequest(message=message), timeout=_PROBE_S).verdict
-                errors = [f"{f.actor}: {f.detail}" for f in verdict.findings if f.outcome == "error"]
-            except grpc.RpcError as error:
-                errors = [f"{ingress}: {error}".splitlines()[0]]
-            if not errors:
-                return
-            if told != "; ".join(errors):
-                told = "; ".join(errors)
-                _say(f"not ready yet, a probe message says: {told}")
-            time.sleep(_WATCH_EVERY_S)
-
-
 @contextlib.contextmanager
 def _patience(seconds: float, complaint: str, child: Child) -> Iterator[Callable[[], bool]]:
     """Gives a call that pauses and says whether to go on waiting. Raises UpFailed at the end of it."""
@@ -331,17 +299,6 @@ def _patience(seconds: float, complaint: str, child: Child) -> Iterator[Callable
         return True
 
     yield waits
-
-
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _stop_on_signals() -> None:

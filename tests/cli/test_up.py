@@ -80,13 +80,21 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(run_dir: Path, key: str) -> N
     assert key.split()[1] in line
 
 
+@pytest.mark.live
+def test_a_ready_file_that_cannot_be_written_is_found_out_first(run_dir: Path) -> None:
+    done = run(command(run_dir, ANY_PORTS, "--ready-file", str(run_dir / "nosuch" / "ready.json")))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "--ready-file" in line
+
+
 @contextmanager
-def running(run_dir: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+def running(run_dir: Path, config: str = ANY_PORTS) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
     """`tamis up` once it is ready."""
     ready_file = run_dir / "ready.json"
     with (run_dir / "up.log").open("wb") as log:
         up = subprocess.Popen(
-            command(run_dir, ANY_PORTS, "--ready-file", str(ready_file)), cwd=PROJECT, stdout=log, stderr=log
+            command(run_dir, config, "--ready-file", str(ready_file)), cwd=PROJECT, stdout=log, stderr=log
         )
     try:
         deadline_s = time.monotonic() + 90
@@ -134,6 +142,42 @@ def test_up_starts_everything_replaces_what_dies_and_sigterm_ends_all_of_it(run_
 
 
 @pytest.mark.ray
+def test_up_without_clamd_and_redis_gets_ready_and_looks_after_its_gateway(run_dir: Path) -> None:
+    away = '[antivirus]\nclamd = ["127.0.0.1:1"]\n[redis]\nurl = "redis://127.0.0.1:1"\n'
+    lists = '[policy.lists]\nredis_prefix = "tamis"\n'
+    with running(run_dir, ANY_PORTS + away + lists) as (up, ready):
+        log = (run_dir / "up.log").read_text()
+        assert "antivirus: unreachable" in log
+        (gateway,) = [process for process in family(up.pid) if "gateway" in process.cmdline()]
+        gateway.kill()
+        gateway.wait()
+        port, host = ready["milter"].removeprefix("inet:").split("@")
+        assert _answers(host, int(port))
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(15) == 0
+
+
+@pytest.mark.ray
+def test_a_gateway_that_dies_before_up_is_ready_is_started_again(run_dir: Path) -> None:
+    """clamd takes the connection and never answers: the antivirus actor is late, again and again."""
+    with socket.create_server(("127.0.0.1", 0)) as clamd:
+        config = f'{ANY_PORTS}[antivirus]\nclamd = ["127.0.0.1:{clamd.getsockname()[1]}"]\nclamd_timeout_s = 2.0\n'
+        with (run_dir / "up.log").open("wb") as log:
+            up = subprocess.Popen(command(run_dir, config), cwd=PROJECT, stdout=log, stderr=log)
+        try:
+            assert _said(run_dir, "gateway is up")
+            (gateway,) = [process for process in family(up.pid) if "gateway" in process.cmdline()]
+            gateway.kill()
+            assert _said(run_dir, "gateway ended with code -9: starting it again")
+            assert _said(run_dir, "not ready yet")
+            up.send_signal(signal.SIGTERM)
+            assert up.wait(15) == 0
+        finally:
+            up.kill()
+            up.wait()
+
+
+@pytest.mark.ray
 def test_a_killed_up_leaves_nothing_for_long(run_dir: Path) -> None:
     with running(run_dir) as (up, _):
         before = family(up.pid)
@@ -152,5 +196,14 @@ def _answers(host: str, port: int) -> bool:
         with socket.socket() as client:
             if client.connect_ex((host, port)) == 0:
                 return True
+        time.sleep(0.1)
+    return False
+
+
+def _said(run_dir: Path, words: str) -> bool:
+    deadline_s = time.monotonic() + 90
+    while time.monotonic() < deadline_s:
+        if words in (run_dir / "up.log").read_text():
+            return True
         time.sleep(0.1)
     return False
