@@ -4,12 +4,13 @@ Frozen values without behaviour beyond reading themselves. Mail is bytes; text a
 policy reads it. `cluster/codec.py` maps these to the protobuf contract one to one.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
+
+from wire.message import parse_header_block as parse_header_block  # noqa: PLC0414  also for those who read a part
 
 NO_FACTS: Mapping[str, str] = MappingProxyType({})
 
@@ -126,10 +127,7 @@ class Message:
 
     @cached_property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """(name, value) of each field in order; the value keeps its leading space and folding, without final CRLF.
-
-        Lines without a colon that continue nothing are kept as fields with an empty name, so that nothing is hidden.
-        """
+        """(name, value) of each field in order, as `parse_header_block` gives them."""
         return parse_header_block(self.header_block)
 
     def header_values(self, name: bytes) -> list[bytes]:
@@ -141,25 +139,6 @@ class Message:
     def raw(self) -> bytes:
         """The whole message as on the wire."""
         return self.header_block + b"\r\n" + self.body
-
-
-_FIELD_END = re.compile(rb"\r\n(?![ \t])")
-"""A line end that no folded line follows (RFC 5322 section 2.2.3)."""
-_EMPTY_LINES = re.compile(rb"(?:\r\n){2,}+")
-
-
-def parse_header_block(block: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """Split a header section (RFC 5322 section 2.2) into (name, value) pairs; total: any bytes give a result."""
-    if b"\r\n\r\n" in block:
-        block = _EMPTY_LINES.sub(b"\r\n", block)
-    fields: list[tuple[bytes, bytes]] = []
-    for line in _FIELD_END.split(block.removeprefix(b"\r\n")):
-        name, colon, value = line.partition(b":")
-        if colon and b"\r\n" not in name:
-            fields.append((name.rstrip(b" \t"), value))
-        elif line:
-            fields.append((b"", line))
-    return tuple(fields)
 
 
 def unfold(value: bytes) -> bytes:

@@ -22,8 +22,8 @@ from pathlib import Path
 import uvloop
 
 from bench.process_tree import TreeUsage, tree_usage
-from cli.edits import Mail, parse_fields
-from cli.mail_file import return_path, split_message
+from cli.edits import Mail
+from cli.mail_file import read_mail_file
 from cli.mta import Client, MtaOutcome, Timeouts, deliver
 
 TIMEOUTS = Timeouts(connect_s=10.0, command_s=30.0, content_s=60.0, message_s=120.0)
@@ -88,11 +88,9 @@ def read_corpus(places: Sequence[Path]) -> list[Mail]:
     ]
     mails = []
     for file in files[:FILES_MAX]:
-        mail_file = split_message(file.read_bytes())
-        fields = parse_fields(mail_file.header_block)
-        if fields:
-            sender = return_path(mail_file.header_block) or b"bench@example.com"
-            mails.append(Mail(sender, (b"recipient@example.org",), fields, mail_file.body))
+        mail = read_mail_file(file, recipients=[b"recipient@example.org"]).as_mail()
+        if mail.fields:
+            mails.append(mail if mail.sender else replace(mail, sender=b"bench@example.com"))
     return mails
 
 

@@ -28,19 +28,6 @@ class Mail:
         return b"".join(b"%b:%b\r\n" % pair for pair in self.fields) + b"\r\n" + self.body
 
 
-def parse_fields(header_block: bytes) -> Fields:
-    """(name, value) of each field of a header section with CRLF line ends."""
-    fields: list[tuple[bytes, bytes]] = []
-    for line in header_block.removesuffix(b"\r\n").split(b"\r\n") if header_block else ():
-        if line[:1] in (b" ", b"\t") and fields:
-            name, value = fields[-1]
-            fields[-1] = (name, value + b"\r\n" + line)
-        else:
-            name, _, value = line.partition(b":")
-            fields.append((name.rstrip(b" \t"), value))
-    return tuple(fields)
-
-
 def apply_edits(mail: Mail, edits: Iterable[ev.Edit], *, leading_space: bool) -> Mail:
     """The message after all edits; `leading_space`: values bring their own space (SMFIP_HDR_LEADSPC)."""
     chunks: list[bytes] = []

@@ -1,59 +1,44 @@
-"""Mail files of any origin as the MTA would hand them over: CRLF line ends, no mbox line, header and body apart."""
+"""Mail files of any origin as the MTA would hand them over, with the envelope that the command line or they tell."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from cli.edits import Mail
+from wire.message import parse_header_block, split_message
+from wire.milter import strip_brackets
+
 _ANGLE_ADDRESS = re.compile(rb"<([^<>\r\n]{0,998})>")
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True)
 class MailFile:
-    """One message: `header_block` without its final empty line, `body` after it, both with CRLF line ends."""
+    """One message ready to be sent or scanned; addresses have no brackets."""
 
-    header_block: bytes
-    body: bytes
+    sender: bytes
+    recipients: tuple[bytes, ...]
+    header_block: bytes = field(repr=False)
+    """Without the empty line at its end, CRLF line ends."""
+    body: bytes = field(repr=False)
 
-
-def read_mail_file(path: Path) -> MailFile:
-    """Read one message from a file. Raises OSError."""
-    return split_message(path.read_bytes())
-
-
-def split_message(raw: bytes) -> MailFile:
-    """Normalise line ends, drop an mbox "From " line, split at the first empty line.
-
-    A header section that never ends is all header; a text whose first line is no header field is all body, as an
-    MTA would see it: Postfix puts the empty line before the first line that cannot be a field.
-    """
-    text = _LINE_END.sub(b"\r\n", raw)
-    if text.startswith(b"From "):
-        text = text.partition(b"\r\n")[2]
-    if text.startswith(b"\r\n"):
-        return MailFile(b"", text[2:])
-    header_end = _header_end(text)
-    header_block, body = text[:header_end], text[header_end:]
-    if header_block and not header_block.endswith(b"\r\n"):
-        header_block += b"\r\n"
-    return MailFile(header_block, body.removeprefix(b"\r\n"))
+    def as_mail(self) -> Mail:
+        """The same by fields, for the MTA's side of a milter."""
+        return Mail(self.sender, self.recipients, parse_header_block(self.header_block), self.body)
 
 
-def _header_end(text: bytes) -> int:
-    """Offset of the first line that is neither a field (RFC 5322 section 2.2) nor a continuation of one."""
-    position = 0
-    while position < len(text):
-        line_end = text.find(b"\r\n", position)
-        line = text[position : line_end if line_end >= 0 else len(text)]
-        name, colon, _ = line.partition(b":")
-        is_field = bool(colon) and bool(name.strip(b" \t")) and b" " not in name.strip(b" \t")
-        is_continuation = line[:1] in (b" ", b"\t") and position > 0
-        if not line or not (is_field or is_continuation):
-            break
-        if line_end < 0:
-            return len(text)
-        position = line_end + 2
-    return position
+def read_mail_file(path: Path, sender: bytes | None = None, recipients: Sequence[bytes] = ()) -> MailFile:
+    """Prepare one message from a file. Raises OSError."""
+    return prepare(path.read_bytes(), sender, recipients)
+
+
+def prepare(raw: bytes, sender: bytes | None = None, recipients: Sequence[bytes] = ()) -> MailFile:
+    """A message of any line ends with its envelope; the sender is the Return-Path unless one is given."""
+    text = split_message(raw)
+    envelope_sender = return_path(text.header_block) if sender is None else sender
+    return MailFile(
+        strip_brackets(envelope_sender), tuple(map(strip_brackets, recipients)), text.header_block, text.body
+    )
 
 
 def return_path(header_block: bytes) -> bytes:

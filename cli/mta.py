@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cli.edits import Fields, Mail, apply_edits, parse_fields
-from cli.mail_file import split_message
+from cli.edits import Fields, Mail, apply_edits
+from cli.mail_file import prepare
 from wire.milter import (
     NEED_DATA,
     AddressError,
@@ -109,6 +109,10 @@ class MtaOutcome:
         kinds = (ev.AddHeader, ev.InsertHeader, ev.ChangeHeader)
         return [(edit.name, edit.value.strip()) for edit in self.edits if isinstance(edit, kinds) and edit.value]
 
+    def added(self, name: bytes) -> bytes:
+        """Value of the first field of this name (any case) that the filter added, or empty."""
+        return next((value for field_name, value in self.added_headers if field_name.lower() == name.lower()), b"")
+
 
 class MtaError(Exception):
     """There will be no answer; the text is one line."""
@@ -126,8 +130,7 @@ async def play_message(  # noqa: PLR0913 - an envelope has this many parts
     timeouts: Timeouts = Timeouts(),
 ) -> MtaOutcome:
     """Play one message of any line ends over a connection of its own. Raises nothing but CancelledError."""
-    mail_file = split_message(raw)
-    mail = Mail(sender, tuple(recipients), parse_fields(mail_file.header_block), mail_file.body)
+    mail = prepare(raw, sender, recipients).as_mail()
     return await deliver(address, mail, Client(ip=client_ip, helo=helo), macros, timeouts)
 
 

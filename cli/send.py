@@ -15,16 +15,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli.edits import Mail, parse_fields
-from cli.mail_file import return_path, split_message
+from cli.edits import Mail
+from cli.mail_file import read_mail_file
 from cli.mta import Client, MtaOutcome, deliver
-from wire.milter import AddressError, parse_listen, strip_brackets
+from wire.milter import AddressError, parse_listen
 from wire.milter import events as ev
 
 Play = Callable[[Mail], Awaitable[MtaOutcome]]
 Show = Callable[[Path, MtaOutcome], str]
 
-SCORE_HEADER = b"x-spam-score"
+SCORE_HEADER = b"X-Spam-Score"
 _COLUMNS = "{:<32} {:<10} {:>8} {:>5} {:>9}  {}"
 
 
@@ -46,7 +46,7 @@ def send(  # noqa: PLR0913, PLR0917 - the options of a command
         parse_listen(to)
     except AddressError as error:
         _refuse(str(error))
-    mails = [_prepare(path, sender, recipient or ["recipient@example.org"]) for path in files]
+    mails = [_read(path, sender, recipient or ["recipient@example.org"]) for path in files]
     macros = dict(_macro(text) for text in macro or [])
     play = partial(deliver, to, client=Client(ip=client_ip, helo=helo.encode()), macros=macros)
     if not json_lines:
@@ -56,14 +56,12 @@ def send(  # noqa: PLR0913, PLR0917 - the options of a command
         sys.exit(1)
 
 
-def _prepare(path: Path, sender: str | None, recipients: list[str]) -> Mail:
+def _read(path: Path, sender: str | None, recipients: list[str]) -> Mail:
     try:
-        mail_file = split_message(path.read_bytes())
+        to = [address.encode() for address in recipients]
+        return read_mail_file(path, None if sender is None else sender.encode(), to).as_mail()
     except OSError as error:
         _refuse(f"{path}: {error.strerror}")
-    envelope_sender = return_path(mail_file.header_block) if sender is None else sender.encode()
-    to = tuple(strip_brackets(address.encode()) for address in recipients)
-    return Mail(strip_brackets(envelope_sender), to, parse_fields(mail_file.header_block), mail_file.body)
 
 
 def _macro(text: str) -> tuple[bytes, bytes]:
@@ -127,13 +125,10 @@ def _row(path: Path, outcome: MtaOutcome) -> str:
 
 
 def _score(outcome: MtaOutcome) -> float | None:
-    for name, value in outcome.added_headers:
-        if name.lower() == SCORE_HEADER:
-            try:
-                return float(value)
-            except ValueError:
-                return None
-    return None
+    try:
+        return float(outcome.added(SCORE_HEADER))
+    except ValueError:
+        return None
 
 
 def _describe_edit(edit: ev.Edit) -> dict[str, object]:

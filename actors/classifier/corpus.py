@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.model import Message
+from wire.message import split_message
 
 FOLDERS = {
     "easy_ham": False,
@@ -71,12 +72,9 @@ def read_corpus(directory: Path) -> list[Sample]:
 
 
 def as_message(raw: bytes) -> Message:
-    """A collected file as the message it was on the wire: no mbox line in front, CRLF line ends."""
-    lines = raw.replace(b"\r\n", b"\n")
-    if lines.startswith(b"From "):
-        lines = lines.partition(b"\n")[2]
-    head, _, body = lines.partition(b"\n\n")
-    return Message(header_block=head.replace(b"\n", b"\r\n") + b"\r\n", body=body.replace(b"\n", b"\r\n"))
+    """A collected file as the message it was on the wire."""
+    text = split_message(raw)
+    return Message(header_block=text.header_block, body=text.body)
 
 
 def without_collectors(raw: bytes) -> bytes:

@@ -8,12 +8,13 @@ import pytest
 from bench import process_tree
 from bench.milter_load import Report, make_unique, read_corpus, signed_names
 from bench.process_tree import Process, TreeUsage, tree_usage
-from cli.edits import Mail, parse_fields
+from cli.edits import Mail
 from cli.mta import MtaOutcome
+from wire.message import parse_header_block
 
 
 def mail(header_block: bytes) -> Mail:
-    return Mail(b"s@x", (b"r@x",), parse_fields(header_block), b"body")
+    return Mail(b"s@x", (b"r@x",), parse_header_block(header_block), b"body")
 
 
 def test_an_unsigned_message_gets_a_fresh_message_id_in_its_place() -> None:

@@ -1,37 +1,25 @@
-"""cli/mail_file.py: files of any origin as the MTA would hand them over."""
+"""cli/mail_file.py: files of any origin with their envelope."""
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from pathlib import Path
 
-from cli.mail_file import MailFile, return_path, split_message, topmost_received_date
+from cli.mail_file import prepare, read_mail_file, return_path, topmost_received_date
 
 
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        (b"A: 1\r\nB: 2\r\n\r\nbody\r\n", MailFile(b"A: 1\r\nB: 2\r\n", b"body\r\n")),
-        (b"A: 1\nB: 2\n\nbody\n", MailFile(b"A: 1\r\nB: 2\r\n", b"body\r\n")),
-        (b"From x@y Thu Aug 22 2002\nA: 1\n\nbody\n", MailFile(b"A: 1\r\n", b"body\r\n")),
-        (b"A: 1\n folded\n\tmore\n\nbody", MailFile(b"A: 1\r\n folded\r\n\tmore\r\n", b"body")),
-        (b"no header here\njust text\n", MailFile(b"", b"no header here\r\njust text\r\n")),
-        (b"A: 1\nno field\nrest\n", MailFile(b"A: 1\r\n", b"no field\r\nrest\r\n")),
-        (b"A: 1", MailFile(b"A: 1\r\n", b"")),
-        (b"\nbody\n", MailFile(b"", b"body\r\n")),
-        (b"", MailFile(b"", b"")),
-        (b"A: \x00\xff\n\n\x00\n", MailFile(b"A: \x00\xff\r\n", b"\x00\r\n")),
-    ],
-)
-def test_a_file_is_split_as_the_mta_would(raw: bytes, expected: MailFile) -> None:
-    assert split_message(raw) == expected
+def test_a_file_brings_its_own_sender_unless_one_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "mail"
+    path.write_bytes(b"From x y\nReturn-Path: <a@b.example>\nSubject: x\n\nbody\n")
+    assert read_mail_file(path).sender == b"a@b.example"
+    assert read_mail_file(path, b"").sender == b""
+    mail = read_mail_file(path, b"<s@x.example>", [b"<r@x.example>", b"q@x.example"])
+    assert (mail.sender, mail.recipients) == (b"s@x.example", (b"r@x.example", b"q@x.example"))
+    assert (mail.header_block, mail.body) == (b"Return-Path: <a@b.example>\r\nSubject: x\r\n", b"body\r\n")
 
 
-@given(st.binary(max_size=300))
-def test_any_bytes_give_a_message_that_loses_no_text(raw: bytes) -> None:
-    mail = split_message(raw)
-    kept = (mail.header_block + mail.body).replace(b"\r\n", b"")
-    lost = len(raw.replace(b"\r", b"").replace(b"\n", b"")) - len(kept)
-    assert lost == 0 or raw.startswith(b"From ")
+def test_the_mta_gets_the_same_message_by_fields() -> None:
+    mail = prepare(b"A: 1\n b\nC: 2\n\nbody\n", b"s@x", [b"r@x"]).as_mail()
+    assert mail.fields == ((b"A", b" 1\r\n b"), (b"C", b" 2"))
+    assert mail.raw == b"A: 1\r\n b\r\nC: 2\r\n\r\nbody\r\n"
+    assert (mail.sender, mail.recipients) == (b"s@x", (b"r@x",))
 
 
 def test_the_return_path_is_the_envelope_sender() -> None:

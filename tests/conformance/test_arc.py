@@ -11,8 +11,8 @@ from actors.adapters.zone import ZoneResolver
 from actors.config import DkimConfig
 from actors.dkim.actor import DkimActor
 from actors.model import Envelope, Message, Stage
-from cli.mail_file import split_message
 from tests.fakes import NOW_S, FakeClock, budget
+from wire.message import split_message
 
 pytestmark = pytest.mark.data
 
