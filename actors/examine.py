@@ -31,7 +31,7 @@ async def examine_guarded(actor: Actor, stage: Stage, message: Message, budget: 
         return (error_finding(actor.name, actor.name, ErrorKind.TIMEOUT, stage.value, _ms_since(started_s, budget)),)
     except Exception as error:  # noqa: BLE001 - the boundary: whatever an actor raises is a finding
         kind = type(error).__name__
-        _log.error("actor %s crashed at stage %s: %s\n%s", actor.name, stage.value, kind, _stack(error))
+        _log.error("actor %s crashed at stage %s: %s\n%s", actor.name, stage.value, kind, stack_of(error))
         return (error_finding(actor.name, actor.name, ErrorKind.CRASH, kind, _ms_since(started_s, budget)),)
     ms = _ms_since(started_s, budget)
     return tuple(finding if finding.ms else dataclasses.replace(finding, ms=ms) for finding in findings)
@@ -71,7 +71,7 @@ def _ms_since(started_s: float, budget: Budget) -> float:
     return (budget.clock.monotonic_s() - started_s) * 1000
 
 
-def _stack(error: BaseException) -> str:
+def stack_of(error: BaseException) -> str:
     """Where it happened, file by file; neither the exception's text nor local values."""
     frames = []
     trace = error.__traceback__

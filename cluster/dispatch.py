@@ -142,7 +142,7 @@ class Dispatcher:
         """The stream to a replica broke: its errands are retried elsewhere, or blamed."""
         seat = self._seats.get(replica.name)
         if seat is not None and seat.replica == replica:
-            self._lose(seat)
+            self._lose(seat, broke=True)
 
     def result(self, replica: Replica, result: pb.TaskResult) -> None:
         """A replica has answered; an answer that nobody waits for is dropped."""
@@ -167,9 +167,11 @@ class Dispatcher:
             self._wait(errand, pool)
             return
         open_seats = [seat for seat in ready if len(seat.outstanding) < self._limits.replica_tasks_max]
-        seat = _choose(open_seats, errand.ask.route.get(errand.pool, ""), self._node)
-        if seat is None or not self._send(errand, seat):
-            self._finish_failed(errand, ErrorKind.OVERLOADED, f"{errand.pool} pool is full")
+        while (seat := _choose(open_seats, errand.ask.route.get(errand.pool, ""), self._node)) is not None:
+            if self._send(errand, seat):
+                return
+            open_seats.remove(seat)
+        self._finish_failed(errand, ErrorKind.OVERLOADED, f"{errand.pool} pool is full")
 
     def _place_late(self, errand: Errand) -> None:
         """Place an errand that has already used up some of its time."""
@@ -186,9 +188,10 @@ class Dispatcher:
         )
         if payload.shared is not None:
             task.body_id = payload.shared.body_id
-            payload.shared.hand_to(seat.replica.name)
         if seat.link is None or not seat.link.send(task, len(payload.message)):
             return False
+        if payload.shared is not None:
+            payload.shared.hand_to(seat.replica.name)
         errand.seat = seat
         seat.outstanding[errand.number] = errand
         seat.outstanding_bytes += errand.size_bytes
@@ -221,13 +224,13 @@ class Dispatcher:
                 errand.wait = None
             self._place_late(errand)
 
-    def _lose(self, seat: Seat) -> None:
-        """Take back everything a seat had."""
+    def _lose(self, seat: Seat, *, broke: bool) -> None:
+        """Take back everything a seat had; a replica that broke may have done so because of one of its errands."""
         seat.ready = False
         errands = tuple(seat.outstanding.values())
         for errand in errands:
             self._release(errand, cancel=False)
-            errand.breaks += 1
+            errand.breaks += broke
             if errand.breaks >= BREAKS_MAX:
                 self._finish_failed(errand, ErrorKind.CRASH, f"broke {errand.breaks} replicas")
             elif errand.pool in self._pools:
@@ -243,7 +246,7 @@ class Dispatcher:
             pool.seats.remove(seat)
         if seat.link is not None:
             seat.link.close()
-        self._lose(seat)
+        self._lose(seat, broke=False)
 
     def _expire(self, ask: Ask) -> None:
         """The deadline: what is still out is late, or never had a replica."""

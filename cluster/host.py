@@ -9,11 +9,11 @@ message can do wrong ends in a finding: bytes that do not parse are `malformed`,
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from actors.actor import Actor, Budget
-from actors.examine import examine_guarded
+from actors.examine import examine_guarded, stack_of
 from actors.model import ErrorKind, Finding, Message, error_finding
 from actors.ports import Clock
 from cluster.bodies import BodyShelf
@@ -25,6 +25,8 @@ from wire.stream import AdaptiveWriter
 
 log = logging.getLogger(__name__)
 
+Send = Callable[[pb.TaskResult, int], object]
+"""Takes a result and its size in bytes, without waiting."""
 QUEUE_MAX = 10_000
 """Tasks that wait, of all ingresses together; more are answered as overloaded. Each ingress has its own bound below."""
 
@@ -34,7 +36,7 @@ class Job:
     """One task from its arrival to its answer."""
 
     task: pb.Task
-    writer: "AdaptiveWriter[pb.TaskResult]"
+    send: "Send"
     jobs: "dict[int, Job]"
     """The open jobs of its stream."""
     received_s: float
@@ -79,16 +81,17 @@ class ReplicaHost:
         stream.ended.add_done_callback(lambda _: self._streams.discard(stream))
         return stream.frames
 
-    def accept(self, request: pb.ExamineRequest, writer: "AdaptiveWriter[pb.TaskResult]", jobs: dict[int, Job]) -> None:
+    def accept(self, request: pb.ExamineRequest, send: Send, jobs: dict[int, Job]) -> None:
         """Take the tasks of a frame into the queue, and drop what is cancelled."""
         received_s, received_ns = self._clock.monotonic_s(), round(self._clock.unix_s() * 1e9)
         for task in request.tasks:
-            job = Job(task, writer, jobs, received_s, received_ns, len(request.tasks))
+            job = Job(task, send, jobs, received_s, received_ns, len(request.tasks))
             if len(self._queue) < QUEUE_MAX:
                 jobs[task.task] = job
                 self._queue.append(job)
             else:
-                self._answer(job, [error_finding(self._actor.name, self._actor.name, ErrorKind.OVERLOADED)], None)
+                self._shelf.discard(task.body_id)
+                self._answer_failed(job, ErrorKind.OVERLOADED)
         for number in request.cancel:
             job_to_cancel = jobs.pop(number, None)
             if job_to_cancel is not None:
@@ -108,12 +111,15 @@ class ReplicaHost:
             job = self._queue.popleft()
             self._running += 1
             job.run = asyncio.create_task(self._run(job))
-            job.run.add_done_callback(self._ran)
+            job.run.add_done_callback(lambda run, job=job: self._ran(job, run))  # type: ignore[misc]
 
-    def _ran(self, run: "asyncio.Task[None]") -> None:
+    def _ran(self, job: Job, run: "asyncio.Task[None]") -> None:
         self._running -= 1
-        if not run.cancelled() and run.exception() is not None:
-            log.error("job_failed error=%r", run.exception())
+        error = None if run.cancelled() else run.exception()
+        if error is not None:
+            # A bug in what surrounds the actor; without an answer the ingress would wait until its deadline.
+            log.error("job_failed error=%s\n%s", type(error).__name__, stack_of(error))
+            self._answer_failed(job, ErrorKind.CRASH, type(error).__name__)
         self._fill()
 
     async def _run(self, job: Job) -> None:
@@ -146,14 +152,18 @@ class ReplicaHost:
 
     def _answer(self, job: Job, findings: Iterable[Finding], timing: pb.Timing | None) -> None:
         result = pb.TaskResult(task=job.task.task, findings=map(finding_to_proto, findings), timing=timing)
-        # A stream that takes no answers is broken by its reader; its tasks are then asked elsewhere.
-        job.writer.send(result, result.ByteSize())
+        job.send(result, result.ByteSize())
+
+    def _answer_failed(self, job: Job, kind: ErrorKind, detail: str = "") -> None:
+        job.jobs.pop(job.task.task, None)
+        self._answer(job, [error_finding(self._actor.name, self._actor.name, kind, detail)], None)
 
     async def _examine(self, task: pb.Task, budget: Budget) -> tuple[Finding, ...]:
         name = self._actor.name
         try:
             message = message_from_bytes(task.message)
         except MalformedMessage:
+            self._shelf.discard(task.body_id)
             return (error_finding(name, name, ErrorKind.MALFORMED, "not a message"),)
         if task.body_id:
             try:
@@ -176,7 +186,13 @@ class ExamineStream:
         self.ended = asyncio.create_task(self._run())
 
     def _receive(self, payload: bytes) -> None:
-        self._host.accept(pb.ExamineRequest.FromString(payload), self._writer, self._jobs)
+        self._host.accept(pb.ExamineRequest.FromString(payload), self._send, self._jobs)
+
+    def _send(self, result: pb.TaskResult, size_bytes: int) -> None:
+        if not self._writer.send(result, size_bytes):
+            # It takes no answers: its ingress must ask elsewhere instead of waiting.
+            log.warning("stream_behind")
+            self.frames.close()
 
     async def _write(self, results: list[pb.TaskResult]) -> None:
         await self.frames.write(pb.ExamineResponse(results=results).SerializeToString())
@@ -184,9 +200,10 @@ class ExamineStream:
     async def _run(self) -> None:
         writing = asyncio.create_task(self._writer.run())
         try:
-            await self.frames.lost
+            await asyncio.wait({writing, self.frames.lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             writing.cancel()
+            self.frames.close()
             for job in tuple(self._jobs.values()):
                 self._host.drop(job)
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 
+from actors.examine import stack_of
 from cluster.dispatch import Dispatcher
 from cluster.frame_stream import FrameStream
 from cluster.table import Replica
@@ -28,6 +29,9 @@ class ReplicaStream:
         self._replica = replica
         self._dispatcher = dispatcher
         self._writer: AdaptiveWriter[pb.Task | int] | None = None
+        self._answered = False
+        self._closed = False
+        self._state = ""
         self._connecting = asyncio.create_task(self._keep_connected())
 
     def send(self, task: pb.Task, size_bytes: int) -> bool:
@@ -41,22 +45,23 @@ class ReplicaStream:
 
     def close(self) -> None:
         """Give the stream up."""
+        self._closed = True
         self._connecting.cancel()
 
     async def _keep_connected(self) -> None:
         backoff_s = 0.0
         while True:
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
+            self._answered = False
             try:
                 await self._converse()
-                log.info("replica_stream_ended replica=%s", self._replica.name)
+                self._tell("ended")
             except OSError as error:
-                log.info("replica_unreachable replica=%s error=%s", self._replica.name, error.strerror)
-            if self._writer is not None:
-                self._writer = None
-                backoff_s = 0.0
-                self._dispatcher.broken(self._replica)
-            backoff_s = min(BACKOFF_MAX_S, max(BACKOFF_FIRST_S, backoff_s * 2))
+                self._tell(f"unreachable: {error.strerror}")
+            except Exception as error:  # noqa: BLE001  without this loop the replica would never be asked again
+                self._tell(f"failed: {type(error).__name__}")
+            # One that takes connections and says nothing is no better than one that takes none.
+            backoff_s = 0.0 if self._answered else min(BACKOFF_MAX_S, max(BACKOFF_FIRST_S, backoff_s * 2))
 
     async def _converse(self) -> None:
         """One stream from connection to end. Raises OSError when there is no connection."""
@@ -72,13 +77,27 @@ class ReplicaStream:
         writer: AdaptiveWriter[pb.Task | int] = AdaptiveWriter(write)
         writing = asyncio.create_task(writer.run())
         self._writer = writer
-        self._dispatcher.ready(self._replica)
         try:
-            await asyncio.shield(frames.lost)
+            self._dispatcher.ready(self._replica)
+            await asyncio.wait({writing, frames.lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._writer = None
             writing.cancel()
             frames.close()
+            if not self._closed:
+                self._dispatcher.broken(self._replica)
 
     def _receive(self, payload: bytes) -> None:
-        for result in pb.ExamineResponse.FromString(payload).results:
-            self._dispatcher.result(self._replica, result)
+        results = pb.ExamineResponse.FromString(payload).results
+        self._answered = self._answered or bool(results)
+        for result in results:
+            try:
+                self._dispatcher.result(self._replica, result)
+            except Exception as error:  # noqa: BLE001  one result's failure is not the replica's, nor the others'
+                log.error("result_failed error=%s\n%s", type(error).__name__, stack_of(error))  # noqa: TRY400  no text
+
+    def _tell(self, state: str) -> None:
+        """One line when something changed, not one for each attempt."""
+        if state != self._state:
+            log.info("replica_stream replica=%s %s", self._replica.name, state)
+        self._state = state

@@ -52,6 +52,9 @@ class FilterServicer(filter_service_pb2_grpc.FilterServiceServicer):
         writer: AdaptiveWriter[pb.Answer] = AdaptiveWriter(write)
         session = Session(self._hall, writer.send)
         writing = asyncio.create_task(writer.run())
+        # Without a writer nobody would hear the answers: the stream ends, and its gateway asks elsewhere.
+        reading = asyncio.current_task()
+        writing.add_done_callback(lambda ended: None if ended.cancelled() or reading is None else reading.cancel())
         log.info("stream_open peer=%s", context.peer())
         try:
             async for request in requests:

@@ -6,12 +6,14 @@ no task, no lock and no queue per transaction. What all streams of the process s
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from actors.config import JudgementConfig
 from actors.decide import decide, decide_recipient
+from actors.examine import stack_of
 from actors.model import ErrorKind, Finding, Message, Outcome, Stage
 from actors.ports import Clock
 from cluster.codec import envelope_from_proto, recipient_verdict_to_proto, verdict_to_proto
@@ -84,23 +86,36 @@ class Session:
         """The peer does not read its answers: the stream should be closed."""
 
     def receive(self, events: Iterable[pb.Event]) -> None:
-        """Take the events of one frame. Never raises for what a peer can send."""
+        """Take the events of one frame. Never raises: a transaction that meets a bug of ours is refused, no other."""
         warming: dict[Live, Start] = {}
         for event in events:
             live = self._live.get(event.transaction) or self._open(event)
-            if live is None:
-                continue
-            for step in live.transaction.receive(event, self._hall.clock.monotonic_s()):
-                if isinstance(step, Start) and step.stage is Stage.HEADERS:
-                    # Small mail comes in one frame: its message stage asks the same at once.
-                    warming[live] = step
-                else:
-                    self._take(live, step)
-            if live.number in self._live:
-                self._account(live)
+            if live is not None:
+                with self._refusing_bugs(live):
+                    self._receive_event(live, event, warming)
         for live, start in warming.items():
             if live.transaction.state is State.CONTENT:
-                self._start(live, start)
+                with self._refusing_bugs(live):
+                    self._start(live, start)
+
+    def _receive_event(self, live: Live, event: pb.Event, warming: dict[Live, Start]) -> None:
+        for step in live.transaction.receive(event, self._hall.clock.monotonic_s()):
+            if isinstance(step, Start) and step.stage is Stage.HEADERS:
+                # Small mail comes in one frame: its message stage asks the same at once.
+                warming[live] = step
+            else:
+                self._take(live, step)
+        if live.number in self._live:
+            self._account(live)
+
+    @contextmanager
+    def _refusing_bugs(self, live: Live) -> Iterator[None]:
+        """A stream serves many transactions, a replica's answers too: what one of them meets must not end it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
+            log.error("transaction_failed error=%s\n%s", type(error).__name__, stack_of(error))  # noqa: TRY400  no text
+            self._refuse(live, Reason.REASON_INTERNAL, "internal error")
 
     def close(self) -> None:
         """The stream is over: forget everything that is open on it."""
@@ -136,7 +151,7 @@ class Session:
             case Refuse():
                 self._refuse(live, step.reason, step.detail)
             case Cancel():
-                self._drop(live)
+                self._end_without_verdict(live, self._passage(live, action="aborted"))
 
     def _account(self, live: Live) -> None:
         """Count the memory of the mail; beyond the bound the transaction that asked for more has to go."""
@@ -152,13 +167,7 @@ class Session:
         """Serialise what is known, once, and ask the pools of the stage."""
         hall = self._hall
         payload = self._payload(start) if hall.dispatcher.has_stage(start.stage) else NOTHING
-        if start.stage is Stage.MESSAGE:
-            if live.expiry is not None:
-                live.expiry.cancel()
-            live.asked_s = hall.clock.monotonic_s()
-            live.message = Message(envelope_from_proto(start.message.envelope), start.message.header_block, start.body)
-            self._end_early_stages(live, start.deadline_s)
-        elif start.stage is not Stage.RECIPIENT:
+        if start.stage is not Stage.RECIPIENT and start.stage is not Stage.MESSAGE:
             cap_s = hall.clock.monotonic_s() + hall.limits.end_of_message_s
             start = Start(start.stage, start.message, min(start.deadline_s, cap_s))
         finished: list[Ask] = []
@@ -169,10 +178,23 @@ class Session:
                 self._stage_over(live, start, ask)
 
         ask = hall.dispatcher.ask(live.route, start.stage, payload, start.deadline_s, done)
-        if finished:
+        at_once = bool(finished)
+        if not at_once:
+            live.asks[ask] = start
+        if start.stage is Stage.MESSAGE:
+            self._end_of_message(live, start)
+        if at_once:
             self._stage_over(live, start, ask)
         else:
-            live.asks[ask] = start
+            self._judge_when_known(live)
+
+    def _end_of_message(self, live: Live, start: Start) -> None:
+        """The message stage is under way: only now may what else is known lead to a verdict."""
+        if live.expiry is not None:
+            live.expiry.cancel()
+        live.asked_s = self._hall.clock.monotonic_s()
+        self._end_early_stages(live, start.deadline_s)
+        live.message = Message(envelope_from_proto(start.message.envelope), start.message.header_block, start.body)
 
     def _payload(self, start: Start) -> Payload:
         message = start.message
@@ -187,17 +209,23 @@ class Session:
         """From now on everything counts towards the verdict's deadline; refused recipients are of no interest."""
         for ask, start in tuple(live.asks.items()):
             if start.stage is Stage.RECIPIENT and start.recipient in live.transaction.refused_recipients:
-                del live.asks[ask]
+                # Cancelling one may end another, which then is gone already.
+                live.asks.pop(ask, None)
                 self._hall.dispatcher.cancel(ask)
-            else:
+            elif start.stage is not Stage.MESSAGE:
                 self._hall.dispatcher.shorten(ask, deadline_s)
 
     def _stage_over(self, live: Live, start: Start, ask: Ask) -> None:
-        live.reports.extend((start, report) for report in ask.reports)
-        if start.wants_verdict:
-            self._answer_recipient(live, start)
-        waited_for = any(other.stage is not Stage.HEADERS for other in live.asks.values())
-        if live.message is not None and not waited_for and start.stage is not Stage.HEADERS:
+        with self._refusing_bugs(live):
+            live.reports.extend((start, report) for report in ask.reports)
+            if start.wants_verdict:
+                self._answer_recipient(live, start)
+            self._judge_when_known(live)
+
+    def _judge_when_known(self, live: Live) -> None:
+        """Judge once the end of the message was told and all that the verdict needs is known."""
+        waited_for = any(start.stage is not Stage.HEADERS for start in live.asks.values())
+        if live.message is not None and not waited_for and self._live.get(live.number) is live:
             self._judge(live, live.message)
 
     def _answer_recipient(self, live: Live, start: Start) -> None:
@@ -211,7 +239,7 @@ class Session:
         self._answer(live, pb.Answer(transaction=live.number, recipient_verdict=answer))
 
     def _judge(self, live: Live, message: Message) -> None:
-        """All that the verdict needs is known."""
+        """Decide and answer."""
         refused = live.transaction.refused_recipients
         findings: list[Finding] = []
         for start, report in live.reports:
@@ -224,33 +252,34 @@ class Session:
             elif start.stage is not Stage.RECIPIENT or start.recipient not in refused:
                 findings += report.findings
         asked = {report.actor for start, report in live.reports if start.stage is Stage.MESSAGE}
-        try:
-            verdict = decide(findings, message, self._hall.judgement, expected=sorted(asked))
-        except Exception:
-            # A bug of ours must not be a verdict, and must not take the other transactions of the stream along.
-            log.exception("decide_failed")
-            self._refuse(live, Reason.REASON_INTERNAL, "decide failed")
-            return
+        verdict = decide(findings, message, self._hall.judgement, expected=sorted(asked))
         passage = self._passage(live, action=str(verdict.action), score=verdict.score, missing=verdict.missing)
         traced = self._hall.tracer.over(self, live.number, passage)
-        self._drop(live)
         encoded = {
             id(finding): wire
             for _, report in live.reports
             for finding, wire in zip(report.findings, report.encoded, strict=False)
         }
         wire_verdict = verdict_to_proto(verdict, traced=traced, encoded=encoded)
+        self._drop(live)
         self._answer(live, pb.Answer(transaction=live.number, verdict=wire_verdict))
 
     def _expire(self, live: Live) -> None:
         """The gateway's own deadline for the whole transaction has passed: it does not wait any more."""
         if live.transaction.state is not State.ENDED:
-            self._drop(live)
+            self._refuse(live, Reason.REASON_INTERNAL, "the deadline of the transaction is over")
 
     def _refuse(self, live: Live, reason: pb.Refused.Reason, detail: str) -> None:
+        if self._end_without_verdict(live, self._passage(live, failed=detail)):
+            self._send_refusal(live.number, reason, detail)
+
+    def _end_without_verdict(self, live: Live, passage: Passage) -> bool:
+        """Close the transaction and its trace; False when it was over already."""
+        if self._live.get(live.number) is not live:
+            return False
         self._drop(live)
-        self._hall.tracer.over(self, live.number, self._passage(live, failed=detail))
-        self._send_refusal(live.number, reason, detail)
+        self._hall.tracer.over(self, live.number, passage)
+        return True
 
     def _passage(
         self, live: Live, *, action: str = "", score: float = 0.0, missing: tuple[str, ...] = (), failed: str = ""

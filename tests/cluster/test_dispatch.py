@@ -300,6 +300,27 @@ def test_a_stream_that_is_too_far_behind_is_overloaded_at_once() -> None:
     assert bench.failure()[0] is ErrorKind.OVERLOADED
 
 
+def test_a_replica_whose_stream_is_full_does_not_make_the_pool_full() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "antivirus-1")
+    bench.links["antivirus-0"].full = True
+    for _ in range(20):
+        bench.ask()
+    assert len(bench.links["antivirus-1"].tasks) == 20
+    assert not bench.done
+
+
+def test_what_is_taken_from_a_replica_that_left_the_table_is_not_blamed() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "antivirus-1")
+    for _ in range(20):
+        bench.ask()
+    bench.table("antivirus-1")
+    assert len(bench.links["antivirus-1"].tasks) == 20
+    bench.links["antivirus-1"].breaks()
+    assert not bench.done
+
+
 def test_a_replica_that_restarted_elsewhere_is_followed() -> None:
     bench = Bench()
     bench.up("antivirus-0")

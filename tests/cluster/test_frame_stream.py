@@ -1,6 +1,8 @@
 """cluster/frame_stream.py over loopback: frames both ways, and an end to what is no conversation."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -82,12 +84,18 @@ async def test_both_ends_hear_of_the_end_and_writing_then_is_harmless() -> None:
 
 
 async def test_a_writer_waits_for_a_peer_that_does_not_read() -> None:
-    async with connected() as (client, _, transport):
-        reading_stopped = client.frames
-        reading_stopped.pause_writing()
-        writing = asyncio.create_task(client.frames.write(b"x"))
-        await asyncio.sleep(0)
-        assert not writing.done()
-        reading_stopped.resume_writing()
-        await writing
-        assert not transport.is_closing()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = Peer()
+        address = listener.getsockname()
+        _, frames = await asyncio.get_running_loop().create_connection(lambda: peer.frames, *address)
+        silent, _ = listener.accept()
+        written = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                while written < 50:
+                    await frames.write(b"x" * 1_000_000)
+                    written += 1
+        assert written < 50
+        silent.close()
+        assert await lost(peer)
+        await frames.write(b"not for ever")

@@ -30,7 +30,7 @@ class Stream:
         self._more.set()
 
     def tell(self, *tasks: pb.Task, cancel: tuple[int, ...] = ()) -> None:
-        self.host.accept(pb.ExamineRequest(tasks=tasks, cancel=cancel), self.writer, self.jobs)
+        self.host.accept(pb.ExamineRequest(tasks=tasks, cancel=cancel), self.writer.send, self.jobs)
 
     async def until(self, count: int) -> list[verdict_pb2.Finding]:
         """Wait for so many results; returns the first finding of each."""
@@ -157,3 +157,25 @@ async def test_a_body_that_nobody_takes_can_be_discarded() -> None:
     shelf.put(b"2", b"y" * 6)
     shelf.put(b"3", b"z" * 4)
     assert await shelf.take(b"2") == b"y" * 6
+
+
+async def test_a_job_that_cannot_be_answered_as_it_is_ends_as_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: object) -> None:
+        raise ZeroDivisionError("with the text of a mail")
+
+    monkeypatch.setattr(ReplicaHost, "_timing", broken)
+    stream = Stream()
+    stream.tell(task(1))
+    (finding,) = await stream.until(1)
+    assert (finding.outcome, finding.detail) == ("error", "crash: ZeroDivisionError")
+    assert not stream.jobs
+
+
+async def test_the_body_of_a_task_that_does_not_parse_is_given_back() -> None:
+    stream = Stream()
+    stream.shelf.put(b"7", b"body")
+    stream.tell(pb.Task(task=1, budget_ms=1000, message=b"\xff\xff", body_id=b"7"))
+    await stream.until(1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await stream.shelf.take(b"7")
