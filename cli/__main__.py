@@ -69,7 +69,7 @@ def _run(name: str, words: list[str]) -> None:
     )
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(subcommand.module), subcommand.function)
-        app.command(name=name, help=subcommand.summary)(function)
+        app.command(name=name)(function)
         app(words, prog_name=f"tamis {name}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in _OURS:

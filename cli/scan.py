@@ -1,11 +1,16 @@
-"""`tamis scan`: the verdict on mail files, from the cluster or, with --local, from this process alone."""
+"""`tamis scan`: the verdict on mail files, from the cluster or, with --local, from this process alone.
+
+Files are read, judged and shown one after the other, so that any number of them needs the memory of one. A file that
+cannot be judged costs its own row and the exit code 1, never the others.
+"""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,15 +22,25 @@ import typer
 from actors.config import JudgementConfig
 from actors.model import Client, Envelope, Message, Recipient, Verdict
 from cli.config import load_config
-from cli.mail_file import MailFile, read_mail_file, return_path, topmost_received_date
+from cli.mail_file import MailFile, read_mail_file, topmost_received_date
 from wire.config import ConfigError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
+Judge = Callable[[Message], Awaitable[Verdict]]
+
 
 class ScanError(Exception):
-    """The scan cannot be done; the text is one line for the operator."""
+    """No file can be scanned so; the text is one line for the operator."""
+
+
+class ClusterAwayError(Exception):
+    """The cluster cannot be reached; the text is one line."""
+
+
+class FileError(Exception):
+    """This one file cannot be judged; the text is one line without the file's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,45 +49,65 @@ class ScanOptions:
 
     client_ip: str
     helo: str
-    sender: str | None
-    recipients: tuple[str, ...]
-    now: str | None
+    sender: bytes | None
+    recipients: tuple[bytes, ...]
+    now_s: float | None
+    """Unix time at which every message is judged; None: the time of its topmost Received."""
 
 
 def scan(  # noqa: PLR0913  the options of the command
-    files: Annotated[list[Path], typer.Argument(help="Mail files (RFC 5322; an mbox From line is dropped).")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Mail files (RFC 5322; an mbox From line is dropped).")
+    ],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a message.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Score in this process, without a cluster.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file, in the order of the files.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Judge in this process, without a cluster.")] = False,
     config: Annotated[Path | None, typer.Option(help="Configuration file.")] = None,
-    to: Annotated[str, typer.Option(help="gRPC address of the cluster; default: [gateway] ingress.")] = "",
+    to: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="gRPC address of the cluster; default: [gateway] ingress.")
+    ] = "",
     dns_zone: Annotated[
-        Path | None, typer.Option(help="Answer DNS from this file (--local); nothing is asked.")
+        Path | None, typer.Option(help="With --local: answer DNS from this file, ask no name server.")
     ] = None,
-    now: Annotated[str | None, typer.Option(help="ISO 8601 time, or `message`: its topmost Received.")] = None,
-    client_ip: Annotated[str, typer.Option(help="Address of the SMTP client, for SPF.")] = "",
+    now: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="ISO 8601 time to judge at, or `message`: that of its topmost Received; default: now."
+        ),
+    ] = None,
+    client_ip: Annotated[str, typer.Option(help="IP address of the SMTP client; without it SPF is skipped.")] = "",
     helo: Annotated[str, typer.Option(help="HELO name of the SMTP client.")] = "",
-    sender: Annotated[str | None, typer.Option(help="Envelope sender; default: Return-Path.")] = None,
-    recipient: Annotated[list[str] | None, typer.Option(help="Envelope recipient, may repeat.")] = None,
-    timeout_s: Annotated[float, typer.Option(help="Time for one message.")] = 30.0,
+    sender: Annotated[str | None, typer.Option(help="Envelope sender; default: Return-Path of the file.")] = None,
+    recipient: Annotated[list[str] | None, typer.Option(help="Envelope recipient; may be repeated.")] = None,
+    timeout_s: Annotated[float, typer.Option(min=0.001, max=3600, help="Seconds for one message.")] = 30.0,
 ) -> None:
-    """Show the verdict on mail files."""
+    """Show the verdict on mail files, from the cluster or --local.
+
+    Exits 0 when every file got a verdict, 1 when some got none, 2 when the options allow none.
+    """
     try:
         _check(dns_zone, local=local)
         settings = load_config(config)
-        options = ScanOptions(client_ip, helo, sender, tuple(recipient or ()), now)
-        messages = [_message(path, options) for path in files]
+        options = ScanOptions(
+            client_ip,
+            helo,
+            None if sender is None else sender.encode(),
+            tuple(address.encode() for address in recipient or ()),
+            _moment(now),
+        )
         if local:
-            verdicts = _scan_here(messages, settings.judgement(), dns_zone, timeout_s)
+            judge = _judge_here(settings.judgement(), dns_zone, timeout_s)
         else:
-            verdicts = _scan_there(messages, to or settings.gateway.ingress[0], timeout_s)
-        asyncio.run(_show(files, verdicts, as_json=as_json))
+            judge = _judge_there(to or settings.gateway.ingress[0], timeout_s)
+        failed = asyncio.run(_scan_all(files, options, judge, _show_json if as_json else _show_text))
     except (ScanError, ConfigError) as error:
         print(f"tamis scan: {error}", file=sys.stderr)
         raise SystemExit(EXIT_USAGE) from error
-    except ConnectionError as error:
+    except ClusterAwayError as error:
         print(f"tamis scan: {error}", file=sys.stderr)
         raise SystemExit(EXIT_FAILED) from error
+    if failed:
+        raise SystemExit(EXIT_FAILED)
 
 
 def _check(dns_zone: Path | None, *, local: bool) -> None:
@@ -80,43 +115,70 @@ def _check(dns_zone: Path | None, *, local: bool) -> None:
         raise ScanError("--dns-zone needs --local: the cluster asks its own resolvers")
 
 
-def _message(path: Path, options: ScanOptions) -> Message:
+def _moment(now: str | None) -> float | None:
+    """The one time of --now, or None when each message brings its own. Raises ScanError."""
+    if now == "message":
+        return None
     try:
-        mail = read_mail_file(path)
+        return time.time() if now is None else _unix_time(datetime.fromisoformat(now))
+    except ValueError as error:
+        raise ScanError(f"--now {now}: not an ISO 8601 time") from error
+
+
+def _unix_time(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+async def _scan_all(
+    files: Sequence[Path],
+    options: ScanOptions,
+    judging: contextlib.AbstractAsyncContextManager[Judge],
+    show: Callable[[dict[str, Any]], None],
+) -> int:
+    """Show a row for each file, in order; how many got no verdict."""
+    failed = 0
+    async with judging as judge:
+        for path in files:
+            try:
+                row = verdict_as_json(str(path), await judge(_message(path, options)))
+            except FileError as error:
+                failed += 1
+                row = error_as_json(str(path), str(error))
+            show(row)
+    return failed
+
+
+def _message(path: Path, options: ScanOptions) -> Message:
+    """Raises FileError."""
+    try:
+        mail = read_mail_file(path, options.sender, options.recipients)
     except OSError as error:
-        raise ScanError(f"{path}: {error.strerror}") from error
-    sender = return_path(mail.header_block) if options.sender is None else options.sender.encode()
+        raise FileError(error.strerror or str(error)) from error
     envelope = Envelope(
         transaction_id=os.urandom(16),
         client=Client(ip=options.client_ip, helo=options.helo.encode()),
-        sender=sender,
-        recipients=tuple(Recipient(address.encode()) for address in options.recipients),
-        received_at_s=_clock(path, mail, options.now),
+        sender=mail.sender,
+        recipients=tuple(map(Recipient, mail.recipients)),
+        received_at_s=_received_at_s(mail) if options.now_s is None else options.now_s,
     )
     return Message(envelope, mail.header_block, mail.body)
 
 
-def _clock(path: Path, mail: MailFile, now: str | None) -> float:
-    """Unix time at which the message is judged."""
-    if now is None:
-        return time.time()
+def _received_at_s(mail: MailFile) -> float:
     try:
-        if now == "message":
-            moment = parsedate_to_datetime(topmost_received_date(mail.header_block).decode("latin-1"))
-        else:
-            moment = datetime.fromisoformat(now)
-    except ValueError as error:
-        what = f"{path}: no date in the topmost Received" if now == "message" else f"--now {now}: not an ISO 8601 time"
-        raise ScanError(what) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return _unix_time(parsedate_to_datetime(topmost_received_date(mail.header_block).decode("latin-1")))
+    except (ValueError, TypeError, IndexError, OverflowError) as error:  # What email.utils has for odd dates.
+        raise FileError("no date in the topmost Received") from error
 
 
-async def _scan_here(
-    messages: list[Message], config: JudgementConfig, dns_zone: Path | None, timeout_s: float
-) -> AsyncIterator[Verdict]:
+@contextlib.asynccontextmanager
+async def _judge_here(config: JudgementConfig, dns_zone: Path | None, timeout_s: float) -> AsyncIterator[Judge]:
+    """The actors in this process. Raises ScanError for what they cannot be built from."""
     from actors.adapters.clock import SystemClock
     from actors.adapters.dns import DnsResolver
     from actors.adapters.zone import ZoneResolver
+    from actors.antivirus.yara import RuleError
+    from actors.classifier.model import ModelError
     from actors.decide import decide
     from actors.examine import examine_all
     from actors.registry import ACTOR_NAMES, build_actor
@@ -127,17 +189,26 @@ async def _scan_here(
         resolver = ZoneResolver.from_file(dns_zone) if dns_zone else DnsResolver(config.dns, clock)
     except (OSError, ValueError) as error:
         raise ScanError(f"--dns-zone: {error}") from error
-    actors = [build_actor(name, config, clock, resolver) for name in ACTOR_NAMES]
-    try:
-        for message in messages:
+    async with contextlib.AsyncExitStack() as built:
+        built.push_async_callback(resolver.close)
+        actors = []
+        for name in ACTOR_NAMES:
+            try:
+                actors.append(build_actor(name, config, clock, resolver))
+            except (ModelError, RuleError, OSError, ValueError) as error:
+                raise ScanError(f"the actor {name} cannot be built: {error}") from error
+            built.push_async_callback(actors[-1].close)
+
+        async def judge(message: Message) -> Verdict:
             findings = await examine_all(actors, message, clock, timeout_s)
-            yield decide(findings, message, config, expected=ACTOR_NAMES)
-    finally:
-        for actor in actors:
-            await actor.close()
+            return decide(findings, message, config, expected=ACTOR_NAMES)
+
+        yield judge
 
 
-async def _scan_there(messages: list[Message], address: str, timeout_s: float) -> AsyncIterator[Verdict]:
+@contextlib.asynccontextmanager
+async def _judge_there(address: str, timeout_s: float) -> AsyncIterator[Judge]:
+    """The cluster. Its judge raises ClusterAwayError, and FileError for an answer that is about the message."""
     import grpc
 
     from cluster.codec import message_to_proto, verdict_from_proto
@@ -147,19 +218,17 @@ async def _scan_there(messages: list[Message], address: str, timeout_s: float) -
 
     async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         stub = FilterServiceStub(channel)
-        for message in messages:
+
+        async def judge(message: Message) -> Verdict:
             try:
                 response = await stub.Scan(ScanRequest(message=message_to_proto(message)), timeout=timeout_s)
             except grpc.aio.AioRpcError as error:
-                raise ConnectionError(f"{address}: {error.code().name}: {error.details()}") from error
-            yield verdict_from_proto(response.verdict)
+                line = f"{address}: {error.code().name}: {error.details()}"
+                away = error.code() is grpc.StatusCode.UNAVAILABLE
+                raise (ClusterAwayError if away else FileError)(line) from error
+            return verdict_from_proto(response.verdict)
 
-
-async def _show(files: list[Path], verdicts: AsyncIterator[Verdict], *, as_json: bool) -> None:
-    remaining = iter(files)
-    async for verdict in verdicts:
-        row = verdict_as_json(str(next(remaining)), verdict)
-        print(json.dumps(row) if as_json else _as_text(row), flush=True)
+        yield judge
 
 
 def verdict_as_json(file: str, verdict: Verdict) -> dict[str, Any]:
@@ -188,11 +257,45 @@ def verdict_as_json(file: str, verdict: Verdict) -> dict[str, Any]:
             {"edit": type(edit).__name__, **{key: _text(value) for key, value in asdict(edit).items()}}
             for edit in verdict.edits
         ],
+        "error": "",
+    }
+
+
+def error_as_json(file: str, error: str) -> dict[str, Any]:
+    """The same object for a file that got no verdict: no action, and why."""
+    return {
+        "file": file,
+        "action": "",
+        "score": 0.0,
+        "reply": None,
+        "reasons": [],
+        "degraded": False,
+        "missing": [],
+        "findings": [],
+        "edits": [],
+        "error": error,
     }
 
 
 def _text(value: object) -> object:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _show_json(row: dict[str, Any]) -> None:
+    print(json.dumps(row), flush=True)
+
+
+def _show_text(row: dict[str, Any]) -> None:
+    if row["error"]:
+        print(_printable(f"tamis scan: {row['file']}: {row['error']}"), file=sys.stderr, flush=True)
+    else:
+        print(_printable(_as_text(row)), flush=True)
+
+
+def _printable(text: str) -> str:
+    r"""With `\xHH` for what a terminal takes for a command, and for bytes of a file name that are no UTF-8."""
+    shown = (c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(shown)
 
 
 def _as_text(row: dict[str, Any]) -> str:

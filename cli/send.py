@@ -1,7 +1,6 @@
 """`tamis send`: plays the MTA against any milter address and shows verdict and edits of each mail file.
 
-Needs no more than the gateway extra on the mail host; exits 0 when every message got an answer, 1 when some got none,
-2 when it was asked for something impossible.
+Needs no more than the gateway extra on the mail host.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ _COLUMNS = "{:<32} {:<10} {:>8} {:>5} {:>9}  {}"
 
 
 def send(  # noqa: PLR0913, PLR0917 - the options of a command
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Mail files; directories are not expanded.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Mail files; directories are not expanded.")],
     to: Annotated[str, typer.Option(help="Milter: inet:PORT@HOST, inet6:PORT@HOST or unix:PATH.")] = (
         "inet:11332@127.0.0.1"
     ),
@@ -41,7 +40,10 @@ def send(  # noqa: PLR0913, PLR0917 - the options of a command
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a message.")] = False,  # noqa: FBT002
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Messages at a time.")] = 1,
 ) -> None:
-    """Play the MTA: send mail files to a milter, show verdict and edits."""
+    """Play the MTA: send mail files to a milter, show verdict and edits.
+
+    Exits 0 when every message got an answer, 1 when some got none, 2 when it was asked for something impossible.
+    """
     try:
         parse_listen(to)
     except AddressError as error:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from actors.dkim.actor import DkimActor
 from bench.samples import CLIENT_IP, SampleMaker, eicar_mail
 from cli.__main__ import main
 
-KEYS = {"file", "action", "score", "reply", "reasons", "degraded", "findings", "edits"}
+KEYS = {"file", "action", "score", "reply", "reasons", "degraded", "missing", "findings", "edits", "error"}
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +36,18 @@ class Result:
     stderr: str
 
 
-def scan(*arguments: str) -> Result:
+def scan_text(*arguments: str) -> Result:
     with (
         contextlib.redirect_stdout(io.StringIO()) as out,
         contextlib.redirect_stderr(io.StringIO()) as err,
         pytest.raises(SystemExit) as ended,
     ):
-        main(["scan", "--local", "--json", *arguments])
+        main(["scan", "--local", *arguments])
     return Result(ended.value.code, out.getvalue(), err.getvalue())
+
+
+def scan(*arguments: str) -> Result:
+    return scan_text("--json", *arguments)
 
 
 def rows(result: Result) -> list[dict[str, object]]:
@@ -90,9 +95,7 @@ def test_eicar_is_rejected_with_a_reply(zone: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["/nonexistent.eml"], "/nonexistent.eml: No such file"),
         (["--now", "yesterday", "MAIL"], "not an ISO 8601 time"),
-        (["--now", "message", "MAIL"], "no date in the topmost Received"),
         (["--dns-zone", "/nonexistent", "MAIL"], "--dns-zone"),
     ],
 )
@@ -103,3 +106,69 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], words: str,
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ('[classifier]\nmodel = "/nonexistent.safetensors"', "/nonexistent.safetensors"),
+        ('[antivirus]\nyara_rules = ["/nonexistent.yar"]', "/nonexistent.yar"),
+        ('[redis]\nurl = "garbage"\n[policy.lists]\nredis_prefix = "x"', "Redis URL"),
+    ],
+)
+def test_an_actor_that_cannot_be_built_is_one_line_and_the_others_are_closed(
+    section: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+
+    async def close(actor: DkimActor) -> None:
+        closed.append(actor.name)
+
+    monkeypatch.setattr(DkimActor, "close", close)
+    config, mail = tmp_path / "tamis.toml", tmp_path / "mail.eml"
+    config.write_text(section)
+    mail.write_bytes(b"Subject: x\r\n\r\n")
+    result = scan("--config", str(config), str(mail))
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert words in line
+    assert closed == ["dkim"]
+
+
+@pytest.fixture
+def batch(tmp_path: Path, zone: Path) -> list[str]:
+    """Options and four files of which the first and the last get a verdict."""
+    dated = b"Received: by x.example; Sun, 22 Nov 2026 10:00:00 +0000\r\nSubject: x\r\n\r\nx\r\n"
+    (tmp_path / "0.eml").write_bytes(dated)
+    (tmp_path / "2.eml").write_bytes(b"Received: by x; Mon, 1 Jan 2024 10:00:00 +99999999999999999999\r\n\r\nx\r\n")
+    (tmp_path / "3.eml").write_bytes(dated)
+    return ["--dns-zone", str(zone), "--now", "message", *(str(tmp_path / f"{number}.eml") for number in range(4))]
+
+
+def test_a_file_without_verdict_costs_its_own_row_and_exit_code_1(batch: list[str]) -> None:
+    result = scan(*batch)
+    assert result.exit_code == 1
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["file"] for row in found] == batch[-4:]
+    assert all(row.keys() == KEYS for row in found)
+    assert [bool(row["action"]) for row in found] == [True, False, False, True]
+    errors = [row["error"] for row in found]
+    assert errors == ["", "No such file or directory", "no date in the topmost Received", ""]
+    assert result.stderr == ""
+
+
+def test_as_text_such_a_file_is_one_line_of_standard_error(batch: list[str]) -> None:
+    result = scan_text(*batch)
+    assert result.exit_code == 1
+    missing, undated = result.stderr.splitlines()
+    assert missing.endswith("1.eml: No such file or directory")
+    assert undated.endswith("2.eml: no date in the topmost Received")
+    assert sum(line.startswith("/") for line in result.stdout.splitlines()) == 2
+
+
+def test_text_from_a_mail_cannot_command_the_terminal(tmp_path: Path, zone: Path) -> None:
+    mail = tmp_path / "m\x1b[2J\udcff.eml"
+    mail.write_bytes(b"Subject: x\r\n\r\nx\r\n")
+    result = scan_text("--dns-zone", str(zone), str(mail))
+    assert result.exit_code == 0
+    assert "m\\x1b[2J\\udcff.eml: accept" in result.stdout
