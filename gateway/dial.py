@@ -20,8 +20,6 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    # A proxy of the environment is for the web, not for the way to our own cluster.
-    ("grpc.enable_http_proxy", 0),
 )
 
 

@@ -3,7 +3,7 @@
 Strategy: a sender puts items into an `Outbox` without waiting; the writer takes whatever waits as one frame. An idle
 stream thus sends an item at once and alone, a busy one sends what came meanwhile, and within a few turns of the loop,
 as the next frame: lowest latency when idle, largest frames under load, no timer. Every bound is counted before
-anything is kept.
+an item is kept.
 
 Body bytes need credit per transaction: the receiver grants what it can hold, so one large mail cannot fill the
 memory of the other side. Used by gateway/link.py, cluster/ingress and cluster's actor hosts alike.
@@ -35,12 +35,15 @@ OUTBOX_BYTES_MAX = 256 * 1024 * 1024
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES_MAX),
-    # A half-open connection is noticed within 20 s even when nothing is sent.
-    ("grpc.keepalive_time_ms", 15_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    # A peer that hangs or is gone is noticed within 10 s even when nothing is sent: soon enough that a transaction gets
+    # its verdict elsewhere within `end_of_message_budget_s`. What waits for the answer to a ping is ping_timeout (60 s by
+    # default); gRPC 1.85 does not look at keepalive_timeout.
+    ("grpc.keepalive_time_ms", 6_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # A server takes pings that come sooner than this for an attack (GOAWAY, too_many_pings).
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     # A proxy of the environment is for the web, not for these streams.
     ("grpc.enable_http_proxy", 0),
 )
@@ -125,14 +128,14 @@ def frame_head(payload_bytes: int) -> bytes:
 
 
 class FrameCutter:
-    """Bytes of a plain connection in, whole payloads out. Pure; keeps no more than one unfinished frame."""
+    """Bytes of a plain connection in, whole payloads out. Pure; keeps one unfinished frame between two calls."""
 
     def __init__(self, payload_bytes_max: int) -> None:
         self._payload_bytes_max = payload_bytes_max
         self._pending = bytearray()
 
     def receive(self, data: bytes) -> list[bytes]:
-        """The payloads that are complete now, in order. Raises FrameTooLong before anything is kept for it."""
+        """The payloads that are complete now, in order. Raises FrameTooLong as soon as a head announces too much."""
         pending = self._pending
         pending += data
         payloads: list[bytes] = []

@@ -188,6 +188,32 @@ async def test_a_killed_ingress_costs_no_message(run_dir: Path) -> None:
         await server_three.stop(None)
 
 
+async def test_an_ingress_that_hangs_costs_a_message_seconds_and_not_its_verdict(run_dir: Path) -> None:
+    command = [sys.executable, "-m", "tests.gateway.hanging_ingress"]
+    hanging = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert hanging.stdout is not None
+    stuck = (await hanging.stdout.readline()).decode().strip()
+    try:
+        async with ingress_of(FakeIngress()) as healthy:
+            with gateway(run_dir, stuck, healthy) as running:
+                await eventually(lambda: len(running.lines("ingress_connected")) == 2)
+                sessions = [await running.connect() for _ in range(4)]
+                for mta in sessions:
+                    await mta.open()
+                # Those on the healthy one are judged at once, which leaves the others on the one that hangs.
+                playing = [asyncio.create_task(mta.message(Mail())) for mta in sessions]
+                await asyncio.sleep(0.5)
+                hanging.send_signal(signal.SIGSTOP)
+                waiting = [task for task in playing if not task.done()]
+                assert waiting
+                async with asyncio.timeout(15):
+                    assert {type(heard.final) for heard in await asyncio.gather(*playing)} == {ev.Accept}
+                assert "ping timeout" in str(running.lines("ingress_lost")[0]["why"])
+    finally:
+        hanging.kill()
+        await hanging.wait()
+
+
 async def test_an_unreachable_cluster_is_a_451_within_the_connect_budget(run_dir: Path) -> None:
     with gateway(run_dir, "127.0.0.1:1", settings="connect_budget_s = 1.0\n") as running:
         mta = await running.connect()

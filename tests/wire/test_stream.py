@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.stream import (
+    CHANNEL_OPTIONS,
     FRAME_BYTES_MAX,
     FRAME_ITEMS_MAX,
     GATHER_TICKS,
@@ -135,3 +136,10 @@ def test_a_frame_that_is_too_long_is_refused_by_its_head() -> None:
         FrameCutter(300).receive(b"\xff\xff\xff\xff")
     with pytest.raises(FrameTooLong, match="301 bytes"):
         FrameCutter(300).receive(frame_head(2) + b"ab" + frame_head(301))
+
+
+def test_a_server_with_our_options_takes_the_pings_of_a_client_with_our_options() -> None:
+    options = dict(CHANNEL_OPTIONS)
+    assert options["grpc.http2.min_recv_ping_interval_without_data_ms"] < options["grpc.keepalive_time_ms"]
+    assert options["grpc.keepalive_time_ms"] + options["grpc.http2.ping_timeout_ms"] < 10_000
+    assert len(options) == len(CHANNEL_OPTIONS)
