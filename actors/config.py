@@ -81,7 +81,8 @@ class HeadersConfig(Section, frozen=True):
     status: str = "X-Spam-Status"
     """Name of the header with verdict, score, threshold and symbols; empty = none."""
     degraded: str = "X-Tamis-Degraded"
-    """Name of the header that lists the actors that were missing; cannot be empty, mail is never passed unmarked."""
+    """Name of the header that lists the actors that were missing and what the antivirus could not look into; cannot
+    be empty, mail is never passed unmarked."""
     subject_tag: str = "[SPAM] "
     """Prefix of the Subject for action rewrite_subject."""
 
@@ -98,7 +99,7 @@ class HeadersConfig(Section, frozen=True):
 
 
 class ErrorPolicy(Section, frozen=True):
-    """[policy.on_error]: what an `error` finding of each actor means: ignore, tempfail, quarantine, reject."""
+    """[policy.on_error]: what an `error` finding or an uninspected part means: ignore, tempfail, quarantine, reject."""
 
     dkim: str = "ignore"
     """No DKIM or ARC result: the mail is judged by the rest and marked."""
@@ -110,11 +111,16 @@ class ErrorPolicy(Section, frozen=True):
     """Not scanned for malware: the client comes back later, when it can be."""
     milter: str = "tempfail"
     """A child milter without an answer."""
+    uninspected: str = "ignore"
+    """Parts that the antivirus cannot look into (encrypted, nested too deep, too large): the mail passes marked. Not
+    tempfail, since it never gets better."""
 
     def __post_init__(self) -> None:
-        for actor in self.__struct_fields__:
-            if getattr(self, actor) not in ("ignore", "tempfail", "quarantine", "reject"):
-                raise ValueError(f"`{actor}` must be ignore, tempfail, quarantine or reject")
+        for key in self.__struct_fields__:
+            if getattr(self, key) not in ("ignore", "tempfail", "quarantine", "reject"):
+                raise ValueError(f"`{key}` must be ignore, tempfail, quarantine or reject")
+        if self.uninspected == "tempfail":
+            raise ValueError("`uninspected` must be ignore, quarantine or reject: no later attempt could be inspected")
 
 
 class Lists(Section, frozen=True):

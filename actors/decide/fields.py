@@ -11,7 +11,17 @@ LINE_CHARS = 100
 VALUE_CHARS_MAX = 255
 """A single value is cut here; the longest domain name has 253."""
 
+_FOLDED_NAME = re.compile(rb"([!-9;-~]++)[ \t]*+\r\n[ \t\r\n]*+:")
 _PLAIN = re.compile(r"(?=.)[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]*+(?:@[0-9A-Za-z.\-]++)?\Z")
+
+
+def field_name(name: bytes, value: bytes) -> bytes:
+    """The lower-case name of a field of `Message.headers`, also of a line that is folded before its colon.
+
+    Such a line is no field (RFC 5322 section 4.5.8) and has no name there, but a tolerant reader may see one.
+    """
+    folded = None if name else _FOLDED_NAME.match(value)
+    return (folded[1] if folded else name).lower()
 
 
 def printable(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:

@@ -4,22 +4,31 @@ A rule reads a `Case` and answers a `Ruling`, or None when it has nothing to say
 matter. Public texts (`Reply`) are generic; what was found is in the reason, which stays in our logs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from actors.config import JudgementConfig
 from actors.decide.score import Points
-from actors.model import Action, Finding, Message, Outcome, Reply
+from actors.model import Action, DeleteHeader, Finding, Message, Outcome, Reply
 
 MALWARE = Reply(554, "5.7.1", "Message refused: malware found")
 SPAM = Reply(550, "5.7.1", "Message refused as spam")
 DENIED = Reply(550, "5.7.1", "Access denied")
 RECIPIENT_DENIED = Reply(550, "5.7.1", "Recipient refused")
 UNAUTHENTICATED = Reply(550, "5.7.1", "Message refused by the DMARC policy of its author domain")
+FORGED = Reply(554, "5.6.0", "Message refused: its header is not acceptable")
 UNCHECKED = Reply(550, "5.7.1", "Message refused: it could not be checked")
 TRY_LATER = Reply(451, "4.7.1", "Service unavailable, try again later")
 
+FORGED_FIELDS_MAX = 1000
+"""Header fields under our names that a message may bring. Each costs an edit, and a gateway takes 4,096 of these: more
+must not keep the verdict from being carried out."""
+UNINSPECTED = "uninspected"
+"""Name of the antivirus actor's finding (outcome skipped) about parts of a message that it could not look into."""
+
 _SEVEREST_FIRST = ("reject", "quarantine", "tempfail")
+_NAMED_MAX = 5
+_NAME_CHARS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,8 @@ class Case:
     config: JudgementConfig
     dmarc: Finding | None
     points: tuple[Points, ...]
+    forged: tuple[DeleteHeader, ...] = ()
+    """The fields under our names that came with the message."""
 
     @property
     def score(self) -> float:
@@ -60,8 +71,8 @@ Rule = Callable[[Case], Ruling | None]
 
 def infected(case: Case) -> Ruling | None:
     """Malware is refused, whoever sends it."""
-    names = sorted({f.detail or f.name for f in case.findings if f.outcome is Outcome.INFECTED})
-    return Ruling(Action.REJECT, ", ".join(names), MALWARE) if names else None
+    names = {f.detail or f.name for f in case.findings if f.outcome is Outcome.INFECTED}
+    return Ruling(Action.REJECT, listing(names), MALWARE) if names else None
 
 
 def gtube(case: Case) -> Ruling | None:
@@ -91,23 +102,48 @@ def denied_recipient(case: Case) -> Ruling | None:
     if not denied:
         return None
     recipients = {address_text(recipient.address) for recipient in case.message.envelope.recipients}
-    return Ruling(Action.REJECT, ", ".join(sorted(denied)), RECIPIENT_DENIED) if recipients <= denied else None
+    return Ruling(Action.REJECT, listing(denied), RECIPIENT_DENIED) if recipients <= denied else None
 
 
-def actor_failed(case: Case) -> Ruling | None:
-    """An actor reported an error and [policy.on_error] says more than ignore; the severest answer counts."""
-    exempt = authenticated_allowance(case) is not None
-    wanted: dict[str, set[str]] = {}
-    for finding in case.findings:
-        # Mail on an allow list skips scoring, never the antivirus.
-        if finding.outcome is Outcome.ERROR and (finding.actor == "antivirus" or not exempt):
-            answer = getattr(case.config.policy.on_error, finding.actor, "ignore")
-            wanted.setdefault(answer, set()).add(finding.actor)
+def forged_header(case: Case) -> Ruling | None:
+    """More forged fields than can be removed."""
+    count = len(case.forged)
+    return Ruling(Action.REJECT, f"{count} fields under our names", FORGED) if count > FORGED_FIELDS_MAX else None
+
+
+def unchecked(case: Case) -> Ruling | None:
+    """An actor gave no answer, or not about all, and [policy.on_error] says more than ignore; the severest counts."""
+    failed: dict[str, set[str]] = {}
+    for actor, answer in _answers_to_errors(case):
+        failed.setdefault(answer, set()).add(actor)
+    parts = uninspected(case.findings)
     for answer in _SEVEREST_FIRST:
-        if answer in wanted:
+        why = [f"{', '.join(sorted(failed[answer]))} gave no answer"] if answer in failed else []
+        if parts and case.config.policy.on_error.uninspected == answer:
+            why.append(f"antivirus did not look into: {parts}")
+        if why:
             reply = {"tempfail": TRY_LATER, "reject": UNCHECKED}.get(answer)
-            return Ruling(Action(answer), f"{', '.join(sorted(wanted[answer]))} gave no answer", reply)
+            return Ruling(Action(answer), "; ".join(why), reply)
     return None
+
+
+def _answers_to_errors(case: Case) -> Iterator[tuple[str, str]]:
+    """(actor, what its failure means). Mail on an allow list skips scoring, never the antivirus."""
+    exempt = authenticated_allowance(case) is not None
+    for finding in case.findings:
+        if finding.outcome is Outcome.ERROR and (finding.actor == "antivirus" or not exempt):
+            yield finding.actor, getattr(case.config.policy.on_error, finding.actor, "ignore")
+
+
+def uninspected(findings: Iterable[Finding]) -> str:
+    """What the antivirus could not look into, as one line; "" when it saw everything."""
+    return listing(
+        {
+            finding.detail or "a part"
+            for finding in findings
+            if finding.actor == "antivirus" and finding.name == UNINSPECTED and finding.outcome is Outcome.SKIPPED
+        }
+    )
 
 
 def allowed(case: Case) -> Ruling | None:
@@ -168,12 +204,13 @@ MESSAGE_RULES: tuple[Rule, ...] = (
     denied_client,
     denied_sender,
     denied_recipient,
-    actor_failed,
+    forged_header,
+    unchecked,
     allowed,
     dmarc_rejected,
     score_reached,
 )
-RECIPIENT_RULES: tuple[Rule, ...] = (denied_client, denied_sender, denied_recipient, actor_failed)
+RECIPIENT_RULES: tuple[Rule, ...] = (denied_client, denied_sender, denied_recipient, unchecked)
 
 
 def first_ruling(rules: tuple[Rule, ...], case: Case) -> tuple[str, Ruling]:
@@ -188,3 +225,10 @@ def first_ruling(rules: tuple[Rule, ...], case: Case) -> tuple[str, Ruling]:
 def address_text(address: bytes) -> str:
     """An envelope address as facts carry it: lower case, valid Unicode whatever the bytes were."""
     return address.decode("utf-8", "backslashreplace").lower()
+
+
+def listing(names: Iterable[str]) -> str:
+    """The first names and how many there are besides: reasons are lines of a log."""
+    ordered = sorted(names)
+    shown = ", ".join(name[:_NAME_CHARS_MAX] for name in ordered[:_NAMED_MAX])
+    return f"{shown} and {len(ordered) - _NAMED_MAX} more" if len(ordered) > _NAMED_MAX else shown

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from actors.config import HeadersConfig, JudgementConfig
-from actors.decide.fields import fold, printable
+from actors.decide.fields import field_name, fold, printable
 from actors.decide.score import Points
 from actors.model import Action, AddHeader, ChangeHeader, DeleteHeader, Edit, Message
 
 _SYMBOLS_MAX = 50
+_UNINSPECTED_CHARS_MAX = 200
+SUBJECT_BYTES_MAX = 2000
+"""A Subject that we rewrite is cut here; nobody reads so far."""
+_NO_COMMENT = str.maketrans("()\\", "   ")
 _BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
@@ -26,12 +30,15 @@ class Judgement:
     is_spam: bool
     points: tuple[Points, ...]
     missing: tuple[str, ...]
+    """Actors that gave no answer."""
+    uninspected: str = ""
+    """What the antivirus could not look into."""
+    unscored: str = ""
+    """The rule by which this mail is not scored."""
 
 
-def spam_header_edits(
-    judgement: Judgement, message: Message, config: JudgementConfig
-) -> tuple[tuple[Edit, ...], tuple[Edit, ...]]:
-    """(deletions, additions)."""
+def spam_header_edits(judgement: Judgement, message: Message, config: JudgementConfig) -> tuple[Edit, ...]:
+    """What is added, and the Subject's change."""
     headers = config.headers
     additions: list[Edit] = [
         AddHeader(name.encode("ascii"), value)
@@ -40,19 +47,19 @@ def spam_header_edits(
     ]
     if judgement.action is Action.REWRITE_SUBJECT:
         additions += _tagged_subject(message, headers.subject_tag)
-    return tuple(deletions(message, headers)), tuple(additions)
+    return tuple(additions)
 
 
-def deletions(message: Message, headers: HeadersConfig) -> Iterator[DeleteHeader]:
+def stale_fields(message: Message, headers: HeadersConfig) -> Iterator[DeleteHeader]:
     """Every field that came with the message under one of our names, last occurrence first."""
     ours = {n.lower().encode("ascii") for n in (headers.flag, headers.score, headers.status, headers.degraded) if n}
     seen: dict[bytes, int] = {}
     found: list[DeleteHeader] = []
-    for name, _ in message.headers:
-        lower = name.lower()
+    for name, value in message.headers:
+        lower = field_name(name, value)
         if lower in ours:
             seen[lower] = seen.get(lower, 0) + 1
-            found.append(DeleteHeader(name, seen[lower]))
+            found.append(DeleteHeader(name or lower, seen[lower]))
     return reversed(found)
 
 
@@ -61,14 +68,26 @@ def _fields(judgement: Judgement, headers: HeadersConfig, required: float) -> It
         yield headers.flag, b"YES"
     yield headers.score, f"{judgement.score:.2f}".encode("ascii")
     yield headers.status, _status(judgement, headers.status, required)
-    if judgement.missing:
-        yield headers.degraded, fold(headers.degraded, [[printable(actor) for actor in judgement.missing]])
+    if judgement.missing or judgement.uninspected:
+        yield headers.degraded, fold(headers.degraded, [[*_unchecked(judgement)]])
+
+
+def _unchecked(judgement: Judgement) -> Iterator[str]:
+    """The words of the degraded header: actors that failed, and in a comment what the antivirus did not look into."""
+    for actor in judgement.missing:
+        if actor != "antivirus" or not judgement.uninspected:
+            yield printable(actor)
+    if judgement.uninspected:
+        text = printable(judgement.uninspected, _UNINSPECTED_CHARS_MAX).translate(_NO_COMMENT)
+        yield from f"antivirus ({' '.join(text.split())})".split(" ")
 
 
 def _status(judgement: Judgement, name: str, required: float) -> bytes:
     answer = "Yes" if judgement.is_spam else "No"
     tests = [f"{printable(point.source)}={point.hundredths / 100:.2f}" for point in judgement.points[:_SYMBOLS_MAX]]
     listed = [f"{test}," for test in tests[:-1]] + tests[-1:]
+    if judgement.unscored:
+        listed = [judgement.unscored]
     if listed:
         listed[0] = f"tests=[{listed[0]}"
         listed[-1] += "]"
@@ -78,7 +97,7 @@ def _status(judgement: Judgement, name: str, required: float) -> bytes:
 
 
 def _tagged_subject(message: Message, tag: str) -> Iterator[Edit]:
-    """The Subject with the tag before it; its own folding is kept, bare CR and LF are not."""
+    """The Subject with the tag before it, cut to SUBJECT_BYTES_MAX; its folding is kept, bare CR and LF are not."""
     prefix = printable(tag).encode("ascii")
     subject = next((value for name, value in message.headers if name.lower() == b"subject"), None)
     if subject is None:
@@ -86,4 +105,4 @@ def _tagged_subject(message: Message, tag: str) -> Iterator[Edit]:
         return
     subject = _BARE_LINE_END.sub(b"", subject).lstrip(b" \t")
     if not subject.startswith(prefix):
-        yield ChangeHeader(b"Subject", 1, prefix + subject)
+        yield ChangeHeader(b"Subject", 1, prefix + subject[:SUBJECT_BYTES_MAX].rstrip(b" \t\r\n"))

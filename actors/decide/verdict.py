@@ -10,9 +10,10 @@ from dataclasses import replace
 from actors.config import JudgementConfig
 from actors.decide.authres import authentication_results_edits
 from actors.decide.dmarc import evaluate_dmarc
-from actors.decide.rules import MESSAGE_RULES, RECIPIENT_RULES, Case, Ruling, first_ruling
+from actors.decide.fields import printable
+from actors.decide.rules import MESSAGE_RULES, RECIPIENT_RULES, Case, Ruling, first_ruling, uninspected
 from actors.decide.score import score_points
-from actors.decide.spam_headers import Judgement, spam_header_edits
+from actors.decide.spam_headers import Judgement, spam_header_edits, stale_fields
 from actors.model import (
     PLACE,
     Action,
@@ -29,7 +30,7 @@ from actors.model import (
 
 _NOT_DELIVERED = (Action.TEMPFAIL, Action.DISCARD, Action.REJECT)
 _UNSCORED = frozenset({"allowed"})
-"""Rules whose mail is not scored: the score is 0 and no spam header is written."""
+"""Rules whose mail is not scored: its score is 0, and its status header names the rule instead of tests."""
 
 
 def decide(
@@ -45,23 +46,22 @@ def decide(
     """
     known = _canonical([*findings, *_silent(findings, expected)])
     dmarc = evaluate_dmarc(known)
-    case = Case(known, message, config, dmarc, score_points(known, dmarc, config.policy))
+    forged, results = authentication_results_edits(known, dmarc, message, config.headers)
+    removals = (*forged, *stale_fields(message, config.headers))
+    case = Case(known, message, config, dmarc, score_points(known, dmarc, config.policy), removals)
     rule, ruling = first_ruling(MESSAGE_RULES, case)
-    points = () if rule in _UNSCORED else case.points
-    score = 0.0 if rule in _UNSCORED else case.score
-    missing = tuple(sorted({f.actor for f in known if f.outcome is Outcome.ERROR}))
-    is_spam = rule not in _UNSCORED and score >= config.policy.add_header_score
-    judgement = Judgement(ruling.action, score, is_spam, points, missing)
+    judgement = _judgement(case, rule, ruling)
+    why, unseen = f"{rule}: {ruling.why}", judgement.uninspected
     return Verdict(
         action=ruling.action,
         reply=ruling.reply,
-        score=score,
-        reasons=(f"{rule}: {ruling.why}", *(point.reason for point in points)),
-        edits=_edits(case, judgement),
-        degraded=bool(missing),
-        missing=missing,
+        score=judgement.score,
+        reasons=(why, *([f"uninspected: {unseen}"] if unseen else []), *(point.reason for point in judgement.points)),
+        edits=_edits(case, judgement, results),
+        degraded=bool(judgement.missing or unseen),
+        missing=judgement.missing,
         findings=(*known, dmarc) if dmarc else known,
-        quarantine_reason=f"{rule}: {ruling.why}" if ruling.action is Action.QUARANTINE else "",
+        quarantine_reason=printable(why) if ruling.action is Action.QUARANTINE else "",
     )
 
 
@@ -76,13 +76,25 @@ def decide_recipient(findings: Sequence[Finding], message: Message, config: Judg
     return RecipientVerdict(ruling.action, ruling.reply, (f"{rule}: {ruling.why}",))
 
 
-def _edits(case: Case, judgement: Judgement) -> tuple[Edit, ...]:
+def _judgement(case: Case, rule: str, ruling: Ruling) -> Judgement:
+    scored = rule not in _UNSCORED
+    score = case.score if scored else 0.0
+    return Judgement(
+        action=ruling.action,
+        score=score,
+        is_spam=scored and score >= case.config.policy.add_header_score,
+        points=case.points if scored else (),
+        missing=tuple(sorted({f.actor for f in case.findings if f.outcome is Outcome.ERROR})),
+        uninspected=uninspected(case.findings),
+        unscored="" if scored else rule,
+    )
+
+
+def _edits(case: Case, judgement: Judgement, results: Sequence[Edit]) -> tuple[Edit, ...]:
     """Deletions of forged fields first, then what we add; nothing for a message that is not delivered."""
     if judgement.action in _NOT_DELIVERED:
         return ()
-    forged, results = authentication_results_edits(case.findings, case.dmarc, case.message, case.config.headers)
-    stale, headers = spam_header_edits(judgement, case.message, case.config)
-    return (*forged, *stale, *headers, *results)
+    return (*case.forged, *spam_header_edits(judgement, case.message, case.config), *results)
 
 
 def _silent(findings: Sequence[Finding], expected: Iterable[str]) -> list[Finding]:

@@ -15,6 +15,7 @@ from wire.config import ConfigError, load
         ('[headers]\nscore = "X Spam"', "`score` must be a header field name"),
         ('[headers]\nauthserv_id = "a\\r\\nX: y"', "`authserv_id` must be printable ASCII"),
         ('[policy.on_error]\ndkim = "shrug"', "`dkim` must be ignore, tempfail, quarantine or reject"),
+        ('[policy.on_error]\nuninspected = "tempfail"', "`uninspected` must be ignore, quarantine or reject"),
         ('[policy.lists]\nallow_clients = ["10.0.0.0/33"]', "no IP address or network"),
         ("[policy]\nadd_header_score = 0.0", "`add_header_score` must be greater than 0"),
         ("[policy]\nclassifier_spam_probability = 1.0", "must be between 0 and 1"),

@@ -153,6 +153,20 @@ def test_outbound_mail_gets_no_results_but_loses_forged_ones() -> None:
         b" ; mx.example.org; spf=pass",
         b" =?utf-8?q?mx.ex=61mple.org?=; spf=pass",
         b" " + b"(" * 5000 + b"mx.example.org; spf=pass",
+        b" mx.example.org\xa0; spf=pass",
+        b" mx.example.org\xc2\xa0; spf=pass",
+        b" \xef\xbb\xbfmx.example.org; spf=pass",
+        b" \xe2\x80\x8bmx.example.org; spf=pass",
+        b' "mx.example.org "; spf=pass',
+        b' "\tmx.example.org"; spf=pass',
+        b' "=?utf-8?q?mx.example.org?="; spf=pass',
+        b" mx . example . org; spf=pass",
+        b" mx.\r\n example.org; spf=pass",
+        b" mx.(c (d))example.org; spf=pass",
+        b" mx.\x00example.org; spf=pass",
+        b' mx."example".org; spf=pass',
+        b" (;) mx(c).example.org; spf=pass",
+        "mx\u3002example\u3002org; spf=pass".encode(),
     ],
 )
 def test_a_field_that_bears_our_id_in_any_disguise_is_removed(body: bytes) -> None:
@@ -168,6 +182,11 @@ def test_a_field_that_bears_our_id_in_any_disguise_is_removed(body: bytes) -> No
         b" xmx.example.org; spf=pass",
         b" mx.example.org.evil.example; spf=pass",
         b" (unreadable other.example.org",
+        b' "other.example.org "; spf=pass reason="caf\xc3\xa9"',
+        b" other . example . org; spf=pass",
+        b" other.example.org; spf=pass (=?utf-8?q?caf=C3=A9?=)",
+        b" spf=pass (sender IP is 192.0.2.1) smtp.mailfrom=example.net; dkim=none",
+        b" (caf\xc3\xa9) other.example.org; spf=pass",
         b"",
     ],
 )
@@ -192,6 +211,22 @@ def test_the_field_name_is_matched_in_any_case_and_with_space_before_the_colon()
     block = b"AUTHENTICATION-results : mx.example.org; spf=pass\r\n"
     edits, _ = authentication_results_edits((), None, Message(Envelope(mta_name=OURS), block), HeadersConfig())
     assert edits == (DeleteHeader(b"AUTHENTICATION-results", 1),)
+
+
+@pytest.mark.parametrize("fold", [b"\r\n ", b" \r\n\t\r\n "])
+def test_a_name_folded_before_the_colon_makes_all_results_go(fold: bytes) -> None:
+    # One MTA may count such a line, another may not: whichever it is, no forged field may stay.
+    block = (
+        b"Authentication-Results" + fold + b": relay.example.net; none\r\n"
+        b"Authentication-Results: relay.example.net; none\r\n"
+        b"Authentication-Results: mx.example.org; spf=pass\r\n"
+    )
+    edits, _ = authentication_results_edits((), None, Message(Envelope(mta_name=OURS), block), HeadersConfig())
+    assert [edit.occurrence for edit in edits] == [3, 2, 1]
+
+
+def test_foreign_results_beyond_the_fiftieth_are_removed_unread() -> None:
+    assert removed(*[b" relay.example.net; none"] * 52) == [52, 51]
 
 
 @given(st.binary(max_size=200))

@@ -2,7 +2,7 @@ import pytest
 
 from actors.config import HeadersConfig, JudgementConfig
 from actors.decide.score import Points
-from actors.decide.spam_headers import Judgement, spam_header_edits
+from actors.decide.spam_headers import SUBJECT_BYTES_MAX, Judgement, spam_header_edits, stale_fields
 from actors.model import Action, AddHeader, ChangeHeader, DeleteHeader, Message
 
 CONFIG = JudgementConfig()
@@ -14,7 +14,7 @@ def judgement(action: Action = Action.ADD_HEADER, *, is_spam: bool = True, missi
 
 
 def added(judged: Judgement, block: bytes = b"", config: JudgementConfig = CONFIG) -> list[object]:
-    return list(spam_header_edits(judged, Message(header_block=block), config)[1])
+    return list(spam_header_edits(judged, Message(header_block=block), config))
 
 
 def test_spam_gets_flag_score_and_status() -> None:
@@ -47,6 +47,39 @@ def test_missing_actors_are_named() -> None:
     assert added(judgement(missing=("dkim", "policy")))[-1] == AddHeader(b"X-Tamis-Degraded", b"dkim policy")
 
 
+def test_a_name_folded_before_the_colon_is_deleted_too() -> None:
+    block = b"X-Spam-Flag\r\n : NO\r\nX-Spam-Flag: NO\r\nodd line\r\n"
+    assert tuple(stale_fields(Message(header_block=block), CONFIG.headers)) == (
+        DeleteHeader(b"X-Spam-Flag", 2),
+        DeleteHeader(b"x-spam-flag", 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "uninspected", "value"),
+    [
+        ((), "depth, encrypted", b"antivirus (depth, encrypted)"),
+        (("antivirus", "dkim"), "depth", b"dkim antivirus (depth)"),
+        ((), "a) X-Spam-Flag:\r\n NO (\x00\xe9\\", b"antivirus (a X-Spam-Flag:?? NO ??)"),
+    ],
+)
+def test_what_was_not_inspected_is_named(missing: tuple[str, ...], uninspected: str, value: bytes) -> None:
+    judged = Judgement(Action.ACCEPT, 0.0, is_spam=False, points=(), missing=missing, uninspected=uninspected)
+    assert added(judged)[-1] == AddHeader(b"X-Tamis-Degraded", value)
+
+
+def test_a_long_list_of_what_was_not_inspected_is_cut_and_folded() -> None:
+    judged = Judgement(Action.ACCEPT, 0.0, is_spam=False, points=(), missing=(), uninspected="encrypted, " * 1000)
+    (field,) = [edit for edit in added(judged) if isinstance(edit, AddHeader) and edit.name == b"X-Tamis-Degraded"]
+    assert len(field.value) < 250
+    assert max(map(len, field.value.split(b"\r\n"))) <= 100
+
+
+def test_mail_that_is_not_scored_names_the_rule_in_its_status() -> None:
+    judged = Judgement(Action.ACCEPT, 0.0, is_spam=False, points=(), missing=(), unscored="allowed")
+    assert added(judged)[-1] == AddHeader(b"X-Spam-Status", b"No, score=0.00 required=5.00 tests=[allowed]")
+
+
 def test_names_are_those_of_the_configuration() -> None:
     config = JudgementConfig(headers=HeadersConfig(flag="X-Junk", score="", status=""))
     assert added(judgement(), config=config) == [AddHeader(b"X-Junk", b"YES")]
@@ -54,8 +87,7 @@ def test_names_are_those_of_the_configuration() -> None:
 
 def test_incoming_fields_of_our_names_are_deleted_from_the_last_to_the_first() -> None:
     block = b"x-spam-flag: NO\r\nX-Spam-Score : -9\r\nSubject: a\r\nX-SPAM-FLAG: NO\r\nX-Spam-Level: *\r\n"
-    deletions, _ = spam_header_edits(judgement(), Message(header_block=block), CONFIG)
-    assert deletions == (
+    assert tuple(stale_fields(Message(header_block=block), CONFIG.headers)) == (
         DeleteHeader(b"X-SPAM-FLAG", 2),
         DeleteHeader(b"X-Spam-Score", 1),
         DeleteHeader(b"x-spam-flag", 1),
@@ -73,6 +105,14 @@ def test_incoming_fields_of_our_names_are_deleted_from_the_last_to_the_first() -
 )
 def test_the_subject_is_tagged_when_the_action_says_so(block: bytes, edit: object) -> None:
     assert added(judgement(Action.REWRITE_SUBJECT), block)[-1] == edit
+
+
+def test_a_subject_that_we_rewrite_is_cut() -> None:
+    edit = added(judgement(Action.REWRITE_SUBJECT), b"Subject: a" + b"\r\n " * 50_000 + b"b\r\n")[-1]
+    assert edit == ChangeHeader(b"Subject", 1, b"[SPAM] a")
+    edit = added(judgement(Action.REWRITE_SUBJECT), b"Subject: " + b"word " * 50_000 + b"\r\n")[-1]
+    assert isinstance(edit, ChangeHeader)
+    assert len(edit.value) <= SUBJECT_BYTES_MAX + len(b"[SPAM] ")
 
 
 def test_a_subject_is_not_tagged_twice() -> None:

@@ -161,6 +161,7 @@ def test_an_allowed_client_is_accepted_without_scoring() -> None:
     verdict = decide([hit("allow_client"), SPAM, SPF_FAIL], MESSAGE, CONFIG)
     assert (verdict.action, verdict.score) == (Action.ACCEPT, 0.0)
     assert not any(isinstance(edit, AddHeader) and edit.name == b"X-Spam-Flag" for edit in verdict.edits)
+    assert AddHeader(b"X-Spam-Status", b"No, score=0.00 required=5.00 tests=[allowed]") in verdict.edits
 
 
 def test_an_allowed_sender_counts_only_when_authenticated() -> None:
@@ -190,6 +191,31 @@ def test_only_the_last_recipient_is_judged_at_rcpt() -> None:
     assert decide_recipient([hit("deny_recipient", recipient="ann@example.org")], two, CONFIG).action is Action.ACCEPT
 
 
+def test_many_denied_recipients_are_a_short_reason() -> None:
+    addresses = [f"r{n:05}@example.org" for n in range(10_000)]
+    many = Message(Envelope(recipients=tuple(Recipient(address.encode()) for address in addresses)))
+    verdict = decide([hit("deny_recipient", recipient=address) for address in addresses], many, CONFIG)
+    assert verdict.action is Action.REJECT
+    assert verdict.reasons[0].endswith("r00003@example.org, r00004@example.org and 9995 more")
+
+
+def test_long_names_are_cut_in_the_reason() -> None:
+    long = Finding("antivirus", "clamav", Outcome.INFECTED, detail="x" * 100_000)
+    assert len(decide([long], MESSAGE, CONFIG).reasons[0]) < 250
+
+
+@pytest.mark.parametrize(("forged", "action"), [(1000, Action.ACCEPT), (1001, Action.REJECT), (50_000, Action.REJECT)])
+def test_more_forged_fields_than_can_be_removed_are_refused(forged: int, action: Action) -> None:
+    header = b"X-Spam-Status: No\r\n" * (forged - 1) + b"Authentication-Results: mx.example.org; dkim=pass\r\n"
+    for findings in ([], [hit("allow_client")]):
+        verdict = decide(findings, Message(MESSAGE.envelope, header), CONFIG)
+        assert verdict.action is action
+    if action is Action.REJECT:
+        assert verdict.reply is not None
+        assert (verdict.reply.code, verdict.reply.enhanced) == (554, "5.6.0")
+        assert verdict.reasons[0] == f"forged_header: {forged} fields under our names"
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +240,7 @@ def test_the_severest_answer_to_several_errors_counts() -> None:
     errors = [error_finding(actor, actor, ErrorKind.CRASH) for actor in ("dkim", "policy", "antivirus")]
     verdict = decide(errors, MESSAGE, on_error(dkim="ignore", policy="quarantine", antivirus="tempfail"))
     assert verdict.action is Action.QUARANTINE
-    assert verdict.quarantine_reason == "actor_failed: policy gave no answer"
+    assert verdict.quarantine_reason == "unchecked: policy gave no answer"
     assert verdict.missing == ("antivirus", "dkim", "policy")
 
 
@@ -247,6 +273,41 @@ def test_an_error_at_rcpt_defers_the_recipient_only_when_configured() -> None:
 def test_a_degraded_message_says_which_actors_were_missing() -> None:
     edits = decide([error_finding("dkim", "dkim", ErrorKind.CRASH)], MESSAGE, CONFIG).edits
     assert AddHeader(b"X-Tamis-Degraded", b"dkim") in edits
+
+
+UNINSPECTED = Finding("antivirus", "uninspected", Outcome.SKIPPED, detail="depth, encrypted")
+
+
+@pytest.mark.parametrize(
+    ("answer", "action"), [("ignore", Action.ACCEPT), ("quarantine", Action.QUARANTINE), ("reject", Action.REJECT)]
+)
+@pytest.mark.parametrize("beside", [[], [hit("allow_client")]])
+def test_mail_that_was_not_wholly_inspected_is_marked(answer: str, action: Action, beside: list[Finding]) -> None:
+    verdict = decide([UNINSPECTED, *beside], MESSAGE, on_error(uninspected=answer))
+    assert (verdict.action, verdict.degraded, verdict.missing) == (action, True, ())
+    assert "uninspected: depth, encrypted" in verdict.reasons
+    if action is Action.REJECT:
+        assert (verdict.reply.code if verdict.reply else None) == 550
+    else:
+        assert AddHeader(b"X-Tamis-Degraded", b"antivirus (depth, encrypted)") in verdict.edits
+
+
+def test_what_was_not_inspected_and_what_failed_are_weighed_together() -> None:
+    late = error_finding("dkim", "dkim", ErrorKind.TIMEOUT)
+    verdict = decide([UNINSPECTED, late], MESSAGE, on_error(uninspected="quarantine", dkim="tempfail"))
+    assert verdict.quarantine_reason == "unchecked: antivirus did not look into: depth, encrypted"
+    assert (
+        decide([UNINSPECTED, late], MESSAGE, on_error(uninspected="quarantine", dkim="reject")).action is Action.REJECT
+    )
+
+
+def test_malware_counts_before_what_was_not_inspected() -> None:
+    verdict = decide([UNINSPECTED, INFECTED], MESSAGE, on_error(uninspected="quarantine"))
+    assert verdict.reasons[0] == "infected: Eicar-Signature"
+
+
+def test_only_the_antivirus_reports_what_was_not_inspected() -> None:
+    assert not decide([Finding("dkim", "uninspected", Outcome.SKIPPED, detail="x")], MESSAGE, CONFIG).degraded
 
 
 # --- DMARC and score -------------------------------------------------------------------------------------------------
