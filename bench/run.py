@@ -63,7 +63,7 @@ def load(stack: Stack, corpus: Path, sessions: int, messages: int) -> int:
             check=False,
             env=os.environ,
         )
-        rounds.append(json.loads(done.stdout.splitlines()[-1]))
+        rounds.append(figures_of(done))
     print(f"# yardstick {statistics.median(yardsticks_ms):.1f} ms; medians of {ROUNDS} rounds")
     for key in ("messages_per_s", "cpu_ms_per_message", "load_generator_cpu_ms_per_message", "pss_mb"):
         print(f"{key:<36} {statistics.median(figures[key] for figures in rounds):g}")
@@ -74,6 +74,18 @@ def load(stack: Stack, corpus: Path, sessions: int, messages: int) -> int:
         if cpu_ms >= 0.01:
             print(f"  cpu of {process:<27} {cpu_ms:g}")
     return sum(int(figures["unanswered"]) for figures in rounds)
+
+
+def figures_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The JSON object that a load printed. Raises SystemExit when it ended without one."""
+    if done.returncode:
+        print(f"# exit code {done.returncode}\n{done.stderr}", file=sys.stderr, end="", flush=True)
+    lines = done.stdout.splitlines()
+    # 1 is also the exit code of a whole run with messages that got no answer.
+    if done.returncode not in (0, 1) or not lines:
+        raise SystemExit("bench.milter_load gave no figures")
+    figures: dict[str, Any] = json.loads(lines[-1])
+    return figures
 
 
 def yardstick_ms() -> float:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from bench.family import Family
 from bench.nameserver import Nameserver, Zone
 from bench.otlp_receiver import OtlpReceiver
 
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 15.0
+LEFT_GRACE_S = 2.0
+LEFT_GRACE_KILLED_S = 10.0
+"""Of what looks after itself when `tamis up` was killed."""
 CONFIG = """
 [gateway]
 listen = ["inet:0@127.0.0.1"]
@@ -76,6 +80,9 @@ class Stack:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._up: subprocess.Popen[bytes] | None = None
+        self._family: Family | None = None
+        self._killed = False
+        self._left: list[str] = []
         self.run_dir = Path(tempfile.mkdtemp(prefix="tamis-", dir="/tmp"))
 
     @property
@@ -95,6 +102,18 @@ class Stack:
         """What `tamis up` and its children wrote so far."""
         path = self.run_dir / "up.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def ending(self) -> str:
+        """What was wrong with the end: that it took SIGKILL, and which processes were left; empty when all was well."""
+        complaints = [f"tamis up did not end within {STOP_TIMEOUT_S:.0f} s and was killed"] if self._killed else []
+        complaints += ["left running: " + ", ".join(self._left)] if self._left else []
+        return "; ".join(complaints)
+
+    @property
+    def processes(self) -> int:
+        """How many processes of `tamis up` were seen."""
+        return len(self._family) if self._family else 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -140,6 +159,7 @@ class Stack:
         started = time.monotonic()
         with (self.run_dir / "up.log").open("wb") as log:
             self._up = subprocess.Popen([sys.executable, "-m", "cli", "up", *arguments], stdout=log, stderr=log)
+        self._family = Family(self._up.pid)
         while not ready_file.exists():
             if self._up.poll() is not None:
                 raise StackFailed(f"tamis up ended with exit code {self._up.returncode}: {self.log[-3000:]}")
@@ -147,20 +167,28 @@ class Stack:
                 raise StackFailed(f"tamis up was not ready within {READY_TIMEOUT_S:.0f} s: {self.log[-3000:]}")
             time.sleep(0.05)
         self.start_s = time.monotonic() - started
+        self._family.look()
         self.ready = json.loads(ready_file.read_text())
 
     def stop_up(self) -> None:
-        """SIGTERM to `tamis up`; `stop_s` says how long it took to end, SIGKILL follows after STOP_TIMEOUT_S."""
-        if self._up is None or self._up.poll() is not None:
+        """SIGTERM to `tamis up`; `stop_s` says how long it took to end, SIGKILL follows after STOP_TIMEOUT_S.
+
+        `ending` says what was wrong with it; what was left is killed.
+        """
+        if self._up is None or self._family is None:
             return
-        started = time.monotonic()
-        self._up.send_signal(signal.SIGTERM)
-        try:
-            self._up.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._up.kill()
-            self._up.wait()
-        self.stop_s = time.monotonic() - started
+        if self._up.poll() is None:
+            self._family.look()
+            started = time.monotonic()
+            self._up.send_signal(signal.SIGTERM)
+            try:
+                self._up.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._killed = True
+                self._up.kill()
+                self._up.wait()
+            self.stop_s = time.monotonic() - started
+        self._left += self._family.left(LEFT_GRACE_KILLED_S if self._killed else LEFT_GRACE_S)
 
 
 def wait_for(condition: Callable[[], T | None], timeout_s: float = 10.0) -> T:
