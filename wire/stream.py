@@ -36,7 +36,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES_MAX),
     # A peer that hangs or is gone is noticed within 10 s even when nothing is sent: soon enough that a transaction gets
-    # its verdict elsewhere within `end_of_message_budget_s`. What waits for the answer to a ping is ping_timeout (60 s by
+    # its verdict elsewhere within `end_of_message_budget_s`. The answer to a ping may take ping_timeout (60 s by
     # default); gRPC 1.85 does not look at keepalive_timeout.
     ("grpc.keepalive_time_ms", 6_000),
     ("grpc.http2.ping_timeout_ms", 2_000),

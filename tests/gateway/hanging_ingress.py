@@ -7,7 +7,7 @@ from tests.gateway.fake_ingress import FakeIngress, serve, silent
 
 async def main() -> None:
     server, target = await serve(FakeIngress(silent))
-    print(target, flush=True)
+    print(target, flush=True)  # noqa: T201
     await server.wait_for_termination()
 
 

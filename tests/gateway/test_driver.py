@@ -2,24 +2,19 @@ import asyncio
 
 import pytest
 
-from gateway import replies
 from gateway.driver import PROGRESS_S
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import message_pb2
 from tamis.filter.v1 import verdict_pb2 as pb
 from tests.gateway.fake_ingress import Cell, FakeIngress, Heard, refuse, reject_recipients, silent, verdict
 from tests.gateway.mta import Heard as MtaHeard
-from tests.gateway.mta import Mail, Mta
-from tests.gateway.rig import LogLines, Rig, rigged
+from tests.gateway.mta import Mail
+from tests.gateway.rig import LogLines, rigged
 from wire.milter import constants as c
 from wire.milter import events as ev
 
 UNAVAILABLE = ev.ReplyCode(b"451 4.7.1 Mail filter is not available, please try again later")
 ADD = pb.Edit(add_header=pb.AddHeader(name=b"X-Spam-Score", value=b"7.5"))
-
-
-def frame(command: bytes, payload: bytes = b"") -> bytes:
-    return (len(payload) + 1).to_bytes(4) + command + payload
 
 
 async def settle() -> None:
@@ -240,147 +235,6 @@ async def test_mail_beyond_what_may_be_held_is_answered_by_the_failure_policy() 
         assert rig.value("failures_total", failure="overloaded") == 1
         assert (await waiting).final == UNAVAILABLE
         assert rig.held.total == 0
-
-
-async def open_session(rig: Rig) -> Mta:
-    mta = rig.connect()
-    await mta.open()
-    return mta
-
-
-@pytest.mark.parametrize(
-    ("garbage", "reason"),
-    [
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "protocol_error"),
-        (b"\xff\xff\xff\xff" + b"B" * 100, "protocol_error"),
-        (b"\0\0\0\0", "protocol_error"),
-        (frame(b"B", b"before negotiation"), "protocol_error"),
-        (frame(b"O", b"\0\0\0\1" + bytes(8)), "protocol_error"),
-        (frame(b"?"), "protocol_error"),
-    ],
-)
-async def test_garbage_closes_one_connection_with_one_line(garbage: bytes, reason: str, lines: LogLines) -> None:
-    async with rigged(Cell(a=FakeIngress())) as rig:
-        bystander = await open_session(rig)
-        mta = rig.connect()
-        lines.records.clear()
-        mta._write(garbage)
-        await settle()
-        assert rig.transports[1].closed
-        assert len(lines.records) == 1
-        (line,) = lines.of("session_closed")
-        assert line["reason"] == reason
-        assert rig.value("closed_total", reason=reason) == 1
-        assert rig.value("sessions") == 1
-        assert (await bystander.message(Mail())).final == ev.Accept()
-
-
-@pytest.mark.parametrize("stage", ["negotiation", "envelope", "mid_frame", "body", "recipient", "verdict"])
-async def test_an_mta_that_goes_away_in_the_middle_leaves_nothing_behind(stage: str, lines: LogLines) -> None:
-    ingress = FakeIngress(silent, recipient=silent if stage == "recipient" else FakeIngress().recipient)
-    async with rigged(Cell(a=ingress)) as rig:
-        mta = rig.connect()
-        mail = Mail(body=b"x" * 100_000)
-        playing: asyncio.Task[object] | None = None
-        await mta.open()
-        if stage == "envelope":
-            await mta.envelope(mail)
-        elif stage == "mid_frame":
-            await mta.envelope(mail)
-            mta._write(b"\0\0\1\0N")
-        elif stage == "body":
-            await mta.envelope(mail)
-            await mta.say(ev.EndOfHeaders())
-            await mta.say(ev.Body(b"x" * 60_000))
-            mta.flush()
-        elif stage in ("recipient", "verdict"):
-            playing = asyncio.create_task(mta.message(mail))
-        await settle()
-        lines.records.clear()
-        rig.hang_up()
-        await settle()
-        assert [line["reason"] for line in lines.of("session_closed")] == ["disconnected"]
-        assert len(lines.records) == 1
-        assert (rig.value("sessions"), rig.held.total, ingress.open) == (0, 0, {})
-        assert rig.value("recipients_total", action="late") == 0
-        if playing is not None:
-            with pytest.raises(EOFError):
-                await playing
-
-
-async def test_a_probe_of_the_port_is_not_worth_a_line(lines: LogLines) -> None:
-    async with rigged(Cell(a=FakeIngress())) as rig:
-        rig.connect()
-        lines.records.clear()
-        rig.hang_up()
-        await settle()
-        assert lines.records == []
-        assert rig.value("sessions") == 0
-
-
-async def test_quit_closes_without_a_line(lines: LogLines) -> None:
-    async with rigged(Cell(a=FakeIngress())) as rig:
-        mta = await open_session(rig)
-        lines.records.clear()
-        await mta.say(ev.Quit())
-        mta.flush()
-        await settle()
-        assert rig.transports[0].closed
-        assert lines.records == []
-        assert rig.value("sessions") == 0
-
-
-async def test_an_abort_while_the_verdict_is_awaited_ends_the_question_and_not_the_connection() -> None:
-    ingress = FakeIngress(silent)
-    async with rigged(Cell(a=ingress)) as rig:
-        mta = await open_session(rig)
-        await mta.envelope(Mail())
-        await mta.content(Mail())
-        mta.flush()
-        await settle()
-        await mta.say(ev.Abort())
-        mta.flush()
-        await settle()
-        assert ingress.open == {}
-        ingress.judge = verdict()
-        mta.codec._due = None
-        assert (await mta.message(Mail(queue_id=b"4NEXT"))).final == ev.Accept()
-
-
-async def test_a_command_while_an_answer_is_due_breaks_the_protocol(lines: LogLines) -> None:
-    ingress = FakeIngress(silent)
-    async with rigged(Cell(a=ingress)) as rig:
-        mta = await open_session(rig)
-        await mta.envelope(Mail())
-        await mta.content(Mail())
-        mta.flush()
-        await settle()
-        mta._write(frame(b"M", b"<x@x.example>\0"))
-        await settle()
-        assert [line["reason"] for line in lines.of("session_closed")] == ["protocol_error"]
-        assert ingress.open == {}
-
-
-async def test_too_many_recipients_close_the_connection_with_the_limit(lines: LogLines) -> None:
-    async with rigged(Cell(a=FakeIngress())) as rig:
-        mta = await open_session(rig)
-        await mta.say(ev.Mail(b"<>"))
-        mta.flush()
-        mta._write(frame(b"R", b"<" + b"x" * 5000 + b"@x.example>\0"))
-        await settle()
-        assert [line["reason"] for line in lines.of("session_closed")] == ["limit_exceeded"]
-
-
-async def test_a_bug_in_one_session_ends_that_session_only(lines: LogLines, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with rigged(Cell(a=FakeIngress())) as rig:
-        mta, other = await open_session(rig), await open_session(rig)
-        with monkeypatch.context() as patch:
-            patch.setattr(replies, "for_verdict", lambda *_: 1 / 0)
-            with pytest.raises(EOFError):
-                await mta.message(Mail())
-        assert [line["reason"] for line in lines.of("session_closed")] == ["internal_error"]
-        assert rig.held.total == 0
-        assert (await other.message(Mail())).final == ev.Accept()
 
 
 @pytest.mark.parametrize("steps", [c.OFFERED_STEPS, 0])
