@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.corpus import held_out_messages
-from bench.postfix import Postfix, free_port, send_in_parallel, why_not
+from bench.postfix import Postfix, send_in_parallel, why_not
 from bench.samples import CLIENT_IP, GTUBE, SampleMaker, eicar_mail
 from bench.stack import Stack
+from cli.addresses import free_port
 from tests.conftest import skip_or_fail
 
 pytestmark = pytest.mark.postfix
@@ -86,8 +87,10 @@ def flagged_share(postfix: Postfix, mails: list[bytes]) -> float:
 
 @pytest.mark.data
 @pytest.mark.timeout(300)
-def test_of_spam_that_the_model_never_saw_at_least_95_percent_get_the_header(postfix: Postfix, corpora: Path) -> None:
-    mails = held_out_messages(corpora / "spamassassin", spam=True, count=OF_EACH_KIND)
+def test_of_spam_that_the_model_never_saw_at_least_95_percent_get_the_header(
+    postfix: Postfix, spam_corpus: Path
+) -> None:
+    mails = held_out_messages(spam_corpus, spam=True, count=OF_EACH_KIND)
     assert len(mails) == OF_EACH_KIND
     share = flagged_share(postfix, mails)
     print(f"spam header on {share:.1%} of {len(mails)} held-out spam")
@@ -96,8 +99,8 @@ def test_of_spam_that_the_model_never_saw_at_least_95_percent_get_the_header(pos
 
 @pytest.mark.data
 @pytest.mark.timeout(300)
-def test_of_ham_that_the_model_never_saw_at_most_1_percent_get_the_header(postfix: Postfix, corpora: Path) -> None:
-    mails = held_out_messages(corpora / "spamassassin", spam=False, count=OF_EACH_KIND)
+def test_of_ham_that_the_model_never_saw_at_most_1_percent_get_the_header(postfix: Postfix, spam_corpus: Path) -> None:
+    mails = held_out_messages(spam_corpus, spam=False, count=OF_EACH_KIND)
     assert len(mails) == OF_EACH_KIND
     share = flagged_share(postfix, mails)
     print(f"spam header on {share:.1%} of {len(mails)} held-out ham")
