@@ -27,6 +27,11 @@ _TTL_MAX_S = 86_400
 """The longest that an answer is kept, whatever its TTL says: how long a mistake of others may stay with us."""
 _FAILURE_TTL_S = 2.0
 """How long a failure is kept: a dead name server must not cost each message a timeout (RFC 9520 section 3.2)."""
+ANSWER_BYTES_MAX = 8 * 1024
+"""A longer answer is used but not kept: no SPF, DKIM or DMARC record needs so much, and one would push out dozens."""
+CACHE_BYTES_MAX = 64 * 1024 * 1024
+"""Names and records kept, however many entries the configuration allows."""
+_RECORD_OVERHEAD_BYTES = 64
 _TRIES = 2
 _NO_SUCH_NAME = frozenset({pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME})
 
@@ -60,7 +65,7 @@ class DnsResolver:
         self._nameserver = nameserver or AresNameserver(config)
         self._clock = clock
         self._negative_ttl_s = config.negative_ttl_s
-        self._cache: TtlCache[tuple[str, str], Answer] = TtlCache(config.cache_entries)
+        self._cache: TtlCache[tuple[str, str], Answer] = TtlCache(config.cache_entries, CACHE_BYTES_MAX)
         self._in_flight: dict[tuple[str, str], asyncio.Task[Answer]] = {}
 
     async def txt(self, name: str) -> Sequence[bytes]:
@@ -114,7 +119,9 @@ class DnsResolver:
             answer = await self._nameserver.ask(*key)
         finally:
             del self._in_flight[key]
-        self._cache.put(key, answer, self._clock.monotonic_s(), self._ttl_s(answer))
+        size_bytes = len(key[0]) + _size_bytes(answer)
+        if size_bytes <= ANSWER_BYTES_MAX:
+            self._cache.put(key, answer, self._clock.monotonic_s(), self._ttl_s(answer), size_bytes=size_bytes)
         return answer
 
     def _ttl_s(self, answer: Answer) -> float:
@@ -188,6 +195,11 @@ async def _numeric(server: str) -> str:
         infos = await asyncio.get_running_loop().getaddrinfo(host, None)
         ip = ipaddress.ip_address(infos[0][4][0])
     return f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}"
+
+
+def _size_bytes(answer: Answer) -> int:
+    """What the records take in memory, roughly: their text and what Python adds to each."""
+    return sum(_RECORD_OVERHEAD_BYTES + (len(r) if isinstance(r, bytes | str) else 255) for r in answer.records)
 
 
 def _answer(name: str, kind: str, result: pycares.DNSResult) -> Answer:

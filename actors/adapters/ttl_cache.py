@@ -1,4 +1,4 @@
-"""A bounded cache of answers that expire: pure bookkeeping, the caller brings the time.
+"""A cache of answers that expire, bounded in entries and bytes: pure bookkeeping, the caller brings time and sizes.
 
 The least recently used entry makes room, so that a flood of names asked once does not push out those asked for every
 message. Values are kept by reference and must not change.
@@ -13,11 +13,13 @@ V = TypeVar("V")
 
 
 class TtlCache(Generic[K, V]):
-    """At most `entries_max` values, each until its time is over."""
+    """At most `entries_max` values of `bytes_max` together, each until its time is over."""
 
-    def __init__(self, entries_max: int) -> None:
+    def __init__(self, entries_max: int, bytes_max: int) -> None:
         self._entries_max = entries_max
-        self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._entries: OrderedDict[K, tuple[float, int, V]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -27,18 +29,24 @@ class TtlCache(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None:
             return None
-        expires_s, value = entry
+        expires_s, _, value = entry
         if expires_s <= now_s:
-            del self._entries[key]
+            self._drop(key)
             return None
         self._entries.move_to_end(key)
         return value
 
-    def put(self, key: K, value: V, now_s: float, ttl_s: float) -> None:
+    def put(self, key: K, value: V, now_s: float, ttl_s: float, *, size_bytes: int) -> None:
         """Keep the value for `ttl_s` seconds from now; nothing is kept for a TTL of zero."""
         if ttl_s <= 0 or self._entries_max <= 0:
             return
-        self._entries[key] = (now_s + ttl_s, value)
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._entries_max:
-            self._entries.popitem(last=False)
+        if key in self._entries:
+            self._drop(key)
+        self._entries[key] = (now_s + ttl_s, size_bytes, value)
+        self._bytes += size_bytes
+        while len(self._entries) > self._entries_max or self._bytes > self._bytes_max:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: K) -> None:
+        _, size_bytes, _ = self._entries.pop(key)
+        self._bytes -= size_bytes

@@ -43,11 +43,14 @@ def parse_records(texts: Iterable[bytes]) -> Record | None:
     return records[0] if len(records) == 1 else None
 
 
-@lru_cache(maxsize=4096)
 def parse_record(text: bytes) -> Record | None:
     """A TXT record as a DMARC record; None when it is none. Syntax errors after v= leave the defaults."""
-    if len(text) > _RECORD_BYTES_MAX:
-        return None
+    # Before the cache, whose keys would be of any length.
+    return _parse_short(text) if len(text) <= _RECORD_BYTES_MAX else None
+
+
+@lru_cache(maxsize=4096)
+def _parse_short(text: bytes) -> Record | None:
     version, *rest = text.decode("ascii", "replace").split(";")
     name, _, value = version.partition("=")
     if name.strip(" \t") != "v" or value.strip(" \t") != "DMARC1":

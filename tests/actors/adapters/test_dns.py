@@ -96,6 +96,20 @@ async def test_no_answer_stays_longer_than_a_day(
     assert len(nameserver.questions) == 2
 
 
+@pytest.mark.parametrize(
+    ("records", "questions"),
+    [((b"x" * 7000,), 1), ((b"x" * 8200,), 2), ((b"x",) * 1000, 2)],
+)
+async def test_a_long_answer_is_given_but_not_kept(
+    resolver: DnsResolver, nameserver: NameserverInMemory, records: tuple[bytes, ...], questions: int
+) -> None:
+    nameserver.table["long.example.org", "TXT"] = Answer(records, ttl_s=300.0)
+    for _ in range(2):
+        assert await resolver.txt("long.example.org") == list(records)
+
+    assert len(nameserver.questions) == questions
+
+
 @pytest.mark.parametrize(("name", "nxdomain"), [("missing.example.org", True), ("empty.example.org", False)])
 async def test_names_that_are_not_there_are_remembered_for_the_negative_ttl(
     resolver: DnsResolver, nameserver: NameserverInMemory, clock: FakeClock, name: str, *, nxdomain: bool

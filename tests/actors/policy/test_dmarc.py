@@ -1,6 +1,7 @@
 import pytest
 
 from actors.model import Outcome
+from actors.policy import dmarc
 from actors.policy.dmarc import Record, discover, organizational_domain, parse_record, parse_records, walk, walk_names
 from tests.fakes import FakeResolver
 
@@ -151,3 +152,9 @@ async def test_dns_that_does_not_answer_is_a_temperror(failing: str) -> None:
 async def test_an_identifier_whose_organization_dns_does_not_tell_is_left_open() -> None:
     resolver = FakeResolver('_dmarc.example.org TXT "v=DMARC1"', failing=["_dmarc.x.example.org"])
     assert (await discover("example.org", ["x.example.org"], resolver)).facts["org:x.example.org"] == ""
+
+
+def test_a_text_that_is_too_long_takes_no_place_in_the_cache() -> None:
+    before = dmarc._parse_short.cache_info().currsize
+    assert parse_record(b"v=DMARC1; p=reject; x=" + b"y" * 60_000) is None
+    assert dmarc._parse_short.cache_info().currsize == before
