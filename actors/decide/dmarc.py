@@ -28,7 +28,9 @@ def evaluate_dmarc(findings: Iterable[Finding]) -> Finding | None:
     if record.outcome in _WITHOUT_EVALUATION:
         return Finding("policy", "dmarc", record.outcome, detail=record.detail, facts={"header.from": author})
     aligned = sorted({f"{method}:{domain}" for method, domain in _aligned(findings, record.facts, Outcome.PASS)})
-    if aligned:
+    if aligned and record.facts.get("ambiguous") == "yes":
+        outcome, detail = Outcome.PERMERROR, "the author field shows another domain besides"
+    elif aligned:
         outcome, detail = Outcome.PASS, f"aligned {', '.join(aligned)}"
     elif _undecided(findings, record.facts):
         outcome, detail = Outcome.TEMPERROR, "an identifier that may align could not be checked"

@@ -5,11 +5,12 @@ nothing at HEADERS (what DMARC needs of DNS is asked for, so that the caches are
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from actors.actor import Budget
 from actors.config import JudgementConfig
 from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outcome, Stage, error_finding
-from actors.policy.author import author_domains, domain_of, signing_domains
+from actors.policy.author import domain_of, read_author, signing_domains
 from actors.policy.dmarc import discover
 from actors.policy.gtube import has_gtube
 from actors.policy.lists import AddressList, NetworkList, address_keys
@@ -106,13 +107,14 @@ class PolicyActor:
         if envelope.direction is not Direction.INBOUND:
             return Finding("policy", "dmarc_record", Outcome.SKIPPED, detail="not received from outside")
         flaw, author = _author(message)
-        if flaw:
+        if not author:
             return Finding("policy", "dmarc_record", Outcome.PERMERROR, detail="not exactly one author domain")
         identifiers = {
             *signing_domains(message.header_values(b"dkim-signature"), self._signatures_max),
             domain_of(envelope.sender or envelope.client.helo),
         }
-        return await discover(author, sorted(identifiers - {""}), TimedResolver(self._resolver, budget))
+        found = await discover(author, sorted(identifiers - {""}), TimedResolver(self._resolver, budget))
+        return replace(found, facts={**found.facts, "ambiguous": "yes"}) if flaw else found
 
     async def _ask_store(
         self, name: str, members: Sequence[str], facts: dict[str, str], budget: Budget
@@ -136,17 +138,20 @@ def _listed(name: str, entry: str, **facts: str) -> Finding:
 
 
 def _author(message: Message) -> tuple[str, str]:
-    """(what is wrong with the From fields, "") or ("", the one author domain).
+    """(what is wrong with the From fields or "", the one author domain or "").
 
-    RFC 9989 section 5.3.1: DMARC judges messages with exactly one author domain.
+    RFC 9989 section 5.3.1: DMARC judges messages with exactly one author domain. When a name shows another one beside
+    it, DMARC may fail for the author's, but not pass: what is wrong is told along with the domain.
     """
     fields = message.header_values(b"from")
     if not fields:
         return "from_missing", ""
-    domains = author_domains(fields[0])
-    if len(fields) > 1 or len(domains) > 1:
+    author = read_author(fields[0])
+    if len(fields) > 1 or len(author.domains) > 1:
         return "from_multiple", ""
-    return ("", domains[0]) if domains and domains[0] else ("from_malformed", "")
+    if not author.domains or not author.domains[0]:
+        return "from_malformed", ""
+    return "from_multiple" if author.shown else "", author.domains[0]
 
 
 def _address_text(address: bytes) -> str:

@@ -1,34 +1,53 @@
 """The author domain: which domains the From field names (RFC 5322 section 3.6.2), read by one linear pass.
 
 A tolerant reader: comments, quoted strings, routes and groups are stepped over, whatever else stands there. What two
-readers could read differently (several fields, several domains) is reported as such, so that DMARC never judges one
-address while the user is shown another.
+readers could read differently (several fields, several domains, another address in a display name without quotes) is
+reported as such, so that DMARC never judges one address while the user is shown another.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import idna
+
 FIELD_BYTES_MAX = 8 * 1024
 """A longer From field is not read: no mail program writes one."""
 
-_PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"?|\\.|[()<>,;:]|[^"()<>,;:\\]++|\\', re.DOTALL)
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|["()<>,;:]|[^"()<>,;:\\]++|\\', re.DOTALL)
+_AFTER_AT = re.compile(r"@\s*+([^\s@]*+)")
+_SHOWN_DOMAIN = re.compile(r"@\s*+([\w.\-]++)")
 _DOMAIN_CHARS_MAX = 253
+_DOMAINS_MAX = 20
+"""Of one field; the second one already makes it ambiguous."""
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Collects the addresses of one field; `plain` is what stands outside angle brackets."""
+    """Collects the domains of one field; `plain` is what stands outside angle brackets."""
 
-    addresses: list[str] = field(default_factory=list)
+    domains: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    """Domains of what looks like an address in the names of mailboxes and groups."""
     plain: str = ""
     angle: str | None = None
     has_angle: bool = False
 
     def end_mailbox(self) -> None:
-        if not self.has_angle and "@" in self.plain:
-            self.addresses.append(self.plain)
+        if self.has_angle:
+            self.end_name()
+        else:
+            self.domains += _address_domains(self.plain)
         self.plain, self.has_angle = "", False
+
+    def end_name(self) -> None:
+        self.shown += _SHOWN_DOMAIN.findall(self.plain)
+        self.plain = ""
+
+    def end_angle(self) -> None:
+        if self.angle:
+            self.domains += _address_domains(self.angle) or [""]
+        self.angle = None
 
     def piece(self, piece: str) -> None:
         """One piece outside comments."""
@@ -39,25 +58,38 @@ class _Reader:
         elif piece in (",", ";"):
             self.end_mailbox()
         elif piece == ":":
-            self.plain = ""  # it was the name of a group
-        elif piece[0] not in '"\\>':
-            self.plain += piece
+            self.end_name()  # it was the name of a group
+        elif piece[0] not in '">':
+            self.plain += piece.removeprefix("\\")
 
     def _inside_angle(self, piece: str) -> None:
         if piece == ">":
-            if self.angle:
-                self.addresses.append(self.angle)
-            self.angle = None
+            self.end_angle()
         elif piece == ":":
             self.angle = ""  # it was a route (RFC 5322 section 4.4)
-        elif piece[0] not in '"\\<':
-            self.angle = (self.angle or "") + piece
+        elif piece[0] not in '"<':
+            self.angle = (self.angle or "") + piece.removeprefix("\\")
 
 
-def author_domains(value: bytes) -> tuple[str, ...]:
-    """The distinct domains of a From field's addresses as A-labels in lower case, in order; "" for an unusable one."""
+def _address_domains(text: str) -> list[str]:
+    """What stands behind the @ of an address; several when there are several @, none when there is none."""
+    return [text.rpartition("@")[2]] if text.count("@") == 1 else _AFTER_AT.findall(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """The distinct domains of a From field as A-labels in lower case, in order."""
+
+    domains: tuple[str, ...] = ()
+    """Of its addresses; "" for an unusable one."""
+    shown: tuple[str, ...] = ()
+    """Others, of what looks like an address in a name without quotes: a reader may take it for the author's."""
+
+
+def read_author(value: bytes) -> Author:
+    """The domains of one From field's body, unfolded; none of a field whose quotes or comments do not end."""
     if len(value) > FIELD_BYTES_MAX:
-        return ()
+        return Author()
     reader, depth = _Reader(), 0
     for match in _PIECE.finditer(value.decode("utf-8", "replace")):
         piece = match[0]
@@ -65,12 +97,17 @@ def author_domains(value: bytes) -> tuple[str, ...]:
             depth += {"(": 1, ")": -1}.get(piece, 0)
         elif piece == "(":
             depth = 1
+        elif piece == '"':
+            return Author()
         elif piece != ")":
             reader.piece(piece)
-    if reader.angle:
-        reader.addresses.append(reader.angle)
+    if depth:
+        return Author()
+    reader.end_angle()
     reader.end_mailbox()
-    return tuple(dict.fromkeys(ascii_domain(address.rpartition("@")[2]) for address in reader.addresses))
+    domains = dict.fromkeys(ascii_domain(domain) for domain in reader.domains[:_DOMAINS_MAX])
+    shown = dict.fromkeys(ascii_domain(domain.strip("-_.")) for domain in reader.shown[:_DOMAINS_MAX])
+    return Author(tuple(domains), tuple(domain for domain in shown if domain and domain not in domains))
 
 
 def ascii_domain(text: str) -> str:
@@ -80,8 +117,9 @@ def ascii_domain(text: str) -> str:
         return ""
     if not domain.isascii():
         try:
-            domain = domain.encode("idna").decode("ascii").lower()
-        except UnicodeError:
+            # As mail programs do: UTS 46, non-transitional. Python's own codec is IDNA 2003: sharp s differs.
+            domain = idna.encode(domain, uts46=True, transitional=False).decode("ascii")
+        except idna.IDNAError:
             return ""
     if "." not in domain or not domain.isprintable() or " " in domain or ".." in domain or domain.startswith("."):
         return ""

@@ -71,6 +71,11 @@ def test_what_fails_or_belongs_to_another_organization_is_not(identifier: Findin
     assert outcome(record(), identifier) is Outcome.FAIL
 
 
+def test_an_author_field_that_shows_two_domains_can_fail_but_not_pass() -> None:
+    assert outcome(record(ambiguous="yes"), dkim("news.example.org")) is Outcome.PERMERROR
+    assert outcome(record(ambiguous="yes"), dkim("mailer.example")) is Outcome.FAIL
+
+
 def test_strict_alignment_wants_the_very_domain() -> None:
     assert outcome(record(adkim="s"), dkim("example.org")) is Outcome.FAIL
     assert outcome(record(adkim="s"), dkim("news.example.org")) is Outcome.PASS

@@ -144,6 +144,13 @@ async def test_two_authors_of_one_domain_are_one_author_domain() -> None:
     assert outcomes(await examine(actor(), Stage.MESSAGE, message)) == {"dmarc_record": Outcome.PASS}
 
 
+async def test_a_name_that_shows_another_domain_is_told_beside_the_authors_record() -> None:
+    message = Message(ENVELOPE, b"From: ceo@bank.example <bo@example.net>\r\n")
+    findings = await examine(actor(), Stage.MESSAGE, message)
+    assert outcomes(findings) == {"from_multiple": Outcome.HIT, "dmarc_record": Outcome.PASS}
+    assert (findings[1].facts["domain"], findings[1].facts["ambiguous"]) == ("example.net", "yes")
+
+
 async def test_gtube_is_reported() -> None:
     findings = await examine(actor(), Stage.MESSAGE, Message(ENVELOPE, HEADERS, b"a\r\n" + GTUBE + b"\r\n"))
     assert outcomes(findings)["gtube"] is Outcome.HIT

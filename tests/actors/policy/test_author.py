@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.policy.author import FIELD_BYTES_MAX, ascii_domain, author_domains, domain_of, signing_domains
+from actors.policy.author import FIELD_BYTES_MAX, Author, ascii_domain, domain_of, read_author, signing_domains
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,17 @@ from actors.policy.author import FIELD_BYTES_MAX, ascii_domain, author_domains, 
         (b"Bo <bo@Example.ORG>", ("example.org",)),
         (b'"Smith, Bo (sales)" <bo@example.org>', ("example.org",)),
         (b'"bo@evil.example" <bo@example.org>', ("example.org",)),
-        (b"bo@evil.example <bo@example.org>", ("example.org",)),
+        (b"bo@example.org <bo@example.org>", ("example.org",)),
+        (b"'bo@example.org' <bo@example.org>", ("example.org",)),
+        (b"[bo@Example.org]. <bo@example.org>", ("example.org",)),
+        (b"Bo @ Home <bo@example.org>", ("example.org",)),
+        (b"Bo/Sales@Company <bo@example.org>", ("example.org",)),
+        (b"a@b.example b@c.example", ("b.example", "c.example")),
+        (b"a@good.example\\@evil.example", ("good.example", "evil.example")),
+        (b"<a@good.example\\@evil.example>", ("good.example", "evil.example")),
+        (b"a@home@example.org", ("", "example.org")),
+        (b"a@home <>", ()),
+        (b"a @ example.org", ("example.org",)),
         (b"(bo@evil.example) bo@example.org (Bo (the) \\) first)", ("example.org",)),
         (b'"bo@home"@example.org', ("example.org",)),
         (b"<@relay.example,@b.example:bo@example.org>", ("example.org",)),
@@ -23,23 +33,51 @@ from actors.policy.author import FIELD_BYTES_MAX, ascii_domain, author_domains, 
         (b"Bo <bo@example.org", ("example.org",)),
         (b"Bo <bo@example.org.>", ("example.org",)),
         ("Bo <bo@bücher.example>".encode(), ("xn--bcher-kva.example",)),
+        ("Bo <bo@faß.example>".encode(), ("xn--fa-hia.example",)),
+        ("Bo <bo@ex\uff41mple\u3002org>".encode(), ("example.org",)),
+        ("bücher@bücher.example <bo@xn--bcher-kva.example>".encode(), ("xn--bcher-kva.example",)),
         (b"Bo <bo@[192.0.2.1]>", ("",)),
         (b"Bo <bo>", ("",)),
         (b"Bo", ()),
         (b"undisclosed:;", ()),
-        (b"bo@example.org:;", ()),
+        (b"bo@home:;", ()),
         (b"", ()),
         (b'"never closed <bo@example.org>', ()),
+        (b'b@evil.example "<a@bank.example>', ()),
+        (b'b@evil.example "\\"<a@bank.example>', ()),
+        (b"b@evil.example (<a@bank.example>", ()),
         (b"bo@example.org" + b" " * FIELD_BYTES_MAX, ()),
     ],
 )
 def test_the_domains_of_a_from_field_are_read_as_a_mail_program_would(value: bytes, domains: tuple[str, ...]) -> None:
-    assert author_domains(value) == domains
+    assert read_author(value) == Author(domains)
+
+
+@pytest.mark.parametrize(
+    ("value", "domain", "shown"),
+    [
+        (b"a@bank.example <b@evil.example>", "evil.example", "bank.example"),
+        (b"a @ bank.example <b@evil.example>", "evil.example", "bank.example"),
+        (b"a\\@bank.example <b@evil.example>", "evil.example", "bank.example"),
+        (b"'a@bank.example' <b@evil.example>", "evil.example", "bank.example"),
+        (b"x <a@b.example> y@z.example", "b.example", "z.example"),
+        (b"a@bank.example: b@evil.example;", "evil.example", "bank.example"),
+        ("a@bücher.example <b@evil.example>".encode(), "evil.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_another_address_in_a_name_without_quotes_is_told(value: bytes, domain: str, shown: str) -> None:
+    assert read_author(value) == Author((domain,), (shown,))
+
+
+def test_a_field_full_of_addresses_is_read_up_to_a_cap() -> None:
+    full = b",".join(b"a@\xc3\xbc%d.example" % n for n in range(400))
+    assert len(read_author(full).domains) == 20
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_clean_domains_or_none(value: bytes) -> None:
-    for domain in author_domains(value):
+    author = read_author(value)
+    for domain in (*author.domains, *author.shown):
         assert domain == "" or (domain.isascii() and domain.isprintable() and " " not in domain)
 
 
