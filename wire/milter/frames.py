@@ -47,9 +47,8 @@ class FrameReader:
         if waiting <= _LENGTH_BYTES:
             if waiting == _LENGTH_BYTES:
                 self._check(int.from_bytes(buffer[start : start + _LENGTH_BYTES]))
-            elif not waiting and start:
-                buffer.clear()
-                self._offset = 0
+            if not waiting or start >= _COMPACT_BYTES:
+                self._drop_consumed()
             return None
         length, command = _HEAD.unpack_from(buffer, start)
         if not 0 < length <= self.payload_bytes_max + 1:
@@ -57,11 +56,14 @@ class FrameReader:
         end = start + _LENGTH_BYTES + length
         if waiting < _LENGTH_BYTES + length:
             if start >= _COMPACT_BYTES:
-                del buffer[:start]
-                self._offset = 0
+                self._drop_consumed()
             return None
         self._offset = end
         return command, bytes(buffer[start + 5 : end])
+
+    def _drop_consumed(self) -> None:
+        del self._buffer[: self._offset]
+        self._offset = 0
 
     def _check(self, length: int) -> None:
         if length == 0:

@@ -72,3 +72,15 @@ def test_consumed_bytes_are_not_kept() -> None:
         reader.feed(stream[start : start + 1001])
         all_frames(reader)
         assert len(reader._buffer) < 100_000
+
+
+@pytest.mark.parametrize("early_bytes", [0, 1, 3, 4, 5, 500])
+def test_consumed_bytes_are_not_kept_however_much_of_the_next_frame_is_there(early_bytes: int) -> None:
+    reader = FrameReader(1000)
+    stream = encode_frame(ord("B"), b"x" * 995) * 1000
+    position = 0
+    for end in range(1000 + early_bytes, len(stream), 1000):
+        reader.feed(stream[position:end])
+        position = end
+        assert len(all_frames(reader)) == 1
+        assert len(reader._buffer) < 100_000
