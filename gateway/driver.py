@@ -255,11 +255,12 @@ class Driver(asyncio.Protocol):
         """The one place where asking has failed: counted, then answered by the failure policy."""
         metrics, accept = self._telemetry.metrics, self._services.accept_when_unavailable
         metrics.failures[failure].inc()
-        if accept and whole_message:
-            metrics.unfiltered.inc()
-        return replies.when_unavailable(
+        answers = replies.when_unavailable(
             failure, accept=accept, negotiated=self._negotiated, whole_message=whole_message
         )
+        if isinstance(answers[-1], ev.Accept):
+            metrics.unfiltered.inc()
+        return answers
 
     # --- small parts -------------------------------------------------------------------------------------------------
 

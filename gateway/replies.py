@@ -12,17 +12,15 @@ from gateway.transaction import Failure
 from tamis.filter.v1 import verdict_pb2 as pb
 from wire.milter import constants as c
 from wire.milter import events as ev
-from wire.milter.values import folds_to_lf, format_reply
+from wire.milter.values import BROKEN_LINE, BROKEN_VALUE, FIELD_NAME, folds_to_lf, format_reply
 
 EDITS_MAX = 4096
+FIELD_NAME_BYTES_MAX = 256
 TEXT_CHARACTERS_MAX = 400
 """Of an SMTP reply: with code and enhanced code well below the 512 octets of RFC 5321 section 4.5.3.1.5."""
 UNFILTERED_HEADER = b"X-Tamis-Unfiltered"
 UNAVAILABLE_TEXT = "Mail filter is not available, please try again later"
 
-_FIELD_NAME = re.compile(rb"[!-9;-~]{1,256}")  # RFC 5322 section 2.2
-_BROKEN_VALUE = re.compile(rb"[\0\r]|\n(?![ \t])")
-_BROKEN_LINE = re.compile(rb"[\0\r\n]")
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}", re.ASCII)  # RFC 3463 section 2
 _TEXT = re.compile(r"[ -~]*", re.ASCII)
 
@@ -62,13 +60,11 @@ def for_recipient(verdict: pb.RecipientVerdict) -> ev.Reply:
 
 
 def when_unavailable(failure: Failure, *, accept: bool, negotiated: ev.Negotiated, whole_message: bool) -> Replies:
-    """What the MTA hears when there is no verdict: 451, or with `accept` the mail passes, marked if it can be."""
-    if not accept:
-        return [ev.ReplyCode(format_reply(451, "4.7.1", UNAVAILABLE_TEXT))]
-    if not whole_message:
+    """What the MTA hears when there is no verdict: 451, or with `accept` the mail passes, if it can be marked."""
+    if accept and not whole_message:
         return [ev.Continue()]
-    if not negotiated.actions & c.SMFIF_ADDHDRS:
-        return [ev.Accept()]
+    if not accept or not negotiated.actions & c.SMFIF_ADDHDRS:
+        return [ev.ReplyCode(format_reply(451, "4.7.1", UNAVAILABLE_TEXT))]
     return [ev.AddHeader(UNFILTERED_HEADER, _lead(negotiated) + failure.encode()), ev.Accept()]
 
 
@@ -173,14 +169,14 @@ def _occurrence(occurrence: int) -> int:
 
 
 def _name(name: bytes) -> bytes:
-    if not _FIELD_NAME.fullmatch(name):
+    if len(name) > FIELD_NAME_BYTES_MAX or not FIELD_NAME.fullmatch(name):
         raise InvalidVerdict("not a header field name")
     return name
 
 
 def _value(value: bytes, negotiated: ev.Negotiated) -> bytes:
     folded = folds_to_lf(value)
-    if _BROKEN_VALUE.search(folded):
+    if BROKEN_VALUE.search(folded):
         raise InvalidVerdict("NUL, CR, or LF that is no fold in a header value")
     # The frame holds number, name and value; 512 bytes cover what is not the value.
     if len(folded) > c.data_bytes_max(negotiated.steps) - 512:
@@ -189,7 +185,7 @@ def _value(value: bytes, negotiated: ev.Negotiated) -> bytes:
 
 
 def _line(value: bytes, what: str) -> bytes:
-    if _BROKEN_LINE.search(value) or len(value) > 4096:
+    if BROKEN_LINE.search(value) or len(value) > 4096:
         raise InvalidVerdict(f"CR, LF or NUL in {what}, or too long")
     return value
 

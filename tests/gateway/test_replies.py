@@ -188,8 +188,13 @@ def test_without_a_verdict_the_mta_hears_451_or_the_mail_passes_marked() -> None
     assert replies.when_unavailable(Failure.TIMEOUT, accept=True, negotiated=ALL, whole_message=False) == [
         ev.Continue()
     ]
+
+
+def test_without_a_verdict_mail_that_cannot_be_marked_does_not_pass() -> None:
     bare = ev.Negotiated(2, 0, 0)
-    assert replies.when_unavailable(Failure.TIMEOUT, accept=True, negotiated=bare, whole_message=True) == [ev.Accept()]
+    assert replies.when_unavailable(Failure.TIMEOUT, accept=True, negotiated=bare, whole_message=True) == [
+        ev.ReplyCode(b"451 4.7.1 Mail filter is not available, please try again later")
+    ]
 
 
 EDITS = st.one_of(

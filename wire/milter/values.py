@@ -1,4 +1,4 @@
-"""Pure helpers between the bytes of the protocol and the values of a mail."""
+"""Pure helpers between the bytes of the protocol and the values of a mail, and what no value may hold."""
 
 import re
 from collections.abc import Sequence
@@ -7,6 +7,12 @@ from typing import Final
 from wire.milter import constants as c
 from wire.milter import events as ev
 
+FIELD_NAME: Final = re.compile(rb"[!-9;-~]+")
+"""RFC 5322 section 2.2: printable ASCII but the colon."""
+BROKEN_VALUE: Final = re.compile(rb"[\0\r]|\n(?![ \t])")
+"""What would end a header value on the wire or in the message: NUL, CR, or LF that is no fold."""
+BROKEN_LINE: Final = re.compile(rb"[\0\r\n]")
+"""What would end a line or a string."""
 _REPLY_TEXT_BYTES_MAX: Final = 480  # RFC 5321 section 4.5.3.1.5: a reply line has at most 512 octets with its code
 _UNPRINTABLE: Final = re.compile(r"[^ -~]")
 

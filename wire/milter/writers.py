@@ -12,6 +12,7 @@ from typing import Any, Final
 from wire.milter import constants as c
 from wire.milter import events as ev
 from wire.milter.errors import LocalProtocolError
+from wire.milter.values import BROKEN_LINE, BROKEN_VALUE, FIELD_NAME
 
 _U32: Final = Struct("!I")
 _OPTNEG: Final = Struct("!III")
@@ -21,9 +22,6 @@ REPLY_LINES_MAX: Final = 32
 REPLY_LINE_BYTES_MAX: Final = 980
 """Bounds of libmilter (MAXREPLIES, MAXREPLYLEN)."""
 
-_FIELD_NAME: Final = re.compile(rb"[!-9;-~]+")  # RFC 5322 section 2.2: printable ASCII but the colon
-_BROKEN_VALUE: Final = re.compile(rb"[\0\r]|\n(?![ \t])")
-_BROKEN_LINE: Final = re.compile(rb"[\0\r\n]")
 _REPLY_LINE: Final = re.compile(rb"([45][0-9][0-9])([ -])(?:([0-9])?[^\0\r\n]*)")
 
 
@@ -34,15 +32,15 @@ def _string(value: bytes, what: str) -> bytes:
 
 
 def _line(value: bytes, what: str) -> bytes:
-    if _BROKEN_LINE.search(value):
+    if BROKEN_LINE.search(value):
         raise LocalProtocolError(f"{what}: CR, LF or NUL in a line")
     return value + b"\0"
 
 
 def _field(name: bytes, value: bytes, what: str) -> bytes:
-    if not _FIELD_NAME.fullmatch(name):
+    if not FIELD_NAME.fullmatch(name):
         raise LocalProtocolError(f"{what}: not a field name")
-    if _BROKEN_VALUE.search(value):
+    if BROKEN_VALUE.search(value):
         raise LocalProtocolError(f"{what}: NUL, CR, or LF that is no fold in the value")
     return name + b"\0" + value + b"\0"
 
