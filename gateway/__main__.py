@@ -38,13 +38,8 @@ from wire.trace import TraceConfig
 
 FILES_BESIDE_SESSIONS = 256
 """File descriptors for listeners, ingresses, logs and probes."""
-LIMITS = Limits(
-    # The session counts the message itself, so that a large one gets a reply instead of a closed connection.
-    message_bytes_max=sys.maxsize,
-    # With its folds as CRLF such a header section stays below what an ingress takes (4 MiB).
-    header_bytes_max=2 * 1024 * 1024,
-    headers_max=50_000,
-)
+LIMITS = Limits(message_bytes_max=sys.maxsize, header_bytes_max=sys.maxsize, headers_max=sys.maxsize)
+"""The session counts the message itself, so that a large one gets a reply instead of a closed connection."""
 
 log = logging.getLogger("gateway")
 

@@ -18,7 +18,7 @@ ACTIONS = {
 }
 """Action number -> its word in metrics, logs and traces."""
 OVERSIZE = "oversize"
-"""The action of a message above message_bytes_max: refused here, without a verdict."""
+"""The action of a message above what the gateway takes: refused here, without a verdict."""
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
 

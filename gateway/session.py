@@ -30,6 +30,11 @@ OFFER = Wanted(
 """What the gateway negotiates: only RCPT and end of message wait for an answer."""
 RECIPIENTS_MAX = 10_000
 """What an ingress takes (its default); the SMTP client sends the others in another transaction."""
+HEADERS_MAX = 50_000
+HEADER_BYTES_MAX = 2 * 1024 * 1024
+"""Of the header section with CRLF line ends: half of what an ingress takes (its default)."""
+RECIPIENT_BYTES = 256
+"""What a recipient takes of our memory besides its text."""
 TOO_MANY_REPLY = ev.ReplyCode(format_reply(452, "4.5.3", "Too many recipients"))  # RFC 5321 section 4.5.3.1.10
 OVERSIZE_REPLY = ev.ReplyCode(format_reply(552, "5.3.4", "Message is too big for the mail filter"))
 
@@ -119,7 +124,8 @@ class Session:
         self._macros = MacroTable()
         self._macros_for: int | None = None
         """The command that the latest macros announced, until MAIL or RCPT came."""
-        self._fields: list[bytes] = []
+        self._fields = bytearray()
+        """The header section until it ends."""
 
     def receive(self, event: ev.Event) -> Want | None:
         """Take one event. None = "continue", if the MTA waits at all."""
@@ -180,8 +186,11 @@ class Session:
         index = len(transaction.recipients)
         if index >= RECIPIENTS_MAX:
             return Respond(TOO_MANY_REPLY)
-        tenant = tenancy.tenant_of_address(address, self._rules.tenants)
-        transaction.recipients.append(Recipient(address, event.esmtp_args, tenant))
+        kept_bytes = RECIPIENT_BYTES + len(address) + sum(map(len, event.esmtp_args))
+        if self._may_keep(transaction, kept_bytes):
+            transaction.envelope_bytes += kept_bytes
+            tenant = tenancy.tenant_of_address(address, self._rules.tenants)
+            transaction.recipients.append(Recipient(address, event.esmtp_args, tenant))
         if self._announced(c.SMFIC_RCPT) and self._macros.get(b"rcpt_mailer") == b"error":
             # SMFIP_RCPT_REJ: the MTA has refused it already and only lets us know.
             transaction.refused.add(index)
@@ -189,18 +198,24 @@ class Session:
         return AskRecipient(index)
 
     def _header(self, event: ev.Header) -> None:
+        transaction = self.transaction
+        if transaction is None:
+            return
         value = folds_to_crlf(event.value) if b"\n" in event.value else event.value
-        self._fields.append(b"%b%b%b\r\n" % (event.name, b":" if self.leading_space else b": ", value))
+        line = b"%b%b%b\r\n" % (event.name, b":" if self.leading_space else b": ", value)
+        transaction.headers += 1
+        transaction.header_bytes += len(line)
+        if self._may_keep(transaction, len(line)):
+            self._fields += line
 
     def _end_of_headers(self, _event: ev.EndOfHeaders) -> None:
         transaction = self.transaction
         if transaction is None:
             return
-        header_block = b"".join(self._fields)
-        self._fields.clear()
         transaction.queue_id = self._text(b"i") or transaction.queue_id
-        if self._may_keep(transaction, len(header_block)):
-            transaction.header_block = header_block
+        if transaction.keeps_content:
+            transaction.header_block = bytes(self._fields)
+        self._fields.clear()
 
     def _body(self, event: ev.Body) -> None:
         if self.transaction is not None:
@@ -236,19 +251,25 @@ class Session:
                 transaction.body.append(chunk)
 
     def _may_keep(self, transaction: Transaction, size_bytes: int) -> bool:
-        """Count bytes of the message; False, and the whole copy is dropped, when a bound is passed."""
+        """Count bytes of the copy; False, and its content is dropped, when a bound is passed."""
         if not transaction.keeps_content:
             return False
-        if transaction.held_bytes + size_bytes > self._rules.message_bytes_max:
+        if (
+            transaction.message_bytes > self._rules.message_bytes_max
+            or transaction.header_bytes > HEADER_BYTES_MAX
+            or transaction.headers > HEADERS_MAX
+        ):
             transaction.oversize = True
         elif not self._held.take(size_bytes):
             transaction.failure = Failure.OVERLOADED
         else:
             transaction.held_bytes += size_bytes
             return True
-        self._held.release(transaction.held_bytes)
-        transaction.held_bytes = 0
+        self._held.release(transaction.held_bytes - transaction.envelope_bytes)
+        transaction.held_bytes = transaction.envelope_bytes
+        transaction.header_block = None
         transaction.body.clear()
+        self._fields.clear()
         return False
 
     def _announced(self, command: int) -> bool:

@@ -71,7 +71,7 @@ class Telemetry:
         metrics = self.metrics
         metrics.transactions[ending.action].inc()
         metrics.end_of_message_s.observe(ending.waited_s)
-        metrics.message_bytes.inc(len(transaction.header_block or b"") + transaction.body_bytes)
+        metrics.message_bytes.inc(transaction.message_bytes)
         log.info("message", extra={"fields": _facts(transaction, ending)})
         slow = ending.waited_s > self._slow_s
         traced = ending.verdict is not None and ending.verdict.traced
@@ -117,7 +117,7 @@ def _facts(transaction: Transaction, ending: Ending) -> dict[str, object]:
         "client": transaction.client.ip,
         "action": ending.action,
         "ms": round(ending.waited_s * 1000, 1),
-        "bytes": len(transaction.header_block or b"") + transaction.body_bytes,
+        "bytes": transaction.message_bytes,
         "recipients": len(transaction.recipients),
     }
     if ending.verdict is not None:

@@ -81,15 +81,24 @@ class Transaction:
     """Indexes of recipients that will not be delivered to."""
     header_block: bytes | None = None
     """CRLF line ends, without the empty line; None before end of headers."""
+    header_bytes: int = 0
+    """Of the header section as received, also of one that is not kept; `headers` is the number of its fields."""
+    headers: int = 0
     body: list[bytes] = field(default_factory=list)
     body_bytes: int = 0
-    """Of the message as received, also of a body that is not kept."""
+    """Of the body as received, also of one that is not kept."""
     held_bytes: int = 0
-    """What this copy holds of the gateway's memory."""
+    """What this copy holds of the gateway's memory; `envelope_bytes` of them stay when the content is dropped."""
+    envelope_bytes: int = 0
     oversize: bool = False
-    """Above message_bytes_max: no longer kept or forwarded."""
+    """Above what may be one message: no longer kept or forwarded."""
     failure: Failure | None = None
     """Set by the session when it may not keep the copy."""
+
+    @property
+    def message_bytes(self) -> int:
+        """Of the message as received."""
+        return self.header_bytes + self.body_bytes
 
     @property
     def keeps_content(self) -> bool:

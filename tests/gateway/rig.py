@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from gateway.__main__ import LIMITS
 from gateway.config import GatewayConfig, GatewayRoot
 from gateway.conversation import Budgets
 from gateway.driver import Driver, Services
@@ -15,7 +16,6 @@ from gateway.session import HeldBytes, SessionRules
 from gateway.telemetry import Telemetry
 from tests.gateway.fake_ingress import Cell
 from tests.gateway.mta import Mta
-from wire.milter import Limits
 from wire.trace import SpanRecord
 
 
@@ -69,7 +69,7 @@ class Rig:
             self.link,
             telemetry,
             SessionRules(config.message_bytes_max, tenants=config.tenants),
-            Limits(),
+            LIMITS,
             self.held,
             config.when_unavailable == "accept",
         )

@@ -179,6 +179,16 @@ async def test_accept_when_unavailable_marks_and_counts_what_it_lets_through() -
         assert rig.value("unfiltered_total") == 1
 
 
+async def test_accept_when_unavailable_lets_nothing_through_that_it_cannot_mark() -> None:
+    async with rigged(Cell(), "nowhere", when_unavailable="accept") as rig:
+        mta = rig.connect()
+        await mta.open(actions=c.ALL_ACTIONS & ~c.SMFIF_ADDHDRS)
+        heard = await mta.message(Mail())
+        assert (heard.edits, heard.final) == ([], UNAVAILABLE)
+        assert rig.value("unfiltered_total") == 0
+        assert rig.value("transactions_total", action="tempfail") == 1
+
+
 async def test_an_accepted_recipient_is_still_scored_when_the_cluster_comes_back() -> None:
     cell = Cell()
     async with rigged(cell, "late", when_unavailable="accept") as rig:
@@ -219,6 +229,19 @@ async def test_a_message_above_the_limit_is_refused_and_forgotten_at_the_ingress
         assert heard.final == ev.ReplyCode(b"552 5.3.4 Message is too big for the mail filter")
         await settle()
         assert (ingress.open, ingress.judged) == ({}, [])
+        assert rig.value("transactions_total", action="oversize") == 1
+        assert (await mta.message(Mail())).final == ev.Accept()
+
+
+async def test_a_header_section_above_the_limit_is_refused_and_the_connection_goes_on() -> None:
+    ingress = FakeIngress()
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = rig.connect()
+        await mta.open()
+        heard = await mta.message(Mail(headers=((b"X-Long", b" " + b"x" * 100_000),) * 22))
+        assert heard.final == ev.ReplyCode(b"552 5.3.4 Message is too big for the mail filter")
+        await settle()
+        assert (ingress.open, ingress.judged, rig.held.total) == ({}, [], 0)
         assert rig.value("transactions_total", action="oversize") == 1
         assert (await mta.message(Mail())).final == ev.Accept()
 

@@ -178,6 +178,65 @@ def test_a_message_above_the_limit_is_refused_for_good_and_not_kept() -> None:
     assert (transaction.body, held.total, transaction.body_bytes) == ([], 0, 1998)
 
 
+@pytest.mark.parametrize(("bound", "most"), [("HEADER_BYTES_MAX", 1000), ("HEADERS_MAX", 10)])
+def test_a_header_section_above_a_bound_is_refused_at_the_end_and_not_kept(
+    bound: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"gateway.session.{bound}", most)
+    held = HeldBytes(10 * MEBIBYTE)
+    session = make_session(held=held)
+    transaction = start(session)
+    for _ in range(10):
+        session.receive(ev.Header(b"X-A", b" " + b"x" * 93))
+    assert (held.total, transaction.oversize) == (1000, False)
+    session.receive(ev.Header(b"X", b""))
+    assert (held.total, transaction.oversize) == (0, True)
+    assert isinstance(content(session, b"x"), RefuseMessage)
+    assert (transaction.header_block, transaction.body) == (None, [])
+    assert (transaction.header_bytes, transaction.message_bytes) == (1004, 1005)
+    mail(session)
+    session.receive(ev.Header(b"X", b""))
+    assert content(session) == AskVerdict()
+
+
+def test_what_is_kept_is_what_is_counted() -> None:
+    held = HeldBytes(10 * MEBIBYTE)
+    session = make_session(SessionRules(message_bytes_max=2000), held)
+    transaction = start(session)
+    session.receive(ev.Recipient(b"<reader@recipient.example>", (b"NOTIFY=NEVER",)))
+    envelope_bytes = held.total
+    assert envelope_bytes > len(b"reader@recipient.exampleNOTIFY=NEVER")
+    session.receive(ev.Header(b"Subject", b" hello"))
+    assert held.total == envelope_bytes + len(b"Subject: hello\r\n")
+    content(session, b"x" * 2000)
+    assert (transaction.oversize, transaction.header_block, transaction.body) == (True, None, [])
+    assert held.total == envelope_bytes
+    session.finish()
+    assert held.total == 0
+
+
+def test_the_envelope_does_not_count_as_part_of_the_message() -> None:
+    session = make_session(SessionRules(message_bytes_max=100))
+    start(session)
+    for number in range(10):
+        session.receive(ev.Recipient(b"<%d@recipient.example>" % number))
+    assert content(session, b"x" * 100) == AskVerdict()
+
+
+def test_recipients_are_not_kept_beyond_what_the_gateway_may_hold() -> None:
+    held = HeldBytes(1000)
+    session = make_session(held=held)
+    transaction = start(session)
+    for number in range(10):
+        assert isinstance(session.receive(ev.Recipient(b"<%d@recipient.example>" % number)), AskRecipient)
+    assert transaction.failure is Failure.OVERLOADED
+    assert 0 < len(transaction.recipients) < 4
+    assert 0 < held.total <= 1000
+    assert content(session, b"x") == AskVerdict()
+    session.finish()
+    assert held.total == 0
+
+
 def test_recipients_beyond_the_bound_are_put_off_and_the_message_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.session.RECIPIENTS_MAX", 1)
     session = make_session()
