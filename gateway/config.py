@@ -5,6 +5,7 @@ Each key says what it means, its default and why; docs/configuration.md repeats 
 
 import msgspec
 
+from gateway.exchange import TRANSACTION_S
 from wire.config import Section
 from wire.milter import parse_listen
 from wire.stream import GRPC_MESSAGE_BYTES_MAX
@@ -84,6 +85,9 @@ class GatewayConfig(Section, frozen=True):
         for name in ("connect_budget_s", "rcpt_budget_s", "read_timeout_s", "idle_timeout_s", "sessions_max"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` must be more than 0")
+        if self.idle_timeout_s >= TRANSACTION_S:
+            # The ingress would have forgotten a transaction that the MTA still goes on with.
+            raise ValueError(f"`idle_timeout_s` must be below {TRANSACTION_S:.0f}")
         if not 0 < self.end_of_message_budget_s <= 280:
             raise ValueError("`end_of_message_budget_s` must be more than 0 and at most 280")
         if self.drain_s < 0:
@@ -100,6 +104,9 @@ class GatewayConfig(Section, frozen=True):
             parse_listen(address)
         for target in (*self.ingress, *filter(None, [self.ops_listen])):
             parse_host_port(target)
+        for number, target in enumerate(self.ingress):
+            if parse_host_port(target) in map(parse_host_port, self.ingress[:number]):
+                raise ValueError(f"`ingress` names {target} twice")
         try:
             unix_mode(self.socket_mode)
         except ValueError:

@@ -55,8 +55,10 @@ class Stream:
         """It works: an answer came."""
         self.draining = False
         """The ingress wants nothing new."""
-        self.finished = asyncio.Event()
-        """It is draining and has nothing of ours any more."""
+        self.over = asyncio.Event()
+        """It is no longer of use: broken, or draining and has nothing of ours any more."""
+        self.broken = False
+        """It did not take what one of its transactions had to tell; nothing more is told there."""
         self.avoid_until_s = 0.0
         self.writer: AdaptiveWriter[filter_pb.Event] = AdaptiveWriter(self._write)
 
@@ -65,7 +67,14 @@ class Stream:
         if self.conversations.pop(conversation.exchange.number, None) is not None:
             self.outstanding_bytes -= conversation.exchange.told_bytes
         if self.draining and not self.conversations:
-            self.finished.set()
+            self.over.set()
+
+    def tell(self, event: filter_pb.Event, size_bytes: int) -> bool:
+        """Send an event; False when the stream is stuck: it is broken then, which ends what it was told by half."""
+        if not self.broken and not self.writer.send(event, size_bytes):
+            self.broken = True
+            self.over.set()
+        return not self.broken
 
     async def _write(self, events: list[filter_pb.Event]) -> None:
         await self.pipe.write(filter_pb.FilterRequest(events=events))
@@ -75,9 +84,6 @@ class Switchboard(Protocol):
     """What a conversation asks of the link."""
 
     budgets: Budgets
-
-    def refused(self, conversation: "Conversation", failure: Failure) -> None:
-        """Its ingress will not answer: try another one."""
 
     def forget(self, conversation: "Conversation") -> None:
         """It is over."""
@@ -98,7 +104,8 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         self._failure: Failure | None = None
         self._judge: Stream | None = None
-        self._unplaced_since_s = self._loop.time()
+        self._unplaced_since_s: float | None = None
+        """Since when no ingress has answered for it; that one refused is no answer."""
         self._waiter: asyncio.Future[Answer | Unavailable | None] | None = None
         self._deadline_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -109,12 +116,10 @@ class Conversation:
         if stream is None:
             return
         told_before = self.exchange.told_bytes
-        accepted = True
         for event, size_bytes in self.exchange.take(self._loop.time()):
-            accepted = accepted and stream.writer.send(event, size_bytes)
+            if not stream.tell(event, size_bytes):
+                break
         stream.outstanding_bytes += self.exchange.told_bytes - told_before
-        if not accepted:
-            self._link.refused(self, Failure.OVERLOADED)
 
     async def recipient_verdict(self, index: int) -> verdict_pb2.RecipientVerdict | Unavailable | None:
         """The early verdict on a recipient; None when the ingress stays silent for the RCPT budget."""
@@ -142,8 +147,7 @@ class Conversation:
         self._resolve(None)
         stream = self._leave()
         if stream is not None:
-            event = filter_pb.Event(transaction=self.exchange.number, abort=filter_pb.Abort())
-            stream.writer.send(event, 0)
+            stream.tell(filter_pb.Event(transaction=self.exchange.number, abort=filter_pb.Abort()), 0)
 
     def keep(self, reason: str) -> None:
         """After the verdict: have the ingress export its spans although the message was not sampled."""
@@ -162,9 +166,10 @@ class Conversation:
         self._arm()
 
     def unplaced(self) -> None:
-        """No ingress is there: the connect budget runs."""
+        """No ingress is there: the connect budget runs, on from where it was when one came and was of no use."""
         self.stream = None
-        self._unplaced_since_s = self._loop.time()
+        if self._unplaced_since_s is None:
+            self._unplaced_since_s = self._loop.time()
         self._arm()
 
     def failed(self, failure: Failure) -> None:
@@ -173,8 +178,15 @@ class Conversation:
         self._failure = failure
         self._resolve(Unavailable(failure))
 
+    def granted(self, body_bytes: int) -> None:
+        """The ingress takes more of the body."""
+        self._unplaced_since_s = None
+        self.exchange.grant(body_bytes)
+        self.advance()
+
     def heard(self, answer: Answer) -> None:
         """An answer came; a late one is dropped."""
+        self._unplaced_since_s = None
         if isinstance(answer, verdict_pb2.RecipientVerdict):
             if answer.recipient == self.exchange.asked_recipient:
                 self._resolve(answer)
@@ -204,7 +216,7 @@ class Conversation:
         if self._waiter is None or self._waiter.done():
             return
         until_s = self._deadline_s
-        if self.stream is None:
+        if self.stream is None and self._unplaced_since_s is not None:
             until_s = min(until_s, self._unplaced_since_s + self._link.budgets.connect_s)
         self._timer = self._loop.call_at(until_s, self._expire)
 

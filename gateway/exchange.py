@@ -9,8 +9,8 @@ from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import message_pb2
 from wire.stream import Credit
 
-TRANSACTION_S = 3600.0
-"""From MAIL on; an ingress forgets a transaction that lasts longer. SMTP clients may type slowly."""
+TRANSACTION_S = 14_400.0
+"""From Begin on; then an ingress forgets the transaction. Longer than an MTA may be silent (`idle_timeout_s`)."""
 BEGIN_BYTES = 1024
 """What the envelope of a transaction counts for in the balance of the ingresses."""
 VERDICT_MARGIN_S = 0.25
@@ -69,7 +69,7 @@ class Exchange:
         events: list[SizedEvent] = []
         if not self._begun:
             self._begun = True
-            self._begin(events, now_s)
+            self._begin(events)
         while self._recipients < len(transaction.recipients):
             self._recipient(events, self._recipients, now_s)
             self._recipients += 1
@@ -86,12 +86,12 @@ class Exchange:
             self.told_bytes += size_bytes
         return events
 
-    def _begin(self, events: list[SizedEvent], now_s: float) -> None:
+    def _begin(self, events: list[SizedEvent]) -> None:
         transaction, client = self.transaction, self.transaction.client
         identity = transaction.identity
         begin = filter_pb.Begin(
             transaction_id=identity.transaction_id,
-            budget_ms=_milliseconds(identity.opened_at_s + TRANSACTION_S - now_s),
+            budget_ms=_milliseconds(TRANSACTION_S),
             traceparent=identity.trace.traceparent(),
             client=message_pb2.Client(
                 ip=client.ip,

@@ -53,7 +53,7 @@ class Link:
     @property
     def ready(self) -> bool:
         """Whether a transaction could be placed now."""
-        return any(not stream.draining for stream in self._streams.values())
+        return bool(self._usable())
 
     def start(self) -> None:
         """Connect to every ingress, in the background, for ever."""
@@ -80,15 +80,8 @@ class Link:
         if conversation.stream is not None:
             conversation.stream.forget(conversation)
 
-    def refused(self, conversation: Conversation, failure: Failure) -> None:
-        """The ingress that has it will not answer: try another one."""
-        stream = conversation.stream
-        if stream is not None:
-            self.forget(conversation)
-            conversation.refused_by[stream.target] = failure
-            if failure is Failure.OVERLOADED:
-                stream.avoid_until_s = asyncio.get_running_loop().time() + OVERLOAD_PAUSE_S
-        self._place_again(conversation)
+    def _usable(self) -> list[Stream]:
+        return [stream for stream in self._streams.values() if not (stream.draining or stream.broken)]
 
     def _place_again(self, conversation: Conversation) -> None:
         self._place(conversation)
@@ -96,7 +89,7 @@ class Link:
 
     def _place(self, conversation: Conversation) -> None:
         now_s = asyncio.get_running_loop().time()
-        usable = [stream for stream in self._streams.values() if not stream.draining]
+        usable = self._usable()
         willing = [stream for stream in usable if stream.target not in conversation.refused_by]
         if willing:
             if conversation.placements:
@@ -140,9 +133,10 @@ class Link:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(stream.writer.run())
                 tasks.create_task(self._listen(stream))
-                tasks.create_task(self._leave_when_drained(stream))
+                tasks.create_task(self._leave_when_over(stream))
         finally:
-            del self._streams[stream.target]
+            if self._streams.get(stream.target) is stream:
+                del self._streams[stream.target]
             self._metrics.ingresses.set(len(self._streams))
             for conversation in list(stream.conversations.values()):
                 self._lost(conversation)
@@ -153,10 +147,10 @@ class Link:
             for answer in response.answers:
                 self._heard(stream, answer)
 
-    async def _leave_when_drained(self, stream: Stream) -> None:
-        """An ingress that drained may be a new one, or ready, when it is dialled again."""
-        await stream.finished.wait()
-        raise StreamLost("draining")
+    async def _leave_when_over(self, stream: Stream) -> None:
+        """An ingress that drained, or got stuck, may be a new one or ready when it is dialled again."""
+        await stream.over.wait()
+        raise StreamLost("it takes nothing more" if stream.broken else "draining")
 
     def _heard(self, stream: Stream, answer: filter_pb.Answer) -> None:
         conversation = stream.conversations.get(answer.transaction)
@@ -169,8 +163,7 @@ class Link:
         elif kind == "recipient_verdict":
             conversation.heard(answer.recipient_verdict)
         elif kind == "credit":
-            conversation.exchange.grant(answer.credit.body_bytes)
-            conversation.advance()
+            conversation.granted(answer.credit.body_bytes)
         elif kind == "refused":
             self._refusal(stream, conversation, answer.refused)
 
@@ -182,9 +175,13 @@ class Link:
             self._place_again(conversation)
             return
         failure = _FAILURE_OF_REFUSAL.get(refused.reason, Failure.INTERNAL)
-        if failure is not Failure.OVERLOADED:
+        if failure is Failure.OVERLOADED:
+            stream.avoid_until_s = asyncio.get_running_loop().time() + OVERLOAD_PAUSE_S
+        else:
             log.warning("ingress_refused", extra={"fields": {"ingress": stream.target, "why": refused.detail}})
-        self.refused(conversation, failure)
+        conversation.refused_by[stream.target] = failure
+        self.forget(conversation)
+        self._place_again(conversation)
 
     def _lost(self, conversation: Conversation) -> None:
         self.forget(conversation)

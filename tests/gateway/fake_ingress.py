@@ -171,6 +171,7 @@ class Cell:
     def __init__(self, **ingresses: FakeIngress) -> None:
         self.ingresses = dict(ingresses)
         self.pipes: dict[str, MemoryPipe] = {}
+        self.opened: list[MemoryPipe] = []
         self.dialled = 0
 
     @asynccontextmanager
@@ -179,6 +180,7 @@ class Cell:
         if target not in self.ingresses:
             raise StreamLost("connection refused")
         pipe = self.pipes[target] = MemoryPipe(self.ingresses[target])
+        self.opened.append(pipe)
         yield pipe
 
     def kill(self, target: str) -> None:

@@ -28,6 +28,8 @@ def test_sections_of_other_processes_are_theirs() -> None:
         ("[gateway]\nwhen_unavailable = 'reject'", "`when_unavailable` must be one of tempfail, accept"),
         ("[gateway]\nlisten = ['inet:x@y']", "the port must be a number"),
         ("[gateway]\ningress = ['nohost']", "'nohost' is not host:port"),
+        ("[gateway]\ningress = ['a:1', 'b:1', 'a:01']", "`ingress` names a:01 twice"),
+        ("[gateway]\nidle_timeout_s = 14400", "`idle_timeout_s` must be below 14400"),
         ("[gateway]\nsocket_mode = 'rw'", "`socket_mode` must be an octal number"),
         ("[gateway]\nsessions_max = 0", "`sessions_max` must be more than 0"),
         ("[gateway]\nend_of_message_budget_s = 300", "`end_of_message_budget_s` must be"),

@@ -40,7 +40,7 @@ def test_each_stage_is_told_once_as_it_becomes_known() -> None:
     assert kinds(exchange) == []
 
 
-def test_rewinding_tells_everything_again_with_what_is_left_of_the_time() -> None:
+def test_rewinding_tells_everything_again_and_only_end_of_message_has_less_time() -> None:
     exchange = make_exchange()
     exchange.transaction.recipients.append(Recipient(b"b@b.example", (), ""))
     exchange.transaction.header_block = b"A: b\r\n"
@@ -53,7 +53,7 @@ def test_rewinding_tells_everything_again_with_what_is_left_of_the_time() -> Non
     again = [event for event, _ in exchange.take(110.0)]
     assert exchange.told_bytes == told_bytes
     assert [event.WhichOneof("kind") for event in again] == [event.WhichOneof("kind") for event in first]
-    assert first[0].begin.budget_ms - again[0].begin.budget_ms == 10_000
+    assert first[0].begin.budget_ms == again[0].begin.budget_ms
     assert again[-1].end_of_message.budget_ms == int((10.0 - VERDICT_MARGIN_S) * 1000)
 
 
@@ -91,7 +91,7 @@ def test_begin_says_who_and_when() -> None:
         transaction=7,
         begin=filter_pb.Begin(
             transaction_id=b"i" * 16,
-            budget_ms=3_600_000,
+            budget_ms=14_400_000,
             traceparent="00-00000000000000000000000000000001-0000000000000002-01",
             client=message_pb2.Client(ip="192.0.2.7"),
             direction=message_pb2.DIRECTION_INBOUND,

@@ -1,0 +1,45 @@
+"""A link in memory and transactions to ask about."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.conversation import Budgets, Conversation, Unavailable
+from gateway.link import Link
+from gateway.metrics import Metrics
+from gateway.transaction import Client, Identity, Recipient, Transaction
+from tamis.filter.v1 import message_pb2
+from tamis.filter.v1 import verdict_pb2 as pb
+from tests.gateway.fake_ingress import Cell
+from wire.trace import TraceContext
+
+BUDGETS = Budgets(connect_s=5.0, recipient_s=5.0, verdict_s=20.0)
+
+
+def transaction(*recipients: bytes, body: bytes = b"hello\r\n") -> Transaction:
+    made = Transaction(
+        identity=Identity(b"i" * 16, TraceContext(1, 2, sampled=False), 0, asyncio.get_running_loop().time()),
+        client=Client(ip="192.0.2.7", helo=b"client.example"),
+        auth_user=b"",
+        direction=message_pb2.DIRECTION_INBOUND,
+        tenant="",
+        sender=b"anna@shop.example",
+        esmtp_args=(),
+    )
+    made.recipients += [Recipient(address, (), "acme") for address in recipients]
+    made.header_block = b"Subject: hello\r\n"
+    made.body.append(body)
+    return made
+
+
+@asynccontextmanager
+async def linked(cell: Cell, *targets: str, budgets: Budgets = BUDGETS) -> AsyncIterator[Link]:
+    link = Link(targets or tuple(cell.ingresses), budgets, cell.dial, Metrics())
+    link.start()
+    await asyncio.sleep(0.01)
+    yield link
+    await link.close()
+
+
+async def judged(conversation: Conversation) -> pb.Verdict | Unavailable:
+    return await conversation.verdict()
