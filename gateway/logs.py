@@ -1,11 +1,13 @@
 """JSON logs on stderr, one object per line: time, level, event, and the fields of the event.
 
-An event is a word ("session_closed"); what varies is in `extra={"fields": {...}}`. Never message content.
+An event is a word ("session_closed"); what varies is in `extra={"fields": {...}}`. Never message content: of
+an exception the line says kinds and places only.
 """
 
 import logging
 import sys
 import time
+import traceback
 
 import msgspec
 
@@ -32,8 +34,19 @@ class JsonFormatter(logging.Formatter):
         }
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = places(record.exc_info[1])
         return msgspec.json.encode(line).decode()
+
+
+def places(error: BaseException | None) -> str:
+    """The kinds of an exception and of what led to it, and where; without their texts, which may hold mail."""
+    if error is None:
+        return ""
+    parts = [f"{type(error).__qualname__}\n", *traceback.format_tb(error.__traceback__)]
+    if isinstance(error, BaseExceptionGroup):
+        parts += map(places, error.exceptions)
+    earlier = error.__cause__ if error.__suppress_context__ else error.__context__
+    return "".join(parts) + places(earlier)
 
 
 def setup(level: str) -> None:

@@ -50,7 +50,8 @@ class OpsServer:
         self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(TimeoutError, ValueError, OSError, asyncio.IncompleteReadError):
+        # A client that leaves, stalls, or sends more than a probe would is not worth a line.
+        with contextlib.suppress(TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             async with asyncio.timeout(REQUEST_S):
                 head = await reader.readuntil(b"\r\n\r\n")
                 request_line = head.partition(b"\r\n")[0]

@@ -15,11 +15,25 @@ def test_a_line_is_one_json_object_with_the_fields_of_the_event() -> None:
     assert data["time"].endswith("Z")
 
 
-def test_an_exception_stays_on_the_line() -> None:
+def secret_number(text: str) -> int:
     try:
-        int("broken")
-    except ValueError:
+        return int(text)
+    except ValueError as error:
+        raise KeyError(text) from error
+
+
+def test_an_exception_stays_on_the_line_with_kind_and_place_but_without_its_text() -> None:
+    text = "mail " * 2
+    try:
+        try:
+            secret_number(text)
+        except KeyError as error:
+            raise ExceptionGroup(text, [error, OSError(text)]) from None
+    except ExceptionGroup:
         record = logging.LogRecord("gateway", logging.ERROR, "x.py", 1, "session_failed", None, sys.exc_info())
     line = JsonFormatter().format(record)
     assert "\n" not in line
-    assert "ValueError: invalid literal" in json.loads(line)["exception"]
+    told = json.loads(line)["exception"]
+    for expected in ("ExceptionGroup", "KeyError", "ValueError", "OSError", "test_logs.py", "in secret_number"):
+        assert expected in told
+    assert "mail mail" not in line
