@@ -40,6 +40,7 @@ ActorFactory = Callable[[str, JudgementConfig, Clock], Actor]
 _LOOPBACK = "127.0.0.1"
 _DRAIN_CHECKS = 40
 _DRAIN_CHECK_S = 0.05
+_TIMER_SLACK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ class HostProcess(Process):
         self._spec = spec
         self._pool = pool
         self._name = name
-        self._shelf = BodyShelf()
+        # The ingress gives no task more time than that.
+        self._shelf = BodyShelf(age_max_s=spec.cluster.end_of_message_s)
         self._starting: asyncio.Task[Replica] | None = None
 
     async def describe(self) -> Replica:
@@ -87,6 +89,7 @@ class HostProcess(Process):
     async def hold_body(self, body_id: bytes, body: bytes) -> None:
         """A large body that a task will name."""
         self._shelf.put(body_id, body)
+        asyncio.get_running_loop().call_later(self._shelf.age_max_s + _TIMER_SLACK_S, self._shelf.drop_old)
 
     async def _start(self) -> Replica:
         clock = SystemClock()
@@ -114,10 +117,14 @@ class IngressProcess(Process):
             self._starting = asyncio.create_task(self._start())
         return await asyncio.shield(self._starting)
 
-    async def update(self, table: Table) -> None:
-        """A new table of replicas."""
-        self._bodies.know(replica.name for replica in table.replicas)
+    async def update(self, table: Table, handles: "dict[str, ray.actor.ActorHandle[Any]]") -> bool:
+        """A new table of replicas, and the actors themselves by name, whose look-up would block the loop of the mail.
+
+        True: it is in force.
+        """
+        self._bodies.know(handles)
         self._hall.dispatcher.update(table)
+        return True
 
     async def ready(self) -> bool:
         """Whether every pool can be asked."""
