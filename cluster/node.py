@@ -10,12 +10,14 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 
+from cluster.names import SUPERVISOR
 from cluster.pool import CellSpec
 from cluster.supervisor import CellStatus, start_supervisor
 
@@ -23,7 +25,10 @@ log = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
 _STATUS_EVERY_S = 0.1
-_CALL_TIMEOUT_S = 10.0
+_STATUS_TIMEOUT_S = 5.0
+_STOP_TIMEOUT_S = 10.0
+_SILENCE_MAX_S = 60.0
+"""How long the supervisor may be away: Ray needs seconds to restart it, and the cell works without it."""
 _SESSIONS_KEPT = 3
 """Ray's files of earlier runs, for their logs."""
 
@@ -95,14 +100,40 @@ class Node:
 
 
 class Cell:
-    """The cell of a configuration, as its driver sees it."""
+    """The cell of a configuration, as its driver sees it. Raises RayFailed when the supervisor cannot be had."""
 
-    def __init__(self, spec: CellSpec) -> None:
-        self._supervisor = start_supervisor(spec)
+    def __init__(self, spec: CellSpec, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        try:
+            self._supervisor = start_supervisor(spec)
+        except RayError as error:
+            raise RayFailed(f"Ray does not start the supervisor: {type(error).__name__}") from error
+        self._monotonic_s = monotonic_s
+        self._silence_max_s = max(_SILENCE_MAX_S, 2 * spec.cluster.unresponsive_s)
+        self._silent_from_s: float | None = None
+        self._known = CellStatus(ready=False, ingresses=(), replicas=())
 
     def status(self) -> CellStatus:
-        """How the cell is. Raises RayFailed when the supervisor does not answer."""
-        return cast("CellStatus", self._call(self._supervisor.status.remote()))
+        """How the cell is. Raises RayFailed when the supervisor is dead, or has not answered for a minute.
+
+        Until then, since Ray may be restarting it: what was known last, not ready, the supervisor as the problem.
+        """
+        asked_s = self._monotonic_s()
+        try:
+            answer: object = ray.get(self._supervisor.status.remote(), timeout=_STATUS_TIMEOUT_S)
+        except RayError as error:
+            self._still_silent(asked_s, error)
+            problems = {**self._known.problems, SUPERVISOR: f"does not answer: {type(error).__name__}"}
+            return replace(self._known, ready=False, problems=problems)
+        self._silent_from_s = None
+        self._known = cast("CellStatus", answer)
+        return self._known
+
+    def _still_silent(self, asked_s: float, error: RayError) -> None:
+        if self._silent_from_s is None:
+            self._silent_from_s = asked_s
+            log.warning("supervisor_silent error=%s", type(error).__name__)
+        if isinstance(error, ActorDiedError) or self._monotonic_s() - self._silent_from_s > self._silence_max_s:
+            raise RayFailed(f"the supervisor does not answer: {type(error).__name__}") from error
 
     def wait_ready(self, timeout_s: float, progress: Callable[[str], None]) -> CellStatus:
         """Wait until everything is up; `progress` hears of each process. Raises CellFailed and RayFailed."""
@@ -122,15 +153,12 @@ class Cell:
 
     def stop(self) -> None:
         """Let open transactions end, then every process of the cell, as far as Ray still answers."""
+        for call in ("drain", "stop"):
+            try:
+                ray.get(getattr(self._supervisor, call).remote(), timeout=_STOP_TIMEOUT_S)
+            except RayError as error:
+                log.warning("cell_not_stopped call=%s error=%s", call, type(error).__name__)
         try:
-            self._call(self._supervisor.drain.remote())
-            self._call(self._supervisor.stop.remote())
             ray.kill(self._supervisor)
-        except RayFailed as error:
-            log.warning("cell_not_stopped error=%s", error)
-
-    def _call(self, reference: "ray.ObjectRef[Any]") -> object:
-        try:
-            return ray.get(reference, timeout=_CALL_TIMEOUT_S)
         except RayError as error:
-            raise RayFailed(f"the supervisor does not answer: {type(error).__name__}") from error
+            log.warning("supervisor_not_killed error=%s", type(error).__name__)
