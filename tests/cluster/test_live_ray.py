@@ -30,6 +30,7 @@ from wire.trace import TraceConfig
 
 pytestmark = pytest.mark.ray
 READY_S = 90.0
+UNRESPONSIVE_S = 5.0
 FOUR = {"dkim", "policy", "classifier", "antivirus"}
 
 
@@ -58,6 +59,25 @@ def finding(verdict: verdict_pb2.Verdict, actor: str) -> verdict_pb2.Finding:
     return only
 
 
+def two_free_ports() -> int:
+    """The first of two that follow each other."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+def pid_of(name: str) -> int:
+    """The process of one actor."""
+    process = ray.get_actor(name, namespace="tamis")
+    return int(str(ray.get(process.__ray_call__.remote(lambda _: os.getpid()), timeout=10)))
+
+
 @pytest.fixture(scope="module")
 def live() -> Iterator[LiveCell]:
     # The processes of the cell know no module `tests`: its classes travel by value.
@@ -66,10 +86,13 @@ def live() -> Iterator[LiveCell]:
     node = Node()
     try:
         node.start("", 100, directory / "ray")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        config = ClusterConfig(listen=f"127.0.0.1:{port}", pools=Pools(policy=2), replica_wait_s=10.0)
+        config = ClusterConfig(
+            listen=f"127.0.0.1:{two_free_ports()}",
+            ingresses=2,
+            pools=Pools(policy=2),
+            replica_wait_s=10.0,
+            unresponsive_s=UNRESPONSIVE_S,
+        )
         spec = CellSpec(
             config, JudgementConfig(), TraceConfig(), node.node_id, fakes.build_scripted, fakes.message_only
         )
@@ -213,6 +236,31 @@ def test_a_dead_ingress_comes_back_on_its_port(live: LiveCell) -> None:
         except grpc.RpcError:
             assert time.monotonic() < deadline_s
             time.sleep(0.1)
+
+
+def test_an_ingress_that_hangs_is_replaced_while_the_other_works_on(live: LiveCell) -> None:
+    live.until_ready()
+    os.kill(pid_of("ingress-1"), signal.SIGSTOP)
+    started_s = time.monotonic()
+    while time.monotonic() < started_s + 4:
+        asked_s = time.monotonic()
+        assert not live.cell.status().ready
+        assert time.monotonic() < asked_s + 3
+    assert not live.scan().degraded
+    live.until_ready(60)
+
+
+def test_a_supervisor_that_is_killed_comes_back_and_nobody_notices(live: LiveCell) -> None:
+    live.until_ready()
+    pids = {finding.facts["pid"] for finding in live.scan().findings}
+    for _ in range(3):
+        os.kill(pid_of("supervisor"), signal.SIGKILL)
+        started_s = time.monotonic()
+        while time.monotonic() < started_s + 3:
+            live.cell.status()
+            assert not live.scan().degraded
+        live.until_ready()
+    assert {finding.facts["pid"] for finding in live.scan().findings} & pids
 
 
 def test_ray_runs_async_actors_on_uvloop(live: LiveCell) -> None:
