@@ -36,7 +36,7 @@ class FilterServiceStub:
     2. G -> I  Begin: transaction id, remaining milliseconds until the deadline, W3C trace context, client,
     direction, tenant. The first event of a transaction.
     3. G -> I  Mail, then Recipient for each RCPT. The ingress starts what needs only the envelope (SPF, lists).
-    4. I -> G  RecipientVerdict for each Recipient that asked for one (`wants_verdict`). If it does not come within
+    4. I -> G  RecipientVerdict for each Recipient that asked for one (`budget_ms` above 0). If it does not come within
     the RCPT budget, G lets the recipient through to the message stage: nothing is decided by silence there.
     5. G -> I  Headers at end of headers. The ingress warms what the headers name (keys, records).
     6. G -> I  Body, as many as needed, within the credit of the transaction (bytes). Each transaction starts with
@@ -49,7 +49,8 @@ class FilterServiceStub:
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
     failure policy. The transaction has ended.
     c. The stream breaks: G replays its open transactions from Begin on another ingress, with the same
-    transaction id and what is left of the time. Scoring is idempotent per transaction id.
+    transaction id and what is left of the time for the answer it waits for. Scoring is idempotent per
+    transaction id.
     An event for an unknown transaction is ignored (it may cross an answer); a second Begin with a live number,
     Body beyond credit or an event out of order ends the transaction with Refused(malformed), the stream lives on.
     """
@@ -83,7 +84,7 @@ class FilterServiceServicer:
     2. G -> I  Begin: transaction id, remaining milliseconds until the deadline, W3C trace context, client,
     direction, tenant. The first event of a transaction.
     3. G -> I  Mail, then Recipient for each RCPT. The ingress starts what needs only the envelope (SPF, lists).
-    4. I -> G  RecipientVerdict for each Recipient that asked for one (`wants_verdict`). If it does not come within
+    4. I -> G  RecipientVerdict for each Recipient that asked for one (`budget_ms` above 0). If it does not come within
     the RCPT budget, G lets the recipient through to the message stage: nothing is decided by silence there.
     5. G -> I  Headers at end of headers. The ingress warms what the headers name (keys, records).
     6. G -> I  Body, as many as needed, within the credit of the transaction (bytes). Each transaction starts with
@@ -96,7 +97,8 @@ class FilterServiceServicer:
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
     failure policy. The transaction has ended.
     c. The stream breaks: G replays its open transactions from Begin on another ingress, with the same
-    transaction id and what is left of the time. Scoring is idempotent per transaction id.
+    transaction id and what is left of the time for the answer it waits for. Scoring is idempotent per
+    transaction id.
     An event for an unknown transaction is ignored (it may cross an answer); a second Begin with a live number,
     Body beyond credit or an event out of order ends the transaction with Refused(malformed), the stream lives on.
     """
@@ -147,7 +149,7 @@ class FilterService:
     2. G -> I  Begin: transaction id, remaining milliseconds until the deadline, W3C trace context, client,
     direction, tenant. The first event of a transaction.
     3. G -> I  Mail, then Recipient for each RCPT. The ingress starts what needs only the envelope (SPF, lists).
-    4. I -> G  RecipientVerdict for each Recipient that asked for one (`wants_verdict`). If it does not come within
+    4. I -> G  RecipientVerdict for each Recipient that asked for one (`budget_ms` above 0). If it does not come within
     the RCPT budget, G lets the recipient through to the message stage: nothing is decided by silence there.
     5. G -> I  Headers at end of headers. The ingress warms what the headers name (keys, records).
     6. G -> I  Body, as many as needed, within the credit of the transaction (bytes). Each transaction starts with
@@ -160,7 +162,8 @@ class FilterService:
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
     failure policy. The transaction has ended.
     c. The stream breaks: G replays its open transactions from Begin on another ingress, with the same
-    transaction id and what is left of the time. Scoring is idempotent per transaction id.
+    transaction id and what is left of the time for the answer it waits for. Scoring is idempotent per
+    transaction id.
     An event for an unknown transaction is ignored (it may cross an answer); a second Begin with a live number,
     Body beyond credit or an event out of order ends the transaction with Refused(malformed), the stream lives on.
     """
