@@ -4,12 +4,48 @@ Each key says what it means, its default and why; docs/configuration.md repeats 
 """
 
 import ipaddress
+import re
+from urllib.parse import urlsplit
 
 import msgspec
 
 from wire.config import Section
 
 _POINTS_MAX = 1e6
+_TIMEOUT_S_MAX = 3600.0
+_FIELD_NAME_CHARS_MAX = 100
+_HOST = re.compile(r"[0-9A-Za-z_](?:[0-9A-Za-z_.\-]{0,252})")
+
+
+def _check_timeouts(section: Section, *keys: str) -> None:
+    for key in keys:
+        if not 0 < getattr(section, key) <= _TIMEOUT_S_MAX:
+            raise ValueError(f"`{key}` must be greater than 0 and at most {_TIMEOUT_S_MAX:.0f} seconds")
+
+
+def _check_least(section: Section, **least: int) -> None:
+    for key, number in least.items():
+        if getattr(section, key) < number:
+            raise ValueError(f"`{key}` must be at least {number}")
+
+
+def _is_address(text: str, *, port_required: bool) -> bool:
+    """Whether text is host:port or [IPv6]:port, or without required port also a host or an IP address."""
+    if not port_required and _is_ip(text):
+        return True
+    host, colon, port = text.rpartition(":")
+    if not colon or (text.startswith("[") and text.endswith("]")):
+        host, port = text, "" if port_required else "53"
+    is_host = _is_ip(host[1:-1]) if host.startswith("[") and host.endswith("]") else bool(_HOST.fullmatch(host))
+    return is_host and port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 1 << 16
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class DnsConfig(Section, frozen=True):
@@ -24,6 +60,13 @@ class DnsConfig(Section, frozen=True):
     negative_ttl_s: int = 60
     """How long "no such name" is kept (the answer's SOA is not visible to us)."""
 
+    def __post_init__(self) -> None:
+        for server in self.nameservers:
+            if not _is_address(server, port_required=False):
+                raise ValueError(f"`nameservers` holds {server!r}, which is neither host nor host:port")
+        _check_timeouts(self, "timeout_s")
+        _check_least(self, cache_entries=0, negative_ttl_s=0)
+
 
 class RedisConfig(Section, frozen=True):
     """[redis]: shared state."""
@@ -32,6 +75,20 @@ class RedisConfig(Section, frozen=True):
     """redis://, rediss:// or unix:// URL; empty = no shared state, its checks are absent."""
     timeout_s: float = 0.5
     """Cap of one command."""
+
+    def __post_init__(self) -> None:
+        if self.url and not _is_redis_url(self.url):
+            raise ValueError("`url` must be a redis://, rediss:// or unix:// URL")  # not told: it may hold a password
+        _check_timeouts(self, "timeout_s")
+
+
+def _is_redis_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for a port out of range
+    except ValueError:
+        return False
+    return parts.scheme in ("redis", "rediss") or (parts.scheme == "unix" and bool(parts.path))
 
 
 class DkimConfig(Section, frozen=True):
@@ -43,6 +100,10 @@ class DkimConfig(Section, frozen=True):
     """RSA keys below are a policy failure (RFC 8301 section 3.2)."""
     clock_drift_s: int = 300
     """Tolerance for t= in the future and x= in the past."""
+
+    def __post_init__(self) -> None:
+        # RFC 8301 section 3.2: shorter RSA keys must not be taken for valid.
+        _check_least(self, signatures_max=1, key_bits_min=1024, clock_drift_s=0)
 
 
 class ClassifierConfig(Section, frozen=True):
@@ -65,6 +126,14 @@ class AntivirusConfig(Section, frozen=True):
     """Further .yar files beside the shipped rules."""
     yara_timeout_s: float = 2.0
     """Cap of one yara-x scan."""
+
+    def __post_init__(self) -> None:
+        for address in self.clamd:
+            path = address.removeprefix("unix:") if address.startswith("unix:") else ""
+            if not path.startswith("/") and not _is_address(address, port_required=True):
+                raise ValueError(f"`clamd` holds {address!r}, which is neither unix:/PATH nor host:port")
+        _check_timeouts(self, "clamd_timeout_s", "yara_timeout_s")
+        _check_least(self, clamd_stream_bytes_max=1)
 
 
 class HeadersConfig(Section, frozen=True):
@@ -92,10 +161,12 @@ class HeadersConfig(Section, frozen=True):
             # RFC 5322 section 3.6.8: printable ASCII without colon.
             if not (name.isascii() and name.isprintable()) or ":" in name or " " in name:
                 raise ValueError(f"`{key}` must be a header field name")
+            if len(name) > _FIELD_NAME_CHARS_MAX:
+                raise ValueError(f"`{key}` must not be longer than {_FIELD_NAME_CHARS_MAX} characters")
         if not self.degraded:
             raise ValueError("`degraded` must not be empty: mail that was not fully checked has to say so")
-        if not (self.authserv_id.isascii() and self.authserv_id.isprintable()):
-            raise ValueError("`authserv_id` must be printable ASCII")
+        if not (self.authserv_id.isascii() and self.authserv_id.isprintable()) or " " in self.authserv_id:
+            raise ValueError("`authserv_id` must be printable ASCII without spaces")
 
 
 class ErrorPolicy(Section, frozen=True):
@@ -199,6 +270,9 @@ class PolicyConfig(Section, frozen=True):
             raise ValueError("`classifier_spam_probability` must be between 0 and 1")
         if self.add_header_score <= 0:
             raise ValueError("`add_header_score` must be greater than 0")
+        for key in ("rewrite_subject_score", "quarantine_score", "reject_score"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"`{key}` must not be negative; 0 = never")
         if self.classifier_points_max < self.add_header_score:
             raise ValueError("`classifier_points_max` must be at least `add_header_score`")
         if self.classifier_points_min > 0:

@@ -113,7 +113,6 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], words: str,
     [
         ('[classifier]\nmodel = "/nonexistent.safetensors"', "/nonexistent.safetensors"),
         ('[antivirus]\nyara_rules = ["/nonexistent.yar"]', "/nonexistent.yar"),
-        ('[redis]\nurl = "garbage"\n[policy.lists]\nredis_prefix = "x"', "Redis URL"),
     ],
 )
 def test_an_actor_that_cannot_be_built_is_one_line_and_the_others_are_closed(
