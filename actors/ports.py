@@ -79,6 +79,10 @@ class ScannerUnavailable(Exception):
     """The engine cannot be reached, refused the message or broke off; the text says which."""
 
 
+class MessageTooLong(ScannerUnavailable):
+    """The engine takes no message of this length, now or later."""
+
+
 class Scanner(Protocol):
     """An antivirus engine that takes a whole message. Raises ScannerUnavailable and nothing else."""
 

@@ -2,8 +2,8 @@
 
 One connection per scan, as clamd works: `zINSTREAM`, then frames of a 32-bit length and data, a zero length, one
 reply. Own code since the libraries send 1 KB frames (libraries.md section 9: 632 ms instead of 8 for 5 MB). The
-daemons are tried in the order given; the caller's timeout covers the whole, a connect has its own short one so that a
-daemon that is gone leaves time for the next.
+daemons are tried in the order given; the caller's timeout covers the whole, each attempt before the last has its share
+of it, so that a daemon that is gone or hangs leaves time for the next.
 """
 
 import asyncio
@@ -11,14 +11,17 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 
 from actors.config import AntivirusConfig
-from actors.ports import ScannerUnavailable, ScanResult
+from actors.ports import MessageTooLong, ScannerUnavailable, ScanResult
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[str], Awaitable[Connection]]
 
 CONNECT_TIMEOUT_S = 1.0
+CONNECT_TURNS = 10
+"""Turns of the event loop that a late connection still gets: when rules kept the loop busy, it stands already."""
 FRAME_BYTES = 256 * 1024
 REPLY_BYTES_MAX = 4096
+_TOO_LONG = b"INSTREAM size limit exceeded."
 _VERDICT = re.compile(rb"stream: (?:OK|([ -~]{1,256}) FOUND)\0")
 
 
@@ -28,18 +31,28 @@ class ClamdScanner:
     def __init__(self, config: AntivirusConfig, connect: Connect | None = None) -> None:
         self._addresses: Sequence[str] = config.clamd
         self._bytes_max = config.clamd_stream_bytes_max
+        self._timeout_s = config.clamd_timeout_s
         self._connect = connect or open_connection
 
     async def scan(self, message: bytes) -> ScanResult:
-        """Scan the bytes of a message. Raises ScannerUnavailable when no daemon gave a verdict."""
+        """Scan the bytes of a message. Raises MessageTooLong, or ScannerUnavailable when no daemon gave a verdict."""
         if len(message) > self._bytes_max:
-            raise ScannerUnavailable(f"too long: {len(message)} bytes, clamd_stream_bytes_max is {self._bytes_max}")
+            raise MessageTooLong(f"{len(message)} bytes, clamd_stream_bytes_max is {self._bytes_max}")
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._timeout_s
         failures = []
-        for address in self._addresses:
+        for number, address in enumerate(self._addresses, start=1):
+            remaining = len(self._addresses) - number + 1
+            share_s = (until_s - loop.time()) / remaining if remaining > 1 else None
             try:
-                return await self._scan_at(address, message)
+                async with asyncio.timeout(share_s):
+                    return await self._scan_at(address, message)
+            except MessageTooLong:
+                raise
             except ScannerUnavailable as error:
                 failures.append(f"{address}: {error}")
+            except TimeoutError:
+                failures.append(f"{address}: no answer in time")
         raise ScannerUnavailable("; ".join(failures) or "no clamd configured")
 
     async def close(self) -> None:
@@ -47,8 +60,7 @@ class ClamdScanner:
 
     async def _scan_at(self, address: str, message: bytes) -> ScanResult:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                reader, writer = await self._connect(address)
+            reader, writer = await _within(CONNECT_TIMEOUT_S, self._connect(address))
         except TimeoutError as error:
             raise ScannerUnavailable(f"no connection within {CONNECT_TIMEOUT_S:g} s") from error
         except (OSError, ValueError) as error:
@@ -57,6 +69,20 @@ class ClamdScanner:
             return parse_reply(await _converse(reader, writer, message))
         finally:
             writer.close()
+
+
+async def _within(timeout_s: float, connecting: Awaitable[Connection]) -> Connection:
+    """The connection, or TimeoutError; time in which the event loop did not turn is not held against it."""
+    task = asyncio.ensure_future(connecting)
+    try:
+        await asyncio.wait((task,), timeout=timeout_s)
+        for _ in range(CONNECT_TURNS):
+            if task.done():
+                return task.result()
+            await asyncio.sleep(0)
+        raise TimeoutError
+    finally:
+        task.cancel()
 
 
 async def open_connection(address: str) -> Connection:
@@ -70,7 +96,13 @@ async def open_connection(address: str) -> Connection:
 
 
 def parse_reply(reply: bytes) -> ScanResult:
-    """The verdict in a whole reply with its NUL. Raises ScannerUnavailable for an error and for anything unknown."""
+    """The verdict in a whole reply with its NUL.
+
+    Raises MessageTooLong when clamd's own StreamMaxLength is less than ours, ScannerUnavailable for any other error
+    and for anything unknown.
+    """
+    if reply.startswith(_TOO_LONG):
+        raise MessageTooLong("clamd's StreamMaxLength is less than clamd_stream_bytes_max")
     match = _VERDICT.fullmatch(reply)
     if not match:
         text = reply.rstrip(b"\0\n")[:100].decode("ascii", "backslashreplace")

@@ -5,7 +5,7 @@ import pytest
 
 from actors.adapters.clamd import FRAME_BYTES, ClamdScanner, open_connection, parse_reply
 from actors.config import AntivirusConfig
-from actors.ports import ScannerUnavailable, ScanResult
+from actors.ports import MessageTooLong, ScannerUnavailable, ScanResult
 
 
 class FakeWriter:
@@ -81,7 +81,7 @@ async def test_a_signature_is_reported():
 
 async def test_a_message_that_is_too_long_is_never_sent():
     connect, writer = daemon(b"stream: OK\0")
-    with pytest.raises(ScannerUnavailable, match="too long: 11 bytes"):
+    with pytest.raises(MessageTooLong, match="11 bytes"):
         await scanner(connect, bytes_max=10).scan(b"x" * 11)
     assert not writer.data
     await scanner(connect, bytes_max=11).scan(b"x" * 11)
@@ -109,7 +109,7 @@ async def test_when_all_are_away_each_is_named():
 
 async def test_the_reply_to_a_stream_that_clamd_closed_early_is_still_read():
     connect, _ = daemon(b"INSTREAM size limit exceeded. ERROR\0", break_after=100)
-    with pytest.raises(ScannerUnavailable, match="size limit exceeded"):
+    with pytest.raises(MessageTooLong, match="StreamMaxLength"):
         await scanner(connect).scan(b"x" * 600_000)
 
 
@@ -123,6 +123,31 @@ async def test_a_connection_that_never_comes_gives_way_to_the_next(monkeypatch):
         return await good(address)
 
     assert await scanner(connect, "hang:1", "good:1").scan(b"x") == ScanResult("")
+
+
+async def test_a_connection_that_stands_when_the_loop_was_busy_is_taken(monkeypatch):
+    monkeypatch.setattr("actors.adapters.clamd.CONNECT_TIMEOUT_S", 0.0)
+    good, _ = daemon(b"stream: OK\0")
+
+    async def connect(address: str):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return await good(address)
+
+    assert await scanner(connect).scan(b"x") == ScanResult("")
+
+
+async def test_a_daemon_that_hangs_leaves_time_for_the_next():
+    good, _ = daemon(b"stream: OK\0")
+
+    async def connect(address: str):
+        if address == "hang:1":
+            return asyncio.StreamReader(limit=4096), FakeWriter()
+        return await good(address)
+
+    config = AntivirusConfig(clamd=("hang:1", "good:1"), clamd_timeout_s=0.02)
+    async with asyncio.timeout(5):
+        assert await ClamdScanner(config, connect).scan(b"x") == ScanResult("")
 
 
 async def test_the_callers_timeout_is_not_swallowed_and_the_connection_is_closed():
@@ -162,11 +187,17 @@ def test_replies_are_read_strictly():
 
 
 @pytest.mark.parametrize("address", ["", "clamd", ":3310", "host:", "host:x"])
-async def test_an_address_of_another_form_is_unavailable_not_a_crash(address):
+async def test_an_address_of_another_form_is_refused(address):
     with pytest.raises(ValueError, match="clamd address"):
         await open_connection(address)
-    with pytest.raises(ScannerUnavailable):
-        await ClamdScanner(AntivirusConfig(clamd=(address,))).scan(b"x")
+
+
+async def test_an_address_that_the_connection_refuses_is_unavailable_not_a_crash():
+    async def connect(address: str):
+        raise ValueError(address)
+
+    with pytest.raises(ScannerUnavailable, match="cannot connect: ValueError"):
+        await scanner(connect).scan(b"x")
 
 
 @asynccontextmanager
