@@ -2,6 +2,6 @@
 
 ::
 
-    Message ──► contents.py (raw, decoded parts, archive members, all counted) ──► yara.py ──► finding "yara"
+    Message ──► contents.py (raw, parts.py, archives.py, all counted) ──► yara.py ──► findings "yara", "uninspected"
             └─► Scanner port (adapters/clamd.py) ──────────────────────────────────────────► finding "clamav"
 """

@@ -9,10 +9,10 @@ import pytest
 
 from actors.actor import Budget
 from actors.antivirus.actor import AntivirusActor
-from actors.antivirus.yara import RuleError
+from actors.antivirus.yara import RuleError, YaraRules
 from actors.config import AntivirusConfig
 from actors.model import Finding, Message, Outcome, Stage
-from actors.ports import ScanResult
+from actors.ports import MessageTooLong, ScanResult
 from tests.fakes import FakeClock, FakeScanner
 
 
@@ -66,18 +66,18 @@ async def test_eicar_in_the_body_is_infected_with_the_rule_named(eicar):
 @pytest.mark.parametrize(
     "wrap",
     [
-        attachment,
         lambda eicar: attachment(zipped(eicar)),
         lambda eicar: attachment(zipped(zipped(eicar))),
         lambda eicar: attachment(b"junk in front " + zipped(eicar)),
         lambda eicar: attachment(gzip.compress(eicar)),
         lambda eicar: attachment(gzip.compress(eicar), b"binary"),
         lambda eicar: attachment(zipped(eicar), b"8bit"),
-        lambda eicar: attachment(eicar.decode().encode("utf-16-le")),
+        lambda eicar: attachment(zipped(eicar.decode().encode("utf-16-le"))),
         lambda eicar: attachment(eicar.replace(b"$", b"=24"), b"quoted-printable"),
+        lambda eicar: attachment(zipped(zipped(zipped(zipped(eicar))))),
+        lambda eicar: attachment(attachment(zipped(eicar)).raw),
     ],
     ids=[
-        "base64",
         "zip",
         "zip in zip",
         "zip behind junk",
@@ -86,6 +86,8 @@ async def test_eicar_in_the_body_is_infected_with_the_rule_named(eicar):
         "zip as it is",
         "utf-16",
         "quoted-printable",
+        "zip four deep",
+        "zip in eml",
     ],
 )
 async def test_eicar_is_found_decoded_and_unpacked(eicar, wrap):
@@ -94,30 +96,108 @@ async def test_eicar_is_found_decoded_and_unpacked(eicar, wrap):
 
 
 async def test_eicar_is_found_in_an_embedded_message_and_in_flawed_base64(eicar):
-    inner = attachment(eicar).raw
+    inner = attachment(zipped(eicar)).raw
     outer = Message(header_block=b"Content-Type: message/rfc822\r\n", body=inner)
     assert (await examine(outer))[0].outcome is Outcome.INFECTED
-    flawed = base64.b64encode(eicar * 2)[:70] + b"\r\n!!!!\r\n" + base64.b64encode(eicar * 2)[70:]
+    encoded = base64.b64encode(zipped(eicar))
+    flawed = encoded[:70] + b"\r\n!!!!\r\n" + encoded[70:]
     message = Message(header_block=b"Content-Transfer-Encoding: base64\r\n", body=flawed)
     assert (await examine(message))[0].outcome is Outcome.INFECTED
 
 
-async def test_a_third_archive_level_is_not_opened_and_that_is_reported(eicar):
-    _, archive = await examine(attachment(zipped(zipped(zipped(b"x" * 100 + eicar)))))
-    assert (archive.name, archive.outcome, archive.detail) == ("archive", Outcome.HIT, "depth")
+async def test_the_mails_of_these_tests_are_clean_when_nothing_is_decoded(eicar, monkeypatch):
+    monkeypatch.setattr("actors.antivirus.parts.decoded", lambda *_: ())
+    assert (await examine(attachment(zipped(eicar))))[0].outcome is Outcome.CLEAN
 
 
-async def test_a_flood_of_boundaries_is_not_taken_apart_and_that_is_reported(eicar, monkeypatch):
-    monkeypatch.setattr("actors.antivirus.contents.PARTS_MAX", 1)
-    _, archive = await examine(attachment(eicar))
-    assert archive.detail == "entries"
+async def test_a_fifth_archive_level_is_not_opened_and_that_is_reported(eicar):
+    deep = eicar
+    for _ in range(5):
+        deep = zipped(deep)
+    yara, uninspected = await examine(attachment(deep))
+    assert yara.outcome is Outcome.CLEAN
+    assert (uninspected.name, uninspected.outcome, uninspected.detail) == ("uninspected", Outcome.SKIPPED, "depth")
 
 
-async def test_structure_that_no_parser_can_read_is_reported():
-    body = b"".join(b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (n, n + 1) for n in range(3000))
-    message = Message(header_block=b"Content-Type: multipart/mixed; boundary=b0\r\n", body=body + b"base64")
-    findings = await examine(message)
-    assert [(finding.name, finding.detail) for finding in findings] == [("yara", ""), ("archive", "damaged")]
+async def test_what_could_not_be_looked_into_is_one_finding_with_every_reason():
+    archive = bytearray(zipped(b"secret"))
+    archive[6] |= 1
+    archive[14] ^= 1
+    both = Message(body=attachment(bytes(archive)).raw + attachment(b"7z\xbc\xaf\x27\x1c....").raw)
+    _, uninspected = await examine(both)
+    assert uninspected.detail == "encrypted, unsupported"
+
+
+async def test_a_flood_of_parts_is_cut_off_and_that_is_reported(eicar, monkeypatch):
+    monkeypatch.setattr("actors.antivirus.parts.PARTS_MAX", 1)
+    twice = Message(body=attachment(b"x").raw + attachment(zipped(eicar)).raw)
+    assert (await examine(twice))[-1].detail == "entries"
+
+
+async def test_thousands_of_levels_hide_nothing(eicar):
+    levels = (b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (n, n + 1) for n in range(3000))
+    body = b"".join(levels) + attachment(zipped(eicar)).raw
+    (finding,) = await examine(Message(header_block=b"Content-Type: multipart/mixed; boundary=b0\r\n", body=body))
+    assert finding.outcome is Outcome.INFECTED
+
+
+class ScannerOfAtMost(FakeScanner):
+    """An engine with a limit, as clamd has one."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(lambda raw: "Bad" if b"evil" in raw else "")
+        self._bytes_max = bytes_max
+
+    async def scan(self, message: bytes) -> ScanResult:
+        if len(message) > self._bytes_max:
+            raise MessageTooLong(f"{len(message)} bytes")
+        return await super().scan(message)
+
+
+async def test_a_message_too_long_for_clamd_is_scanned_in_pieces():
+    scanner = ScannerOfAtMost(1000)
+    _, clamav = await examine(attachment(b"evil" + bytes(900)), scanner)
+    assert (clamav.outcome, clamav.detail) == (Outcome.INFECTED, "Bad")
+    _, clamav = await examine(attachment(bytes(900)), scanner)
+    assert clamav.outcome is Outcome.CLEAN
+    assert [piece for piece in scanner.scanned if b"see attachment" in piece]
+
+
+async def test_a_piece_too_long_for_clamd_is_uninspected_and_no_error():
+    _, clamav, uninspected = await examine(attachment(bytes(2000)), ScannerOfAtMost(1000))
+    assert (clamav.name, clamav.outcome) == ("clamav", Outcome.SKIPPED)
+    assert (uninspected.outcome, uninspected.detail) == (Outcome.SKIPPED, "too_large")
+
+
+async def test_the_rules_start_when_clamd_has_its_message(monkeypatch):
+    events = []
+
+    class Connecting(FakeScanner):
+        async def scan(self, message: bytes) -> ScanResult:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            events.append("connected")
+            return await super().scan(message)
+
+    monkeypatch.setattr(YaraRules, "matches", lambda *_: events.append("rules") or [])
+    await examine(text_mail(b"x"), Connecting())
+    assert events == ["connected", "rules"]
+
+
+async def test_the_loop_turns_between_contents_and_only_so_many_messages_are_looked_at(monkeypatch):
+    class SlowClock(FakeClock):
+        def monotonic_s(self) -> float:
+            self.advance(0.01)
+            return super().monotonic_s()
+
+    order = []
+    monkeypatch.setattr(YaraRules, "matches", lambda _, content: order.append(content[:4]) or [])
+    monkeypatch.setattr("actors.antivirus.actor.RULE_SCANS_MAX", 2)
+    actor = AntivirusActor(AntivirusConfig(), [], SlowClock())
+    mails = [Message(header_block=b"%d23\r\n" % n, body=attachment(b"part").raw) for n in (1, 2, 3)]
+    budget = Budget.lasting(FakeClock(), 20)
+    await asyncio.gather(*(actor.examine(Stage.MESSAGE, mail, budget) for mail in mails))
+    assert order == [b"123\r", b"223\r", b"part", b"part", b"323\r", b"part"]
 
 
 async def test_clamd_gives_its_own_finding_and_its_wait_is_recorded():
@@ -157,14 +237,22 @@ async def test_cancellation_is_passed_on():
         await task
 
 
-async def test_rules_that_run_out_of_time_are_an_error_not_clean():
-    class RushingClock(FakeClock):
-        def monotonic_s(self) -> float:
-            self.advance(1.5)
-            return super().monotonic_s()
+class RushingClock(FakeClock):
+    def monotonic_s(self) -> float:
+        self.advance(1.5)
+        return super().monotonic_s()
 
-    actor = AntivirusActor(AntivirusConfig(), [], RushingClock())
-    findings = await actor.examine(Stage.MESSAGE, attachment(b"x"), Budget.lasting(FakeClock(), 20))
+
+async def test_rules_that_take_too_long_leave_the_rest_uninspected():
+    actor = AntivirusActor(AntivirusConfig(yara_timeout_s=1.0), [], RushingClock())
+    _, uninspected = await actor.examine(Stage.MESSAGE, attachment(b"x"), Budget.lasting(FakeClock(), 20))
+    assert (uninspected.name, uninspected.detail) == ("uninspected", "timeout")
+
+
+async def test_an_examination_without_time_left_is_an_error_not_clean():
+    clock = RushingClock()
+    actor = AntivirusActor(AntivirusConfig(), [], clock)
+    findings = await actor.examine(Stage.MESSAGE, attachment(b"x"), Budget.lasting(clock, 2))
     assert findings[0].outcome is Outcome.ERROR
     assert findings[0].detail.startswith("timeout")
 
