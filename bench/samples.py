@@ -4,6 +4,8 @@ Keys are made at run time; nothing here is secret and nothing is copied from any
 """
 
 import base64
+import io
+import zipfile
 from dataclasses import dataclass
 
 import dkim
@@ -126,8 +128,11 @@ def _mail(sender: str, subject: str, text: str) -> bytes:
 
 
 def eicar_mail() -> bytes:
-    """A mail with the EICAR test file as a base64 attachment."""
-    encoded = base64.b64encode(EICAR).decode()
+    """A mail with the EICAR test file in a zip, attached in base64: found only by whoever decodes and unpacks it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tool.com", EICAR)
+    encoded = base64.b64encode(file.getvalue()).decode()
     lines = [
         "From: ben@friends.example",
         "To: reader@recipient.example",
@@ -142,7 +147,7 @@ def eicar_mail() -> bytes:
         "",
         "Here it is.",
         "--frontier",
-        'Content-Type: application/octet-stream; name="tool.com"',
+        'Content-Type: application/zip; name="tool.zip"',
         "Content-Transfer-Encoding: base64",
         "",
         *[encoded[start : start + 76] for start in range(0, len(encoded), 76)],
