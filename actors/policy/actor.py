@@ -14,7 +14,7 @@ from actors.policy.author import domain_of, read_author, signing_domains
 from actors.policy.dmarc import discover
 from actors.policy.gtube import has_gtube
 from actors.policy.lists import AddressList, NetworkList, address_keys
-from actors.policy.spf import check_spf
+from actors.policy.spf import DETAIL_CHARS_MAX, check_spf
 from actors.policy.timed import TimedResolver
 from actors.ports import Clock, Resolver, Store, StoreUnavailable
 
@@ -134,7 +134,7 @@ class PolicyActor:
 
 
 def _listed(name: str, entry: str, **facts: str) -> Finding:
-    return Finding("policy", name, Outcome.HIT, detail=f"listed as {entry}", facts=facts)
+    return Finding("policy", name, Outcome.HIT, detail=f"listed as {entry}"[:DETAIL_CHARS_MAX], facts=facts)
 
 
 def _author(message: Message) -> tuple[str, str]:

@@ -112,6 +112,14 @@ async def test_shared_lists_are_asked_when_a_prefix_is_configured(
     assert name not in outcomes(await examine(actor(store=store), stage))
 
 
+async def test_a_long_address_is_cut_in_the_detail() -> None:
+    address = b"x" * 10_000 + b"@example.net"
+    store = FakeStore({"tamis:deny_senders": [address]})
+    asked = actor(store=store, lists=Lists(redis_prefix="tamis"))
+    findings = await examine(asked, Stage.ENVELOPE, envelope=Envelope(client=ENVELOPE.client, sender=address))
+    assert [len(f.detail) for f in findings if f.name == "deny_sender"] == [200]
+
+
 async def test_a_store_that_is_away_is_an_error_and_the_rest_is_reported_all_the_same() -> None:
     store = FakeStore()
     store.available = False
