@@ -2,7 +2,8 @@
 
 Strategy: the conversation holds the pending ask as one future with one timer; whoever places, refuses or answers it
 resolves that future or arms the timer anew. An ask ends in an answer, in silence (None) or in `Unavailable`, never in
-an exception.
+an exception. A stream that is behind holds conversations back; one that moves no more is broken, and what it had is told
+elsewhere.
 """
 
 import asyncio
@@ -10,12 +11,18 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.dial import Pipe
+from gateway.dial import Pipe, StreamLost
 from gateway.exchange import Exchange
 from gateway.transaction import Failure
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import verdict_pb2
-from wire.stream import AdaptiveWriter
+from wire.stream import OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX, AdaptiveWriter, Outbox
+
+WRITE_S = 8.0
+"""A stream that does not take a frame for this long is stuck: about as long as a ping may stay without an answer."""
+BEHIND_EVENTS = OUTBOX_ITEMS_MAX // 2
+BEHIND_BYTES = OUTBOX_BYTES_MAX // 2
+"""When so much waits to be written, transactions wait; what one of them may add then still fits into the outbox."""
 
 Answer = verdict_pb2.RecipientVerdict | verdict_pb2.Verdict
 
@@ -60,10 +67,20 @@ class Stream:
         self.broken = False
         """It did not take what one of its transactions had to tell; nothing more is told there."""
         self.avoid_until_s = 0.0
-        self.writer: AdaptiveWriter[filter_pb.Event] = AdaptiveWriter(self._write)
+        self.outbox: Outbox[filter_pb.Event] = Outbox()
+        self.writer: AdaptiveWriter[filter_pb.Event] = AdaptiveWriter(self._write, self.outbox)
+        self._held_back: dict[int, Conversation] = {}
+
+    def holds_back(self, conversation: "Conversation") -> bool:
+        """Whether the stream is behind; the conversation's `advance` is called when it no longer is."""
+        if self._behind:
+            self._held_back[conversation.exchange.number] = conversation
+            return True
+        return False
 
     def forget(self, conversation: "Conversation") -> None:
         """The conversation is over or elsewhere."""
+        self._held_back.pop(conversation.exchange.number, None)
         if self.conversations.pop(conversation.exchange.number, None) is not None:
             self.outstanding_bytes -= conversation.exchange.told_bytes
         if self.draining and not self.conversations:
@@ -77,7 +94,17 @@ class Stream:
         return not self.broken
 
     async def _write(self, events: list[filter_pb.Event]) -> None:
-        await self.pipe.write(filter_pb.FilterRequest(events=events))
+        try:
+            async with asyncio.timeout(WRITE_S):
+                await self.pipe.write(filter_pb.FilterRequest(events=events))
+        except TimeoutError:
+            raise StreamLost("it takes nothing more") from None
+        while self._held_back and not self._behind:
+            self._held_back.pop(next(iter(self._held_back))).advance()
+
+    @property
+    def _behind(self) -> bool:
+        return len(self.outbox) >= BEHIND_EVENTS or self.outbox.waiting_bytes >= BEHIND_BYTES
 
 
 class Switchboard(Protocol):
@@ -113,7 +140,7 @@ class Conversation:
     def advance(self) -> None:
         """Tell the ingress what is new in the transaction."""
         stream = self.stream
-        if stream is None:
+        if stream is None or stream.holds_back(self):
             return
         told_before = self.exchange.told_bytes
         for event, size_bytes in self.exchange.take(self._loop.time()):

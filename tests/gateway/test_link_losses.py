@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.conversation import Unavailable
+from gateway.conversation import WRITE_S, Unavailable
 from gateway.link import REPLAYS_MAX, Link, backoff_s
 from gateway.transaction import Failure
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
@@ -166,6 +166,39 @@ async def test_a_stream_that_takes_nothing_more_is_broken_and_its_transactions_g
         assert other.judged[0].body == b"hello\r\nmust not follow a gap"
         assert link._streams.get("stuck") is not stream
         assert stuck.judged == []
+
+
+async def test_a_stream_that_writes_nothing_for_long_is_broken_and_its_transactions_go_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stuck, other = FakeIngress(), FakeIngress()
+    cell = Cell(stuck=stuck, other=other)
+    async with linked(cell) as link:
+        monkeypatch.setattr(cell.pipes["stuck"], "write", lambda _request: asyncio.Event().wait())
+        conversation = link.open(transaction())
+        assert conversation.stream is link._streams["stuck"]
+        began_s = asyncio.get_running_loop().time()
+        assert isinstance(await conversation.verdict(), pb.Verdict)
+        assert asyncio.get_running_loop().time() - began_s == pytest.approx(WRITE_S, abs=0.1)
+        assert len(other.judged) == 1
+
+
+async def test_many_transactions_at_once_wait_for_a_stream_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.conversation.BEHIND_EVENTS", 20)
+    monkeypatch.setattr("wire.stream.FRAME_ITEMS_MAX", 8)
+    cell, waiting = Cell(), []
+    async with linked(cell, "a") as link:
+        asking = [asyncio.create_task(judged(link.open(transaction()))) for _ in range(100)]
+        await asyncio.sleep(1.0)
+        ingress = cell.ingresses["a"] = FakeIngress()
+        hear = ingress.hear
+        monkeypatch.setattr(
+            ingress, "hear", lambda event: waiting.append(len(link._streams["a"].outbox)) or hear(event)
+        )
+        assert {type(answer) for answer in await asyncio.gather(*asking)} == {pb.Verdict}
+        assert 10 < max(waiting) < 25
+        assert ingress.faults == []
+        assert cell.dialled <= 6
 
 
 async def test_a_stream_that_cannot_even_take_an_abort_is_broken() -> None:
