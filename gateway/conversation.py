@@ -2,8 +2,8 @@
 
 Strategy: the conversation holds the pending ask as one future with one timer; whoever places, refuses or answers it
 resolves that future or arms the timer anew. An ask ends in an answer, in silence (None) or in `Unavailable`, never in
-an exception. A stream that is behind holds conversations back; one that moves no more is broken, and what it had is told
-elsewhere.
+an exception. A stream that is behind holds conversations back; one that moves no more is broken, and what it had is
+told elsewhere.
 """
 
 import asyncio
