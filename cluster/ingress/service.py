@@ -22,7 +22,6 @@ _SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     *CHANNEL_OPTIONS,
     # Two processes on one port would share its streams in silence.
     ("grpc.so_reuseport", 0),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
 )
 _SCAN_CHUNK_BYTES = INITIAL_BODY_CREDIT_BYTES // 4
 _SCAN_BUDGET_S_MAX = 3600.0
