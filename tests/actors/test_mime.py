@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.mime import (
+    BOUNDARIES_MAX,
     TEXT_CHARS_MAX,
     decode_encoded_words,
     mail_text,
@@ -175,7 +176,17 @@ def test_levels_beyond_the_cap_are_still_read_as_text():
 
     for count in (5, 19, 30):
         fields = b"Content-Type: multipart/mixed; boundary=b0\r\n"
-        assert "buy now" in mail_text(message(fields, levels(count))).plain
+        text = mail_text(message(fields, levels(count))).plain
+        assert "buy now" in text
+        assert ("--b25" in text) == (count > BOUNDARIES_MAX)
+
+
+def test_parameters_far_behind_are_not_read_in_broken_mail():
+    flawed = b"--b\r\nContent-Transfer-Encoding: base64\r\n\r\nY!Q=\r\n"
+    for parameters, letter in ((b"", "\u0430"), (b" x=" + b"a" * 3000 + b";", "\xc1")):
+        part = b"--b\r\nContent-Type: text/plain;" + parameters + b" charset=koi8-r\r\n\r\n\xc1\r\n--b--\r\n"
+        text = mail_text(message(MIXED, flawed + part))
+        assert (text.repaired, letter in text.plain) == (True, True)
 
 
 def test_only_the_head_of_a_long_body_is_parsed():

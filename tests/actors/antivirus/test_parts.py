@@ -20,7 +20,7 @@ def zipped(content: bytes) -> bytes:
     return file.getvalue()
 
 
-SECRET = bytes(range(256)) + b"the secret"
+SECRET = b"".join(b"secret %d, " % number for number in range(100))
 CODED = base64.encodebytes(zipped(SECRET)).replace(b"\n", b"\r\n")
 FIELD = b"Content-Transfer-Encoding: base64"
 TYPE = b'Content-Type: multipart/mixed; boundary="B"'
@@ -58,6 +58,7 @@ TRANSFER_ENCODINGS = [
 MAILS = {
     **{repr(field): mail(field) for field in TRANSFER_ENCODINGS},
     "junk in base64": mail(coded=CODED.replace(b"A", b"A!*")),
+    "junk everywhere in base64": mail(coded=b"!".join(CODED[at : at + 9] for at in range(0, len(CODED), 9))),
     "padding amid base64": mail(coded=CODED[:40] + b"====\r\n" + CODED[40:]),
     "a line in front": mail(coded=b"hello\r\n" + CODED),
     "truncated base64": mail(coded=CODED.rstrip(b"=\r\n")[:-1]),
