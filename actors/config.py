@@ -121,11 +121,12 @@ class AntivirusConfig(Section, frozen=True):
     clamd_timeout_s: float = 10.0
     """Cap of one scan."""
     clamd_stream_bytes_max: int = 25 * 1024 * 1024
-    """Bytes sent to clamd, at most its StreamMaxLength; a longer message is reported as not scanned (error)."""
+    """Bytes sent to clamd at once, at most its StreamMaxLength; of a longer message it gets the decoded parts one by
+    one, and what is still too long is `uninspected`."""
     yara_rules: tuple[str, ...] = ()
     """Further .yar files beside the shipped rules."""
     yara_timeout_s: float = 2.0
-    """Cap of one yara-x scan."""
+    """Time of the rules for all contents of a message; what was not reached then is `uninspected`."""
 
     def __post_init__(self) -> None:
         for address in self.clamd:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 
-from wire.message import parse_header_block as parse_header_block  # noqa: PLC0414  also for those who read a part
+from wire.message import parse_header_block
 
 NO_FACTS: Mapping[str, str] = MappingProxyType({})
 

@@ -18,10 +18,11 @@ from urllib.request import urlopen
 
 import psutil
 
+from actors.policy.gtube import GTUBE
 from bench.corpus import held_out_messages
 from bench.otlp_receiver import ACTOR_SPANS
 from bench.postfix import Postfix, free_port, send_in_parallel, why_not
-from bench.samples import CLIENT_IP, GTUBE, SampleMaker, eicar_mail
+from bench.samples import CLIENT_IP, SampleMaker, eicar_mail
 from bench.stack import Stack, StackOptions, wait_for
 from cli.mta import MtaOutcome, play_message
 from tests.acceptance.commands import PROJECT

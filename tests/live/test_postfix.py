@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from actors.policy.gtube import GTUBE
 from bench.corpus import held_out_messages
 from bench.postfix import Postfix, send_in_parallel, why_not
-from bench.samples import CLIENT_IP, GTUBE, SampleMaker, eicar_mail
+from bench.samples import CLIENT_IP, SampleMaker, eicar_mail
 from bench.stack import Stack
 from cli.addresses import free_port
 from tests.conftest import skip_or_fail

@@ -1,10 +1,10 @@
-"""actors/model.py: whatever bytes a header section has, every field of it is seen."""
+"""wire/message.py: whatever bytes a header section has, every field of it is seen."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.model import parse_header_block
+from wire.message import parse_header_block
 
 
 def line_by_line(block: bytes) -> tuple[tuple[bytes, bytes], ...]:
