@@ -1,7 +1,7 @@
 """The stream from an ingress to one replica: a `Link` of the dispatcher over a plain connection.
 
-It connects by itself and again after each break, at once the first time and backing off after that, until it is
-closed; the dispatcher hears of every change. Tasks and cancellations share one adaptive writer.
+It connects by itself and again after each break, soon the first time and backing off after that, until it is closed; the
+dispatcher hears of every change. Tasks and cancellations share one adaptive writer.
 """
 
 import asyncio
@@ -60,8 +60,9 @@ class ReplicaStream:
                 self._tell(f"unreachable: {error.strerror}")
             except Exception as error:  # noqa: BLE001  without this loop the replica would never be asked again
                 self._tell(f"failed: {type(error).__name__}")
-            # One that takes connections and says nothing is no better than one that takes none.
-            backoff_s = 0.0 if self._answered else min(BACKOFF_MAX_S, max(BACKOFF_FIRST_S, backoff_s * 2))
+            # Never at once: a process that is dying still takes connections. And one that takes them and says nothing
+            # is no better than one that takes none.
+            backoff_s = BACKOFF_FIRST_S if self._answered else min(BACKOFF_MAX_S, max(BACKOFF_FIRST_S, backoff_s * 2))
 
     async def _converse(self) -> None:
         """One stream from connection to end. Raises OSError when there is no connection."""
