@@ -95,7 +95,7 @@ class DkimConfig(Section, frozen=True):
     """[dkim]: verification."""
 
     signatures_max: int = 5
-    """Signatures verified per message; the rest is one finding `skipped` (1,000 signatures must not cost 1,000)."""
+    """Signatures verified per message; the rest is reported as skipped (1,000 signatures must not cost 1,000)."""
     key_bits_min: int = 1024
     """RSA keys below are a policy failure (RFC 8301 section 3.2)."""
     clock_drift_s: int = 300
@@ -199,7 +199,7 @@ class Lists(Section, frozen=True):
     """[policy.lists]: allow and deny lists; addresses and domains in any case, "example.org" covers subdomains."""
 
     allow_clients: tuple[str, ...] = ()
-    """IP addresses or CIDR networks whose mail is accepted without scoring (antivirus still rejects)."""
+    """IP addresses or CIDR networks whose mail is accepted without scoring (malware and GTUBE are still refused)."""
     deny_clients: tuple[str, ...] = ()
     """IP addresses or CIDR networks whose mail is refused at RCPT."""
     allow_senders: tuple[str, ...] = ()

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import fast_mail_parser
 
-from actors.model import Message, unfold
-from wire.message import parse_header_block
+from actors.model import Message
+from wire.message import parse_header_block, unfold
 
 HEADER_BYTES_MAX = 256 * 1024
 BODY_BYTES_MAX = 1024 * 1024

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 
-from wire.message import parse_header_block
+from wire.message import parse_header_block, unfold
 
 NO_FACTS: Mapping[str, str] = MappingProxyType({})
 
@@ -139,11 +139,6 @@ class Message:
     def raw(self) -> bytes:
         """The whole message as on the wire."""
         return self.header_block + b"\r\n" + self.body
-
-
-def unfold(value: bytes) -> bytes:
-    """Unfold a field value (RFC 5322 section 2.2.3) and strip surrounding white space."""
-    return value.replace(b"\r\n", b"").replace(b"\n", b"").strip(b" \t")
 
 
 PLACE = "place"

@@ -1,6 +1,7 @@
 """Addresses that `tamis up` and the benchmarks listen on: free ports, and ports that somebody else has."""
 
 import socket
+from pathlib import Path
 
 from wire.config import ConfigError
 
@@ -18,7 +19,9 @@ def check_port(key: str, host: str, port: int) -> None:
 
 
 def check_unix(key: str, path: str) -> None:
-    """Raises ConfigError when a process listens there."""
+    """Raises ConfigError when nobody could listen there: no such directory, or another process does."""
+    if not Path(path).absolute().parent.is_dir():
+        raise ConfigError(f"{key}: there is no such directory")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)

@@ -1,12 +1,13 @@
 """Mail files of any origin as the MTA would hand them over, with the envelope that the command line or they tell."""
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.edits import Mail
-from wire.message import parse_header_block, split_message
+from wire.message import parse_header_block, split_message, unfold
 from wire.milter import strip_brackets
 
 _ANGLE_ADDRESS = re.compile(rb"<([^<>\r\n]{0,998})>")
@@ -50,10 +51,9 @@ def return_path(header_block: bytes) -> bytes:
     return b""
 
 
-def topmost_received_date(header_block: bytes) -> bytes:
-    """The date of the topmost Received field (after its last semicolon), or empty."""
-    unfolded = header_block.replace(b"\r\n\t", b" ").replace(b"\r\n ", b" ")
-    for line in unfolded.split(b"\r\n"):
-        if line[:9].lower() == b"received:":
-            return line.rpartition(b";")[2].strip()
-    return b""
+def dates(header_block: bytes) -> Iterator[bytes]:
+    """When the message came, best first: the date of the topmost Received field (after its last semicolon), Date."""
+    fields = parse_header_block(header_block)
+    received = (unfold(value).rpartition(b";")[2].strip() for name, value in fields if name.lower() == b"received")
+    yield from itertools.islice(received, 1)
+    yield from (unfold(value) for name, value in fields if name.lower() == b"date")

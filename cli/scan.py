@@ -22,7 +22,7 @@ import typer
 from actors.config import JudgementConfig
 from actors.model import Client, Envelope, Message, Recipient, Verdict
 from cli.config import load_config
-from cli.mail_file import MailFile, read_mail_file, topmost_received_date
+from cli.mail_file import MailFile, dates, read_mail_file
 from wire.config import ConfigError
 
 EXIT_FAILED = 1
@@ -72,7 +72,8 @@ def scan(  # noqa: PLR0913  the options of the command
     now: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="ISO 8601 time to judge at, or `message`: that of its topmost Received; default: now."
+            metavar="TIME",
+            help="ISO 8601 time to judge at; `message`: that of its topmost Received, else Date; default: now.",
         ),
     ] = None,
     client_ip: Annotated[str, typer.Option(help="IP address of the SMTP client; without it SPF is skipped.")] = "",
@@ -91,8 +92,8 @@ def scan(  # noqa: PLR0913  the options of the command
         options = ScanOptions(
             client_ip,
             helo,
-            None if sender is None else sender.encode(),
-            tuple(address.encode() for address in recipient or ()),
+            None if sender is None else os.fsencode(sender),
+            tuple(os.fsencode(address) for address in recipient or ()),
             _moment(now),
         )
         if local:
@@ -156,7 +157,7 @@ def _message(path: Path, options: ScanOptions) -> Message:
         raise FileError(error.strerror or str(error)) from error
     envelope = Envelope(
         transaction_id=os.urandom(16),
-        client=Client(ip=options.client_ip, helo=options.helo.encode()),
+        client=Client(ip=options.client_ip, helo=os.fsencode(options.helo)),
         sender=mail.sender,
         recipients=tuple(map(Recipient, mail.recipients)),
         received_at_s=_received_at_s(mail) if options.now_s is None else options.now_s,
@@ -165,10 +166,12 @@ def _message(path: Path, options: ScanOptions) -> Message:
 
 
 def _received_at_s(mail: MailFile) -> float:
-    try:
-        return _unix_time(parsedate_to_datetime(topmost_received_date(mail.header_block).decode("latin-1")))
-    except (ValueError, TypeError, IndexError, OverflowError) as error:  # What email.utils has for odd dates.
-        raise FileError("no date in the topmost Received") from error
+    """The time in the topmost Received field; without one that of Date, without that the clock's."""
+    for date in dates(mail.header_block):
+        # What email.utils has for odd dates.
+        with contextlib.suppress(ValueError, TypeError, IndexError, OverflowError):
+            return _unix_time(parsedate_to_datetime(date.decode("latin-1")))
+    return time.time()
 
 
 @contextlib.asynccontextmanager

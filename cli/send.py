@@ -5,6 +5,7 @@ Needs no more than the gateway extra on the mail host.
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import fields
@@ -50,7 +51,7 @@ def send(  # noqa: PLR0913, PLR0917 - the options of a command
         _refuse(str(error))
     mails = [_read(path, sender, recipient or ["recipient@example.org"]) for path in files]
     macros = dict(_macro(text) for text in macro or [])
-    play = partial(deliver, to, client=Client(ip=client_ip, helo=helo.encode()), macros=macros)
+    play = partial(deliver, to, client=Client(ip=client_ip, helo=os.fsencode(helo)), macros=macros)
     if not json_lines:
         print(_COLUMNS.format("file", "action", "score", "edits", "ms", "reply"))
     show = _json_line if json_lines else _row
@@ -60,8 +61,8 @@ def send(  # noqa: PLR0913, PLR0917 - the options of a command
 
 def _read(path: Path, sender: str | None, recipients: list[str]) -> Mail:
     try:
-        to = [address.encode() for address in recipients]
-        return read_mail_file(path, None if sender is None else sender.encode(), to).as_mail()
+        to = [os.fsencode(address) for address in recipients]
+        return read_mail_file(path, None if sender is None else os.fsencode(sender), to).as_mail()
     except OSError as error:
         _refuse(f"{path}: {error.strerror}")
 
@@ -70,7 +71,7 @@ def _macro(text: str) -> tuple[bytes, bytes]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         _refuse(f"--macro {text!r}: write NAME=VALUE")
-    return name.encode(), value.encode()
+    return os.fsencode(name), os.fsencode(value)
 
 
 def _refuse(text: str) -> NoReturn:

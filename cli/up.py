@@ -91,6 +91,10 @@ def up(
                 _ignore_signals()  # The end must not be interrupted.
     except Stopped:
         _say("stopped")
+    except SystemExit as ended:
+        if ended.code != signal.SIGTERM:
+            raise
+        _say("stopped")  # While Ray starts, a handler of its own answers the signal so.
     except UpFailed as error:
         print(f"tamis up: {error}", file=sys.stderr)
         raise SystemExit(EXIT_FAILED) from error
@@ -138,6 +142,7 @@ def _announce(ready: dict[str, str | None], ready_file: Path | None) -> None:
     if ready_file is not None:
         partial = ready_file.with_name(f"{ready_file.name}.{os.getpid()}.partial")
         partial.write_text(json.dumps(ready) + "\n")
+        partial.chmod(0o600)  # The URL of Redis may hold a password.
         partial.replace(ready_file)
     _say(f"ready: milter {ready['milter']}, gRPC {ready['grpc']}, ops {ready['ops']}")
 
@@ -158,11 +163,18 @@ def _check_addresses(settings: TamisConfig) -> None:
         wanted.append(("[gateway] ops_listen", *parse_host_port(settings.gateway.ops_listen)))
     for key, host, port in wanted:
         check_port(key, host, port)
+    for rules in settings.antivirus.yara_rules:
+        if not Path(rules).is_file():
+            raise ConfigError(f"[antivirus] yara_rules: {rules} is no file")
+    if settings.classifier.model and not Path(settings.classifier.model).is_file():
+        raise ConfigError(f"[classifier] model: {settings.classifier.model} is no file")
 
 
 def _check_ready_file(ready_file: Path | None) -> None:
     if ready_file is not None and not ready_file.absolute().parent.is_dir():
         raise ConfigError(f"--ready-file {ready_file}: there is no such directory")
+    if ready_file is not None and ready_file.is_dir():
+        raise ConfigError(f"--ready-file {ready_file}: is a directory")
 
 
 def _lock(run_dir: Path) -> IO[bytes]:

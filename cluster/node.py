@@ -1,13 +1,15 @@
 """Ray on this machine: start one of our own or join one, and bring the cell up and down in it.
 
-A Ray of our own listens on loopback only, has no dashboard, sends no usage statistics and keeps its files in one
-directory; it ends with the process that started it, however that ends.
+A Ray of our own has no dashboard, sends no usage statistics, keeps its files in one directory and ends with the process
+that started it, however that ends. Its own ports are open on all interfaces, whatever address it is given; a token that
+only this run knows guards them.
 """
 
 import logging
 import os
 import secrets
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +26,7 @@ from cluster.supervisor import CellStatus, start_supervisor
 log = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
+_REACH_TIMEOUT_S = 5.0
 _STATUS_EVERY_S = 0.1
 _STATUS_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 10.0
@@ -56,6 +59,7 @@ class Node:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         try:
             if address:
+                _check_reachable(address)
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             else:
                 self._start_own(object_store_mb, temp_dir)
@@ -97,6 +101,13 @@ class Node:
     def stop(self) -> None:
         """Leave Ray; one of our own ends with all its processes."""
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises OSError when nobody listens at host:port; Ray itself would try for a minute, deaf to signals."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_TIMEOUT_S).close()
 
 
 class Cell:

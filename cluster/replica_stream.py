@@ -1,7 +1,7 @@
 """The stream from an ingress to one replica: a `Link` of the dispatcher over a plain connection.
 
-It connects by itself and again after each break, soon the first time and backing off after that, until it is closed; the
-dispatcher hears of every change. Tasks and cancellations share one adaptive writer.
+It connects by itself and again after each break, soon the first time and backing off after that, until it is
+closed; the dispatcher hears of every change. Tasks and cancellations share one adaptive writer.
 """
 
 import asyncio

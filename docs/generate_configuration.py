@@ -20,7 +20,9 @@ HEAD = """# Configuration
 
 One TOML file serves every process: `tamis up --config tamis.toml`, `tamis-gateway --config tamis.toml`. Without a file
 the defaults below hold. An unknown key, a wrong type or a port in use ends the start with exit code 2 and one line
-that names the line of the file. Passwords inside URLs are masked wherever settings are shown.
+that names the line of the file. Where a list of strings is wanted one string will do. Passwords inside URLs are masked
+wherever settings are shown. `tamis-gateway` reads [gateway] and [trace] alone, the other sections are for those who use
+them.
 
 This page is written by `docs/generate_configuration.py` from the settings' source; `make lint` checks that it is fresh.
 """

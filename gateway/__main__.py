@@ -138,8 +138,11 @@ def why_not_ready(parts: Parts) -> str:
 def write_ready_file(path: Path, bound: list[str], ops_bound: str) -> None:
     """One JSON object with the real addresses; it appears by rename, so nobody reads half of it."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps({"milter": bound[0], "listen": bound, "ops": ops_bound}) + "\n")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps({"milter": bound[0], "listen": bound, "ops": ops_bound}) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        raise ListenError(f"--ready-file {path}: {error.strerror or error}") from error
 
 
 async def _start_ops(ops: OpsServer, listen: str) -> str:

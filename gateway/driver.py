@@ -192,10 +192,11 @@ class Driver(asyncio.Protocol):
     async def _judge_recipient(self, transaction: Transaction, index: int) -> replies.Replies:
         """Ask for an early verdict. Silence lets the recipient through to the message stage."""
         counted = self._telemetry.metrics.recipients
-        answer = None
+        answer: verdict_pb2.RecipientVerdict | Unavailable | None
         conversation = self._settle_conversation()
         if conversation is None:
-            answers = self._unavailable(Failure.OVERLOADED, whole_message=False)
+            answer = Unavailable(Failure.OVERLOADED)
+            answers = self._recipient_answers(answer)
         else:
             with self._asked():
                 answer = await conversation.recipient_verdict(index)
@@ -204,11 +205,14 @@ class Driver(asyncio.Protocol):
                     counted["late"].inc()
                 return [ev.Continue()]
             answers = self._recipient_answers(answer)
-        refused = not isinstance(answers[-1], ev.Continue)
-        if refused:
-            transaction.refused.add(index)
+        if isinstance(answers[-1], ev.Continue):
+            counted["accept"].inc()
+            return answers
+        transaction.refused.add(index)
         rejected = isinstance(answer, verdict_pb2.RecipientVerdict) and answer.action == verdict_pb2.ACTION_REJECT
-        counted["reject" if refused and rejected else "tempfail" if refused else "accept"].inc()
+        action = "reject" if rejected else "tempfail"
+        counted[action].inc()
+        self._telemetry.recipient_refused(transaction, action, answer)
         return answers
 
     async def _judge_message(self, transaction: Transaction) -> replies.Replies:
@@ -343,7 +347,8 @@ class Driver(asyncio.Protocol):
 
     def _report(self, reason: str, why: str) -> None:
         self._telemetry.metrics.closed.labels(reason).inc()
-        fields = {"reason": reason}
+        peer = self._transport.get_extra_info("peername")
+        fields = {"reason": reason, "peer": f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "local"}
         if why:
             fields["why"] = why
         if self._session.transaction is not None:

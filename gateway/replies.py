@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from gateway.transaction import Failure
 from tamis.filter.v1 import verdict_pb2 as pb
+from wire.message import UNFILTERED_FIELD
 from wire.milter import constants as c
 from wire.milter import events as ev
 from wire.milter.values import BROKEN_LINE, BROKEN_VALUE, FIELD_NAME, folds_to_lf, format_reply
@@ -18,7 +19,6 @@ EDITS_MAX = 4096
 FIELD_NAME_BYTES_MAX = 256
 TEXT_CHARACTERS_MAX = 400
 """Of an SMTP reply: with code and enhanced code well below the 512 octets of RFC 5321 section 4.5.3.1.5."""
-UNFILTERED_HEADER = b"X-Tamis-Unfiltered"
 UNAVAILABLE_TEXT = "Mail filter is not available, please try again later"
 
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}", re.ASCII)  # RFC 3463 section 2
@@ -65,7 +65,7 @@ def when_unavailable(failure: Failure, *, accept: bool, negotiated: ev.Negotiate
         return [ev.Continue()]
     if not accept or not negotiated.actions & c.SMFIF_ADDHDRS:
         return [ev.ReplyCode(format_reply(451, "4.7.1", UNAVAILABLE_TEXT))]
-    return [ev.AddHeader(UNFILTERED_HEADER, _lead(negotiated) + failure.encode()), ev.Accept()]
+    return [ev.AddHeader(UNFILTERED_FIELD, _lead(negotiated) + failure.encode()), ev.Accept()]
 
 
 def _reply_code(action: pb.Action, reply: pb.Reply) -> ev.ReplyCode:

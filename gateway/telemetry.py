@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.conversation import Unavailable
 from gateway.metrics import Metrics
 from gateway.transaction import Failure, Identity, Transaction
 from tamis.filter.v1 import verdict_pb2
@@ -82,6 +83,22 @@ class Telemetry:
                 return
         if self._export is not None:
             self._export([transaction_span(transaction, ending)])
+
+    def recipient_refused(
+        self, transaction: Transaction, action: str, answer: verdict_pb2.RecipientVerdict | Unavailable | None
+    ) -> None:
+        """One line: a message that ends here is seen nowhere else."""
+        fields: dict[str, object] = {
+            "queue_id": transaction.queue_id,
+            "trace_id": f"{transaction.identity.trace.trace_id:032x}",
+            "client": transaction.client.ip,
+            "action": action,
+        }
+        if isinstance(answer, Unavailable):
+            log.warning("recipient_refused", extra={"fields": fields | {"failure": answer.failure}})
+        else:
+            reasons = list(answer.reasons) if answer is not None else []
+            log.info("recipient_refused", extra={"fields": fields | {"reasons": reasons}})
 
 
 def transaction_span(transaction: Transaction, ending: Ending) -> SpanRecord:

@@ -52,7 +52,7 @@ def parse(text: str, root: type[R], name: str = "config") -> R:
             line = _line_of(text, [key])
             raise ConfigError(f"{name}:{line}: unknown section [{key}]; known are {', '.join(SECTIONS)}")
     try:
-        return msgspec.convert(data, type=root)
+        return msgspec.convert(_with_lists(data, root), type=root)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(text, name, str(error))) from error
 
@@ -66,6 +66,19 @@ def dump(settings: object) -> dict[str, Any]:
     """Settings as plain data, for `config dump` and the log; passwords inside URLs are masked."""
     plain: dict[str, Any] = msgspec.json.decode(_PASSWORD.sub(rb"\1***@", msgspec.json.encode(settings)))
     return plain
+
+
+def _with_lists(data: dict[str, Any], section: type) -> dict[str, Any]:
+    """The data with `key = "one"` as `key = ["one"]` wherever the schema has a list of strings."""
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(section)}
+    filled = dict(data)
+    for key, value in data.items():
+        wanted = types.get(key)
+        if wanted == tuple[str, ...] and isinstance(value, str):
+            filled[key] = [value]
+        elif isinstance(value, dict) and isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+            filled[key] = _with_lists(value, wanted)
+    return filled
 
 
 def _explain(text: str, name: str, message: str) -> str:

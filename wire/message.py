@@ -7,6 +7,8 @@ has it: the empty line goes before the first line that cannot be a field.
 import re
 from dataclasses import dataclass, field
 
+UNFILTERED_FIELD = b"X-Tamis-Unfiltered"
+"""The gateway's mark on mail that passed without a verdict; nobody else may set it."""
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _FIELD_NAME = re.compile(rb"[!-9;-~]++[ \t]*+:")
 """RFC 5322 section 2.2, with the white space before the colon that section 4.5 still allows."""
@@ -69,3 +71,8 @@ def parse_header_block(block: bytes) -> tuple[tuple[bytes, bytes], ...]:
         elif line:
             fields.append((b"", line))
     return tuple(fields)
+
+
+def unfold(value: bytes) -> bytes:
+    """Unfold a field value (RFC 5322 section 2.2.3) and strip surrounding white space."""
+    return value.replace(b"\r\n", b"").replace(b"\n", b"").strip(b" \t")

@@ -42,8 +42,10 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    # A server takes pings that come sooner than this for an attack (GOAWAY, too_many_pings).
+    # A server takes pings that come sooner for an attack (GOAWAY, too_many_pings), and it counts pings that measure the
+    # bandwidth too: without the second line an idle stream was ended after half a minute.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
     # A proxy of the environment is for the web, not for these streams.
     ("grpc.enable_http_proxy", 0),
 )

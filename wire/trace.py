@@ -90,6 +90,9 @@ class TraceConfig(Section, frozen=True):
     """A message that took longer is traced whole even when it was not sampled."""
 
     def __post_init__(self) -> None:
+        host, _, port = self.otlp_endpoint.rpartition("://")[2].rstrip("/").rpartition(":")
+        if self.otlp_endpoint and not (host and port.isascii() and port.isdigit()):
+            raise ValueError("`otlp_endpoint` must be host:port")
         if not 0.0 <= self.sample_ratio <= 1.0:
             raise ValueError("`sample_ratio` must be between 0 and 1")
         if self.slow_ms < 1:

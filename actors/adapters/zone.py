@@ -2,8 +2,8 @@
 
 One record a line, `name TYPE rdata`, for TXT, A, AAAA, MX, PTR and CNAME; names in any case, a final dot is optional.
 The quoted strings of a TXT are joined; a TXT without quotes is the rest of the line. A line that starts with # or ; is
-a comment. A name without the asked type is NODATA, and so is one that only has names below it (RFC 8020); every other
-name is NXDOMAIN.
+a comment, and so is what follows a ; after other rdata. A name without the asked type is NODATA, and so is one that
+only has names below it (RFC 8020); every other name is NXDOMAIN.
 """
 
 import ipaddress
@@ -17,6 +17,8 @@ from actors.ports import LookupFailed, NameNotFound
 TYPES = ("TXT", "A", "AAAA", "MX", "PTR", "CNAME")
 
 _CNAMES_MAX = 8
+_RECORD = re.compile(r"(\S++)\s++(?:\d++\s++)?(?:IN\s++)?(\S++)\s++(.+)", re.IGNORECASE | re.DOTALL)
+"""As in master files (RFC 1035 section 5.1) TTL and class may stand before the type; both are ignored."""
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"\s*+')
 _ESCAPE = re.compile(r"\\(\d{3}|.)")
 
@@ -78,7 +80,7 @@ def parse_zone(lines: Iterable[str], file_name: str) -> Records:
     """Records by owner name and type. Raises ValueError ("file:line: what")."""
     records: Records = {}
     for number, line in enumerate(lines, start=1):
-        text = line.strip()
+        text = line.strip().removeprefix("\ufeff")
         if not text or text[0] in "#;":
             continue
         try:
@@ -98,10 +100,12 @@ def _parents(name: str) -> Iterator[str]:
 
 
 def _parse_record(text: str) -> tuple[str, str, str]:
-    parts = text.split(None, 2)
-    if len(parts) != 3:
+    match = _RECORD.match(text)
+    if match is None:
         raise ValueError("a record is `name TYPE rdata`")
-    owner, kind, rdata = question_name(parts[0]), parts[1].upper(), parts[2]
+    owner, kind, rdata = question_name(match[1]), match[2].upper(), match[3]
+    if kind != "TXT":
+        rdata = rdata.partition(";")[0].rstrip()
     match kind:
         case "TXT":
             return owner, kind, _text(rdata)
@@ -128,7 +132,7 @@ def _text(rdata: str) -> str:
     while match := _QUOTED.match(rdata, end):
         strings.append(_ESCAPE.sub(_unescape, match[1]))
         end = match.end()
-    if end != len(rdata):
+    if end != len(rdata) and not rdata.startswith(";", end):
         raise ValueError("a quoted string is not closed")
     return "".join(strings)
 

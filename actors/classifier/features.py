@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from actors.html import html_text
 from actors.mime import decode_encoded_words, mail_text
-from actors.model import Message, unfold
+from actors.model import Message
+from wire.message import unfold
 
 VERSION: Final = 1
 """Changes whenever the same message would give other slots; a model of another version is refused."""

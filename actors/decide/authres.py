@@ -15,6 +15,7 @@ from actors.model import DeleteHeader, Direction, Edit, Finding, InsertHeader, M
 
 FIELD = "Authentication-Results"
 
+_DKIM_NAMES = ("dkim", "unsigned")
 _DKIM_RESULTS_MAX = 20
 _REASON_CHARS_MAX = 80
 _DKIM_PROPERTIES = ("header.d", "header.i", "header.s", "header.a", "header.b")
@@ -76,7 +77,7 @@ def _results(findings: Sequence[Finding], dmarc: Finding | None) -> Iterator[lis
     told = [finding for finding in findings if finding.outcome in _RESULTS]
     for finding in [f for f in told if f.actor == "policy" and f.name == "spf"][:1]:
         yield _words("spf", finding, ("smtp.mailfrom", "smtp.helo"))
-    for finding in [f for f in told if f.actor == "dkim" and f.name == "dkim"][:_DKIM_RESULTS_MAX]:
+    for finding in [f for f in told if f.actor == "dkim" and f.name in _DKIM_NAMES][:_DKIM_RESULTS_MAX]:
         yield _words("dkim", finding, _DKIM_PROPERTIES)
     if dmarc is not None:
         yield _words("dmarc", dmarc, ("header.from", "policy.dmarc"))

@@ -12,6 +12,7 @@ from actors.config import HeadersConfig, JudgementConfig
 from actors.decide.fields import field_name, fold, printable
 from actors.decide.score import Points
 from actors.model import Action, AddHeader, ChangeHeader, DeleteHeader, Edit, Message
+from wire.message import UNFILTERED_FIELD
 
 _SYMBOLS_MAX = 50
 _UNINSPECTED_CHARS_MAX = 200
@@ -53,6 +54,7 @@ def spam_header_edits(judgement: Judgement, message: Message, config: JudgementC
 def stale_fields(message: Message, headers: HeadersConfig) -> Iterator[DeleteHeader]:
     """Every field that came with the message under one of our names, last occurrence first."""
     ours = {n.lower().encode("ascii") for n in (headers.flag, headers.score, headers.status, headers.degraded) if n}
+    ours.add(UNFILTERED_FIELD.lower())
     seen: dict[bytes, int] = {}
     found: list[DeleteHeader] = []
     for name, value in message.headers:

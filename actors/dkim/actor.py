@@ -20,6 +20,7 @@ from actors.ports import Clock, LookupFailed, NameNotFound, Resolver
 
 _UNIQUE_SIGNATURE_BYTES = 8
 """RFC 6008 section 3: header.b holds at least so many characters, and as many as make it unique."""
+_SKIPPED_MAX = 20
 _FACT_BYTES_MAX = 320
 """The longest mail address (RFC 5321 section 4.5.3.1: 64 + 1 + 255)."""
 
@@ -73,14 +74,9 @@ class DkimActor:
             for index, one in enumerate(candidates)
             for judged in [_judge(one, keys, evidence)]
         ]
-        if skipped:
-            # One for all of them: thousands must cost nothing here and nothing later.
-            detail = f"{skipped} more beyond the first {len(candidates)} signatures"
-            findings.append(
-                Finding("dkim", "dkim", Outcome.SKIPPED, detail=detail, facts={PLACE: str(len(candidates))})
-            )
+        findings += _unverified(len(candidates), skipped)
         if not findings:
-            findings.append(Finding("dkim", "dkim", Outcome.NONE, detail="no signature"))
+            findings.append(Finding("dkim", "unsigned", Outcome.NONE, detail="no signature"))
         if chain is not None:
             findings.append(_judge_chain(chain, keys, evidence))
         return tuple(findings)
@@ -115,6 +111,19 @@ class DkimActor:
             return Verified(Outcome.TEMPERROR, "key lookup failed")
         finally:
             budget.record("dns.query", started_s, f"TXT {name}")
+
+
+def _unverified(verified: int, skipped: int) -> list[Finding]:
+    """One finding for each signature beyond the cap, up to a bound: thousands must cost nothing here and later."""
+    detail = f"beyond the first {verified} signatures"
+    findings = [
+        Finding("dkim", "dkim", Outcome.SKIPPED, detail=detail, facts={PLACE: str(verified + number)})
+        for number in range(min(skipped, _SKIPPED_MAX))
+    ]
+    if skipped > _SKIPPED_MAX:
+        more = f"{skipped - _SKIPPED_MAX} more signatures"
+        findings.append(Finding("dkim", "unverified", Outcome.SKIPPED, detail=more))
+    return findings
 
 
 def _read(field: Field) -> _Candidate:

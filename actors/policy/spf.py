@@ -135,7 +135,7 @@ async def check_spf(envelope: Envelope, resolver: Resolver, budget: Budget) -> F
     if not domain:
         return Finding("policy", "spf", Outcome.NONE, detail="no domain to check", facts=facts)
     try:
-        client_ip = str(plain_address(envelope.client.ip))
+        client_ip = str(plain_address(envelope.client.ip.partition("%")[0]))  # without an IPv6 zone
     except ValueError:
         return Finding("policy", "spf", Outcome.NONE, detail="the client's address cannot be read", facts=facts)
     local_part = sender.rpartition("@")[0] or "postmaster"

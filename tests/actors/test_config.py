@@ -11,6 +11,7 @@ from wire.config import ConfigError, load
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ('[trace]\notlp_endpoint = "garbage"', "`otlp_endpoint` must be host:port"),
         ('[headers]\ndegraded = ""', "`degraded` must not be empty"),
         ('[headers]\nscore = "X Spam"', "`score` must be a header field name"),
         ('[headers]\nauthserv_id = "a\\r\\nX: y"', "`authserv_id` must be printable ASCII without spaces"),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cli.mail_file import prepare, read_mail_file, return_path, topmost_received_date
+from cli.mail_file import dates, prepare, read_mail_file, return_path
 
 
 def test_a_file_brings_its_own_sender_unless_one_is_given(tmp_path: Path) -> None:
@@ -28,6 +28,9 @@ def test_the_return_path_is_the_envelope_sender() -> None:
     assert return_path(b"A: 1\r\n") == b""
 
 
-def test_the_topmost_received_gives_the_date() -> None:
-    block = b"Received: from a\r\n\tby b; Mon, 5 Aug 2002 10:00:00 +0000\r\nReceived: by c; never\r\n"
-    assert topmost_received_date(block) == b"Mon, 5 Aug 2002 10:00:00 +0000"
+def test_the_topmost_received_says_when_a_message_came_and_after_it_the_date() -> None:
+    block = (
+        b"Received: from a\r\n\tby b; Mon, 5 Aug 2002\r\n 10:00:00 +0000\r\nReceived: by c; never\r\nDate: today\r\n"
+    )
+    assert list(dates(block)) == [b"Mon, 5 Aug 2002 10:00:00 +0000", b"today"]
+    assert list(dates(b"Subject: x\r\n")) == []

@@ -139,7 +139,7 @@ def batch(tmp_path: Path, zone: Path) -> list[str]:
     """Options and four files of which the first and the last get a verdict."""
     dated = b"Received: by x.example; Sun, 22 Nov 2026 10:00:00 +0000\r\nSubject: x\r\n\r\nx\r\n"
     (tmp_path / "0.eml").write_bytes(dated)
-    (tmp_path / "2.eml").write_bytes(b"Received: by x; Mon, 1 Jan 2024 10:00:00 +99999999999999999999\r\n\r\nx\r\n")
+    (tmp_path / "2.eml").mkdir()
     (tmp_path / "3.eml").write_bytes(dated)
     return ["--dns-zone", str(zone), "--now", "message", *(str(tmp_path / f"{number}.eml") for number in range(4))]
 
@@ -152,16 +152,30 @@ def test_a_file_without_verdict_costs_its_own_row_and_exit_code_1(batch: list[st
     assert all(row.keys() == KEYS for row in found)
     assert [bool(row["action"]) for row in found] == [True, False, False, True]
     errors = [row["error"] for row in found]
-    assert errors == ["", "No such file or directory", "no date in the topmost Received", ""]
+    assert errors == ["", "No such file or directory", "Is a directory", ""]
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("header", [b"Received: by x; never\r\nDate: odd\r\n", b"Subject: x\r\n", b""])
+def test_a_message_without_any_date_is_judged_now(tmp_path: Path, zone: Path, header: bytes) -> None:
+    mail = tmp_path / "undated.eml"
+    mail.write_bytes(header + b"\r\nx\r\n")
+    (row,) = rows(scan("--dns-zone", str(zone), "--now", "message", str(mail)))
+    assert row["action"] == "accept"
+
+
+def test_a_sender_that_is_not_utf_8_is_taken_as_it_is(tmp_path: Path, zone: Path) -> None:
+    mail = tmp_path / "mail.eml"
+    mail.write_bytes(b"Subject: x\r\n\r\nx\r\n")
+    assert scan("--dns-zone", str(zone), "--sender", "\udce4@x.example", str(mail)).exit_code == 0
 
 
 def test_as_text_such_a_file_is_one_line_of_standard_error(batch: list[str]) -> None:
     result = scan_text(*batch)
     assert result.exit_code == 1
-    missing, undated = result.stderr.splitlines()
+    missing, directory = result.stderr.splitlines()
     assert missing.endswith("1.eml: No such file or directory")
-    assert undated.endswith("2.eml: no date in the topmost Received")
+    assert directory.endswith("2.eml: Is a directory")
     assert sum(line.startswith("/") for line in result.stdout.splitlines()) == 2
 
 

@@ -57,6 +57,8 @@ def refused(run_dir: Path, config: str) -> str:
         ("[cluster]\nlisten = '0.0.0.0:11333'\n", "must be a loopback address"),
         ("[cluster.pools]\ndkim = 0\npolicy = 0\nclassifier = 0\nantivirus = 0\n", "every pool is empty"),
         ("[gateway]\nlisten = ['inet:0']\n", "tamis.toml:"),
+        ("[gateway]\nlisten = ['unix:/nowhere/tamis.sock']\n", "there is no such directory"),
+        ("[antivirus]\nyara_rules = ['/nowhere.yar']\n", "/nowhere.yar is no file"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_line_and_exit_code_2(run_dir: Path, config: str, complaint: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from actors.config import DkimConfig
 from actors.dkim.actor import DkimActor
 from actors.model import Envelope, Finding, Message, Outcome, Stage
-from cli.mail_file import read_mail_file, topmost_received_date
+from cli.mail_file import dates, read_mail_file
 from tests.fakes import FakeClock, FakeResolver, budget
 
 pytestmark = [pytest.mark.data, pytest.mark.timeout(300)]
@@ -37,7 +37,7 @@ def actor(data: Path) -> DkimActor:
 
 async def examine(actor: DkimActor, path: Path) -> list[Finding]:
     mail = read_mail_file(path)
-    received = parsedate_to_datetime(topmost_received_date(mail.header_block).decode("latin-1")).timestamp()
+    received = parsedate_to_datetime(next(dates(mail.header_block)).decode("latin-1")).timestamp()
     message = Message(Envelope(received_at_s=received), mail.header_block, mail.body)
     return list(await actor.examine(Stage.MESSAGE, message, budget()))
 

@@ -98,7 +98,7 @@ async def test_an_mta_that_waits_for_every_reply_gets_one(version: int) -> None:
         assert ingress.judged[0].headers.header_block == b"From: anna@shop.example\r\nSubject: hello\r\n"
 
 
-async def test_a_recipient_refused_early_counts_and_is_not_delivered() -> None:
+async def test_a_recipient_refused_early_counts_and_is_not_delivered(lines: LogLines) -> None:
     ingress = FakeIngress(recipient=reject_recipients(b"bad@recipient.example"))
     async with rigged(Cell(a=ingress)) as rig:
         mta = rig.connect()
@@ -110,6 +110,7 @@ async def test_a_recipient_refused_early_counts_and_is_not_delivered() -> None:
         assert list(end.refused_recipients) == [0]
         assert rig.value("recipients_total", action="reject") == 1
         assert rig.value("recipients_total", action="accept") == 1
+        assert [line["action"] for line in lines.of("recipient_refused")] == ["reject"]
 
 
 async def test_a_recipient_without_a_verdict_in_time_is_counted_as_late() -> None:
@@ -157,7 +158,7 @@ async def test_every_failure_of_asking_is_a_451_of_its_class(judge: object, fail
         assert rig.value("transactions_total", action="tempfail") == 1
 
 
-async def test_without_a_cluster_each_recipient_gets_451_within_the_connect_budget() -> None:
+async def test_without_a_cluster_each_recipient_gets_451_within_the_connect_budget(lines: LogLines) -> None:
     async with rigged(Cell(), "nowhere", connect_budget_s=2.0) as rig:
         mta = rig.connect()
         await mta.open()
@@ -166,6 +167,7 @@ async def test_without_a_cluster_each_recipient_gets_451_within_the_connect_budg
         assert heard.recipients == [UNAVAILABLE, UNAVAILABLE]
         assert asyncio.get_running_loop().time() - began_s == pytest.approx(2.0)
         assert rig.value("failures_total", failure="unreachable") == 2
+        assert [line["failure"] for line in lines.of("recipient_refused")] == ["unreachable"] * 2
 
 
 async def test_accept_when_unavailable_marks_and_counts_what_it_lets_through() -> None:

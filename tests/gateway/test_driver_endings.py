@@ -47,6 +47,7 @@ async def test_garbage_closes_one_connection_with_one_line(garbage: bytes, reaso
         assert len(lines.records) == 1
         (line,) = lines.of("session_closed")
         assert line["reason"] == reason
+        assert line["peer"]
         assert rig.value("closed_total", reason=reason) == 1
         assert rig.value("sessions") == 1
         assert (await bystander.message(Mail())).final == ev.Accept()

@@ -45,6 +45,10 @@ def test_values_arrive_typed() -> None:
     assert root.dns == Dns(nameservers=("127.0.0.1:53",), timeout_s=1.0, inner=Inner(depth=3))
 
 
+def test_one_string_will_do_where_a_list_is_wanted() -> None:
+    assert parse('[dns]\nnameservers = "127.0.0.1:53"\n', Root).dns.nameservers == ("127.0.0.1:53",)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [

@@ -56,6 +56,20 @@ async def test_cnames_are_followed_but_not_for_ever(zone: ZoneResolver) -> None:
         await zone.addresses("loop.example.org")
 
 
+async def test_ttl_class_and_comments_of_master_files_are_passed_over() -> None:
+    lines = [
+        '\ufeffexample.org 3600 IN TXT "v=spf1 " "-all" ; the record',
+        "example.org IN A 192.0.2.1 ; a host",
+        "example.org 60 MX 10 mx.example.org ; mail",
+        "example.net TXT v=spf1 -all; kept",
+    ]
+    zone = ZoneResolver.from_text("\n".join(lines))
+    assert await zone.txt("example.org") == [b"v=spf1 -all"]
+    assert await zone.addresses("example.org") == ["192.0.2.1"]
+    assert await zone.mx("example.org") == [(10, "mx.example.org")]
+    assert await zone.txt("example.net") == [b"v=spf1 -all; kept"]
+
+
 async def test_escapes_are_those_of_zone_files(zone: ZoneResolver) -> None:
     assert await zone.txt("escaped.example.org") == [b'a "quoted" \\ \xe9 \xc3\xa9']
 

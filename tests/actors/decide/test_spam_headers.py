@@ -47,6 +47,11 @@ def test_missing_actors_are_named() -> None:
     assert added(judgement(missing=("dkim", "policy")))[-1] == AddHeader(b"X-Tamis-Degraded", b"dkim policy")
 
 
+def test_the_mark_of_unfiltered_mail_is_the_gateways_alone() -> None:
+    block = b"X-Tamis-Unfiltered: unreachable\r\n"
+    assert tuple(stale_fields(Message(header_block=block), CONFIG.headers)) == (DeleteHeader(b"X-Tamis-Unfiltered", 1),)
+
+
 def test_a_name_folded_before_the_colon_is_deleted_too() -> None:
     block = b"X-Spam-Flag\r\n : NO\r\nX-Spam-Flag: NO\r\nodd line\r\n"
     assert tuple(stale_fields(Message(header_block=block), CONFIG.headers)) == (

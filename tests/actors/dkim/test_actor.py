@@ -190,14 +190,14 @@ async def test_without_a_time_of_receipt_the_clock_is_asked() -> None:
     assert await judge(message(expired + HEADERS, received_at_s=0.0)) == ("fail", "signature expired")
 
 
-async def test_one_finding_per_signature_in_order_and_one_for_the_rest() -> None:
+async def test_one_finding_per_signature_in_order_and_the_rest_skipped() -> None:
     fields = dkim_sign() + dkim_sign(a="ed25519-sha256") + dkim_sign(b="AAAA") + dkim_sign(v="2") * 3
     found = await examine(message(fields + HEADERS), signatures_max=4)
 
-    assert [finding.outcome.value for finding in found] == ["pass", "pass", "fail", "permerror", "skipped"]
-    assert [finding.facts.get("header.s") for finding in found] == ["rsa", "ed", "rsa", "rsa", None]
-    assert [finding.facts["place"] for finding in found] == ["0", "1", "2", "3", "4"]
-    assert found[-1].detail == "2 more beyond the first 4 signatures"
+    assert [finding.outcome.value for finding in found] == ["pass", "pass", "fail", "permerror", "skipped", "skipped"]
+    assert [finding.facts.get("header.s") for finding in found] == ["rsa", "ed", "rsa", "rsa", None, None]
+    assert [finding.facts["place"] for finding in found] == ["0", "1", "2", "3", "4", "5"]
+    assert found[-1].detail == "beyond the first 4 signatures"
 
 
 async def test_a_thousand_signatures_cost_no_more_than_the_cap() -> None:
@@ -206,7 +206,8 @@ async def test_a_thousand_signatures_cost_no_more_than_the_cap() -> None:
     found = await examine(message(fields + HEADERS), resolver)
 
     assert len(resolver.questions) == 5
-    assert [finding.outcome.value for finding in found] == ["permerror"] * 5 + ["skipped"]
+    assert [finding.outcome.value for finding in found] == ["permerror"] * 5 + ["skipped"] * 21
+    assert (found[-1].name, found[-1].detail) == ("unverified", "975 more signatures")
 
 
 async def test_two_signatures_by_one_key_ask_for_it_once() -> None:

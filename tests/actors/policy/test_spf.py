@@ -50,6 +50,7 @@ async def test_a_bounce_is_checked_by_its_helo() -> None:
         (b"bo@localhost", "192.0.2.1", Outcome.NONE),
         (b"\xff\xfe@\x00", "192.0.2.1", Outcome.NONE),
         (b"bo@example.net", "no address", Outcome.NONE),
+        (b"bo@example.net", "fe80::1%eth0", Outcome.SOFTFAIL),
     ],
 )
 async def test_every_envelope_has_an_outcome(sender: bytes, ip: str, outcome: Outcome) -> None:
