@@ -196,8 +196,9 @@ def test_the_room_of_large_bodies_comes_back_and_nothing_stays_on_a_shelf(live: 
     assert room_bytes == 50 * 2**20
     with ThreadPoolExecutor(4) as pool:
         scans = [pool.submit(live.scan, body=b"x" * 20_000_000, timeout_s=20) for _ in range(8)]
-        time.sleep(0.2)
-        taken = ask_process("ingress-0", lambda process: process._bodies._room_bytes)
+        taken = room_bytes
+        while not all(scan.done() for scan in scans):
+            taken = min(taken, ask_process("ingress-0", lambda process: process._bodies._room_bytes))
         assert not any(scan.result().degraded for scan in scans)
     assert taken < room_bytes, "bodies travelled by reference"
     deadline_s = time.monotonic() + 10
