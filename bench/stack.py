@@ -82,7 +82,8 @@ class Stack:
         self._up: subprocess.Popen[bytes] | None = None
         self._family: Family | None = None
         self._killed = False
-        self._left: list[str] = []
+        self.left: list[str] = []
+        """Names of the processes that outlived `tamis up`, once it has ended."""
         self.run_dir = Path(tempfile.mkdtemp(prefix="tamis-", dir="/tmp"))
 
     @property
@@ -107,7 +108,7 @@ class Stack:
     def ending(self) -> str:
         """What was wrong with the end: that it took SIGKILL, and which processes were left; empty when all was well."""
         complaints = [f"tamis up did not end within {STOP_TIMEOUT_S:.0f} s and was killed"] if self._killed else []
-        complaints += ["left running: " + ", ".join(self._left)] if self._left else []
+        complaints += ["left running: " + ", ".join(self.left)] if self.left else []
         return "; ".join(complaints)
 
     @property
@@ -188,7 +189,7 @@ class Stack:
                 self._up.kill()
                 self._up.wait()
             self.stop_s = time.monotonic() - started
-        self._left += self._family.left(LEFT_GRACE_KILLED_S if self._killed else LEFT_GRACE_S)
+        self.left += self._family.left(LEFT_GRACE_KILLED_S if self._killed else LEFT_GRACE_S)
 
 
 def wait_for(condition: Callable[[], T | None], timeout_s: float = 10.0) -> T:

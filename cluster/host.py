@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from actors.actor import Actor, Budget
 from actors.examine import examine_guarded, stack_of
@@ -111,7 +112,7 @@ class ReplicaHost:
             job = self._queue.popleft()
             self._running += 1
             job.run = asyncio.create_task(self._run(job))
-            job.run.add_done_callback(lambda run, job=job: self._ran(job, run))  # type: ignore[misc]
+            job.run.add_done_callback(partial(self._ran, job))
 
     def _ran(self, job: Job, run: "asyncio.Task[None]") -> None:
         self._running -= 1

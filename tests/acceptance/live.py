@@ -171,17 +171,19 @@ class LiveChecks:
                 held.append(socket.create_connection((host, port), 5))
                 held[-1].sendall(struct.pack("!LcLLL", 13, b"O", 6, 0x1FF, 0x1FFFFF))
             negotiated = sum(len(session.recv(4)) == 4 for session in held)
+            # One goes, a message comes in its place: what is held must not be in the way of mail.
+            held.pop().close()
+            time.sleep(0.2)
+            outcome = play(self.stack, self.maker.samples()[1].raw)
         finally:
             for session in held:
                 session.close()
-        report.at_least("sessions_4000", negotiated, 4000, "make accept-main")
+        report.at_least("sessions_4000", negotiated if outcome.action == "accept" else 0, 4000, "make accept-main")
 
     def latency(self, report: Report) -> None:
         """End of message with one session and local DNS."""
-        figures = load(self.stack, self.corpora, sessions=1, messages=300)
-        report.at_most(
-            "end_of_message_p50_one_session_ms", figures["end_of_message_ms"]["p50"], 10, load_command(1, 300)
-        )
+        p50_ms = median(load(self.stack, self.corpora, 1, 300)["end_of_message_ms"]["p50"] for _ in range(3))
+        report.at_most("end_of_message_p50_one_session_ms", p50_ms, 10, load_command(1, 300))
 
     def cpu(self, report: Report) -> None:
         """CPU of gateway and cluster together, per message, under 32 sessions."""
@@ -231,17 +233,12 @@ def load(stack: Stack, corpora: Path | None, sessions: int, messages: int) -> di
 @contextmanager
 def stopped_cleanly(report: Report, stack: Stack) -> Iterator[None]:
     """After the checks: SIGTERM, how long it took, what is left."""
-    mine = psutil.Process(stack.pid)
-    family = [mine, *mine.children(recursive=True)]
     try:
         yield
     finally:
-        family = list({*family, *mine.children(recursive=True)})
         stack.stop_up()
-        _, alive = psutil.wait_procs(family, timeout=1)
         report.at_most("up_stops_s", stack.stop_s, 15, "kill -TERM $(pidof tamis)")
-        strangers = [process.name() for process in alive if process.is_running()]
-        report.at_most("up_processes_left", len(strangers), 0, "ps")
+        report.at_most("up_processes_left", len(stack.left), 0, "ps")
 
 
 def unreachable_cluster(report: Report) -> None:
