@@ -2,8 +2,8 @@
 
     Postfix ── milter ──► server ► driver ► session (pure) ► transaction
                              │         │
-                             │         ├──► link ► exchange (pure) ── gRPC ──► ingress
-                             │         └──► replies (pure): verdict → checked milter replies
+                             │         └──► judge ┬► link ► exchange (pure) ── gRPC ──► ingress
+                             │                    └► replies (pure): verdict → checked milter replies
                              └── ops (/healthz /readyz /metrics), telemetry, logs
 
 Imports wire and tamis (with grpc, opentelemetry, prometheus_client, msgspec, uvloop); never Ray, NumPy, Redis, actors

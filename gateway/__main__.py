@@ -24,7 +24,7 @@ from gateway import logs
 from gateway.config import GatewayRoot, parse_host_port, with_addresses
 from gateway.conversation import Budgets
 from gateway.dial import GrpcDialer
-from gateway.driver import Services
+from gateway.judge import Services
 from gateway.link import Link
 from gateway.metrics import Metrics
 from gateway.ops import OpsServer

@@ -2,7 +2,7 @@
 
 Strategy: bytes go into the codec as they come; the coroutine takes events until the codec needs more, then tells the
 ingress what is new and waits. While it waits for the cluster, an Abort, a broken rule or a lost connection ends the
-question at once. Every failure of asking ends in `_unavailable`. A connection that does not end with QUIT ends with
+question at once; `judge` asks and makes replies of the answer. A connection that does not end with QUIT ends with
 exactly one log line, and the line has a reason.
 """
 
@@ -10,29 +10,22 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import cast
 
 from gateway import replies
-from gateway.conversation import Conversation, Unavailable
-from gateway.link import Link
-from gateway.metrics import ACTIONS, OVERSIZE
+from gateway.judge import Judge, Services
 from gateway.session import (
     OFFER,
     AskRecipient,
     AskVerdict,
-    HeldBytes,
     Negotiate,
     RefuseMessage,
     Respond,
     Session,
-    SessionRules,
     Want,
 )
-from gateway.telemetry import Ending, Telemetry
-from gateway.transaction import Failure, Transaction
-from tamis.filter.v1 import verdict_pb2
-from wire.milter import NEED_DATA, FilterConnection, LimitExceeded, Limits, ProtocolError, State
+from gateway.transaction import Transaction
+from wire.milter import NEED_DATA, FilterConnection, LimitExceeded, ProtocolError, State
 from wire.milter import constants as c
 from wire.milter import events as ev
 
@@ -40,18 +33,6 @@ PROGRESS_S = 5.0
 """While the MTA waits at end of message it hears from us this often and starts its timer again."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What all connections share."""
-
-    link: Link
-    telemetry: Telemetry
-    rules: SessionRules
-    limits: Limits
-    held: HeldBytes
-    accept_when_unavailable: bool
 
 
 class Driver(asyncio.Protocol):
@@ -67,7 +48,7 @@ class Driver(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._codec = FilterConnection(services.limits, OFFER)
         self._session = Session(services.rules, services.held, self._telemetry.identify)
-        self._conversation: Conversation | None = None
+        self._judge = Judge(services)
         self._asking = False
         self._interrupt: ev.Event | ProtocolError | None = None
         self._more: asyncio.Future[None] | None = None
@@ -99,8 +80,7 @@ class Driver(asyncio.Protocol):
         if not self._over and (self._codec.state is not State.START or self._codec.mid_frame):
             self._report("disconnected", self._codec.state.value)
         self._over = True
-        if self._conversation is not None:
-            self._conversation.abort()
+        self._judge.abort()
         self._wake()
 
     # --- for the server ----------------------------------------------------------------------------------------------
@@ -142,14 +122,14 @@ class Driver(asyncio.Protocol):
             self.close("internal_error")
         finally:
             self._session.finish()
-            self._settle_conversation()
+            self._judge.forward(None)
 
     async def _serve(self) -> None:
         codec, receive = self._codec, self._session.receive
         while not self._over:
             event = codec.next_event()
             if event is NEED_DATA:
-                self._forward()
+                self._judge.forward(self._session.transaction)
                 self._more = self._loop.create_future()
                 await self._more
                 continue
@@ -172,7 +152,7 @@ class Driver(asyncio.Protocol):
         elif isinstance(want, Respond):
             answers = [want.reply]
         elif isinstance(want, RefuseMessage):
-            self._telemetry.ended(self._transaction, Ending(OVERSIZE, 0.0, self._lasted_s(self._transaction)))
+            self._judge.refuse_oversize(self._transaction)
             self._session.finish()
             answers = [want.reply]
         else:
@@ -190,80 +170,21 @@ class Driver(asyncio.Protocol):
             self._send(answers)
 
     async def _judge_recipient(self, transaction: Transaction, index: int) -> replies.Replies:
-        """Ask for an early verdict. Silence lets the recipient through to the message stage."""
-        counted = self._telemetry.metrics.recipients
-        answer: verdict_pb2.RecipientVerdict | Unavailable | None
-        conversation = self._settle_conversation()
-        if conversation is None:
-            answer = Unavailable(Failure.OVERLOADED)
-            answers = self._recipient_answers(answer)
-        else:
-            with self._asked():
-                answer = await conversation.recipient_verdict(index)
-            if answer is None:
-                if not self._over and self._interrupt is None:
-                    counted["late"].inc()
-                return [ev.Continue()]
-            answers = self._recipient_answers(answer)
-        if isinstance(answers[-1], ev.Continue):
-            counted["accept"].inc()
-            return answers
-        transaction.refused.add(index)
-        rejected = isinstance(answer, verdict_pb2.RecipientVerdict) and answer.action == verdict_pb2.ACTION_REJECT
-        action = "reject" if rejected else "tempfail"
-        counted[action].inc()
-        self._telemetry.recipient_refused(transaction, action, answer)
-        return answers
+        with self._asked():
+            answer = await self._judge.ask_recipient(transaction, index)
+        if self._moot:
+            return []
+        return self._judge.answer_recipient(transaction, index, answer, self._negotiated)
 
     async def _judge_message(self, transaction: Transaction) -> replies.Replies:
-        """Ask for the verdict and make it replies; the transaction is over then."""
         began_s = self._telemetry.now_s()
-        conversation = self._settle_conversation()
-        if conversation is None:
-            outcome: verdict_pb2.Verdict | Unavailable = Unavailable(transaction.failure or Failure.INTERNAL)
-        else:
-            with self._asked(), self._progressing():
-                outcome = await conversation.verdict()
-        if self._over or self._interrupt is not None:
+        with self._asked(), self._progressing():
+            answer = await self._judge.ask_message(transaction)
+        if self._moot:
             return []
-        verdict = outcome if isinstance(outcome, verdict_pb2.Verdict) else None
-        failure = outcome.failure if isinstance(outcome, Unavailable) else None
-        answers: replies.Replies = []
-        if verdict is not None:
-            try:
-                answers = replies.for_verdict(verdict, self._negotiated)
-            except replies.InvalidVerdict as error:
-                failure = Failure.INTERNAL
-                log.warning("invalid_verdict", extra={"fields": {"queue_id": transaction.queue_id, "why": str(error)}})
-        if failure is not None:
-            answers = self._unavailable(failure, whole_message=True)
-            action = "accept" if isinstance(answers[-1], ev.Accept) else "tempfail"
-        elif verdict is not None:
-            action = ACTIONS[verdict.action]
-        ending = Ending(action, self._telemetry.now_s() - began_s, self._lasted_s(transaction), verdict, failure)
-        self._telemetry.ended(transaction, ending, conversation.keep if conversation is not None else None)
+        waited_s = self._telemetry.now_s() - began_s
+        answers = self._judge.answer_message(transaction, answer, waited_s, self._negotiated)
         self._session.finish()
-        self._conversation = None
-        return answers
-
-    def _recipient_answers(self, answer: verdict_pb2.RecipientVerdict | Unavailable) -> replies.Replies:
-        if isinstance(answer, Unavailable):
-            return self._unavailable(answer.failure, whole_message=False)
-        try:
-            return [replies.for_recipient(answer)]
-        except replies.InvalidVerdict as error:
-            log.warning("invalid_verdict", extra={"fields": {"why": str(error)}})
-            return self._unavailable(Failure.INTERNAL, whole_message=False)
-
-    def _unavailable(self, failure: Failure, *, whole_message: bool) -> replies.Replies:
-        """The one place where asking has failed: counted, then answered by the failure policy."""
-        metrics, accept = self._telemetry.metrics, self._services.accept_when_unavailable
-        metrics.failures[failure].inc()
-        answers = replies.when_unavailable(
-            failure, accept=accept, negotiated=self._negotiated, whole_message=whole_message
-        )
-        if isinstance(answers[-1], ev.Accept):
-            metrics.unfiltered.inc()
         return answers
 
     # --- small parts -------------------------------------------------------------------------------------------------
@@ -282,26 +203,10 @@ class Driver(asyncio.Protocol):
             raise RuntimeError("the codec gave a command before negotiation")
         return negotiated
 
-    def _lasted_s(self, transaction: Transaction) -> float:
-        return self._telemetry.now_s() - transaction.identity.opened_at_s
-
-    def _forward(self) -> None:
-        """Tell the ingress what the last bytes brought."""
-        conversation = self._settle_conversation()
-        if conversation is not None:
-            conversation.advance()
-
-    def _settle_conversation(self) -> Conversation | None:
-        """The conversation about the session's transaction; one about an earlier or hopeless one is aborted."""
-        transaction, conversation = self._session.transaction, self._conversation
-        wanted = transaction is not None and transaction.keeps_content
-        if conversation is not None and not (wanted and conversation.exchange.transaction is transaction):
-            conversation.abort()
-            conversation = None
-        if transaction is not None and wanted and conversation is None:
-            conversation = self._services.link.open(transaction)
-        self._conversation = conversation
-        return conversation
+    @property
+    def _moot(self) -> bool:
+        """Nobody waits for the answer any more."""
+        return self._over or self._interrupt is not None
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
@@ -322,8 +227,7 @@ class Driver(asyncio.Protocol):
             if event is NEED_DATA:
                 return
             self._interrupt = event
-        if self._conversation is not None:
-            self._conversation.abort()
+        self._judge.abort()
 
     @contextmanager
     def _progressing(self) -> Iterator[None]:

@@ -12,7 +12,8 @@ import socket
 from pathlib import Path
 
 from gateway.config import GatewayConfig, unix_mode
-from gateway.driver import Driver, Services
+from gateway.driver import Driver
+from gateway.judge import Services
 from wire.milter import TcpAddress, UnixAddress, parse_listen
 
 BACKLOG = 4096

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from gateway.__main__ import LIMITS
 from gateway.config import GatewayConfig, GatewayRoot
 from gateway.conversation import Budgets
-from gateway.driver import Driver, Services
+from gateway.driver import Driver
+from gateway.judge import Services
 from gateway.link import Link
 from gateway.metrics import Metrics
 from gateway.server import Server
