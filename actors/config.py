@@ -201,21 +201,19 @@ class Lists(Section, frozen=True):
     allow_clients: tuple[str, ...] = ()
     """IP addresses or CIDR networks whose mail is accepted without scoring (malware and GTUBE are still refused)."""
     deny_clients: tuple[str, ...] = ()
-    """IP addresses or CIDR networks whose mail is refused at RCPT."""
+    """IP addresses or CIDR networks whose mail is refused: at RCPT, or at CONNECT if `[gateway.early]` says so."""
+    deny_helos: tuple[str, ...] = ()
+    """Names given with HELO or EHLO: "host.example" is that name alone, ".example" every name below. Refused at RCPT,
+    or at HELO if `[gateway.early]` says so."""
     allow_senders: tuple[str, ...] = ()
     """Envelope senders or domains; count only when SPF or aligned DKIM passes."""
     deny_senders: tuple[str, ...] = ()
-    """Envelope senders or domains, refused at RCPT."""
+    """Envelope senders or domains, refused at RCPT, or at MAIL if `[gateway.early]` says so."""
     deny_recipients: tuple[str, ...] = ()
     """Refused at RCPT."""
     redis_prefix: str = ""
     """When set and Redis is configured: sets PREFIX:deny_clients, :deny_senders, :deny_recipients are asked too.
     Members: IP addresses; addresses or domains in lower case, a domain covers its subdomains."""
-
-    @property
-    def can_refuse_at_rcpt(self) -> bool:
-        """Whether there is any list to ask before the MTA takes a recipient."""
-        return bool(self.deny_clients or self.deny_senders or self.deny_recipients or self.redis_prefix)
 
     def __post_init__(self) -> None:
         for key in ("allow_clients", "deny_clients"):

@@ -53,9 +53,14 @@ async def examine_all(actors: Sequence[Actor], message: Message, clock: Clock, b
 
 
 def known_at(stage: Stage, message: Message) -> Iterator[Message]:
-    """What is known of a complete message when this stage is reached: once per recipient at RECIPIENT, else once."""
+    """What is known of a complete message when this stage is reached: once per recipient at RECIPIENT, else once.
+
+    Nothing at the stages that exist for an MTA that waits: what is asked there ENVELOPE asks too.
+    """
     envelope = message.envelope
     match stage:
+        case Stage.CONNECT | Stage.HELO | Stage.MAIL:
+            return
         case Stage.ENVELOPE:
             yield Message(dataclasses.replace(envelope, recipients=()))
         case Stage.RECIPIENT:

@@ -26,7 +26,12 @@ class Direction(StrEnum):
 class Stage(StrEnum):
     """How much of the transaction is known when an actor is asked."""
 
+    CONNECT = "connect"
+    """The client is known, and the MTA waits for an answer; so at the next two."""
+    HELO = "helo"
+    MAIL = "mail"
     ENVELOPE = "envelope"
+    """What is known is the same as at MAIL; nobody waits, work for the later stages begins."""
     RECIPIENT = "recipient"
     HEADERS = "headers"
     MESSAGE = "message"
@@ -86,6 +91,11 @@ class Client:
     helo: bytes = b""
     auth_user: bytes = b""
     tls_version: str = ""
+    cert_subject: str = ""
+    """Common names of the client's certificate and of its issuer, told only of one that the MTA has verified."""
+    cert_issuer: str = ""
+    auth_type: str = ""
+    """SASL mechanism of the authentication."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +280,8 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class RecipientVerdict:
-    """What `decide_recipient` made of the findings about one recipient: ACCEPT, TEMPFAIL or REJECT."""
+class EarlyVerdict:
+    """What `decide_early` made of the findings before the message is known: ACCEPT, TEMPFAIL or REJECT."""
 
     action: Action
     reply: Reply | None = None

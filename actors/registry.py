@@ -4,10 +4,10 @@
 actor it builds: a dkim process never loads NumPy. A port without configuration is None, its checks are then absent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from actors.actor import Actor
-from actors.config import JudgementConfig
+from actors.config import JudgementConfig, Lists
 from actors.model import Stage
 from actors.ports import Clock, Resolver, Scanner, Store
 
@@ -15,7 +15,7 @@ ACTOR_NAMES = ("dkim", "policy", "classifier", "antivirus")
 
 _STAGES: Mapping[str, frozenset[Stage]] = {
     "dkim": frozenset({Stage.HEADERS, Stage.MESSAGE}),
-    "policy": frozenset({Stage.ENVELOPE, Stage.RECIPIENT, Stage.HEADERS, Stage.MESSAGE}),
+    "policy": frozenset(Stage),
     "classifier": frozenset({Stage.MESSAGE}),
     "antivirus": frozenset({Stage.MESSAGE}),
 }
@@ -24,9 +24,21 @@ _STAGES: Mapping[str, frozenset[Stage]] = {
 def stages_of(name: str, config: JudgementConfig) -> frozenset[Stage]:
     """When the actor of this name has something to say; a question without possible answer is not asked."""
     stages = _STAGES[name]
-    if name == "policy" and not config.policy.lists.can_refuse_at_rcpt:
-        stages -= {Stage.RECIPIENT}
-    return stages
+    return stages.difference(_idle_stages(config.policy.lists)) if name == "policy" else stages
+
+
+def _idle_stages(lists: Lists) -> Iterator[Stage]:
+    """The stages with a waiting MTA at which no list could refuse: each asks what is known by then."""
+    known: tuple[object, ...] = (lists.redis_prefix,)
+    for stage, denied in (
+        (Stage.CONNECT, lists.deny_clients),
+        (Stage.HELO, lists.deny_helos),
+        (Stage.MAIL, lists.deny_senders),
+        (Stage.RECIPIENT, lists.deny_recipients),
+    ):
+        known = (*known, denied)
+        if not any(known):
+            yield stage
 
 
 def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Resolver | None = None) -> Actor:

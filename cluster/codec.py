@@ -19,6 +19,7 @@ from actors.model import (
     DeleteHeader,
     DeleteRecipient,
     Direction,
+    EarlyVerdict,
     Edit,
     Envelope,
     Finding,
@@ -26,13 +27,12 @@ from actors.model import (
     Message,
     Outcome,
     Recipient,
-    RecipientVerdict,
     ReplaceBody,
     Reply,
     Stage,
     Verdict,
 )
-from tamis.filter.v1 import examine_service_pb2, message_pb2, verdict_pb2
+from tamis.filter.v1 import message_pb2, verdict_pb2
 
 _UINT32_MAX = 2**32 - 1
 _INT64_MAX = 2**63 - 1
@@ -44,11 +44,14 @@ _DIRECTIONS = {
 }
 _DIRECTION_OF: dict[int, Direction] = {number: direction for direction, number in _DIRECTIONS.items()}
 
-_STAGES: dict[Stage, examine_service_pb2.Stage] = {
-    Stage.ENVELOPE: examine_service_pb2.STAGE_ENVELOPE,
-    Stage.RECIPIENT: examine_service_pb2.STAGE_RECIPIENT,
-    Stage.HEADERS: examine_service_pb2.STAGE_HEADERS,
-    Stage.MESSAGE: examine_service_pb2.STAGE_MESSAGE,
+_STAGES: dict[Stage, message_pb2.Stage] = {
+    Stage.CONNECT: message_pb2.STAGE_CONNECT,
+    Stage.HELO: message_pb2.STAGE_HELO,
+    Stage.MAIL: message_pb2.STAGE_MAIL,
+    Stage.ENVELOPE: message_pb2.STAGE_ENVELOPE,
+    Stage.RECIPIENT: message_pb2.STAGE_RECIPIENT,
+    Stage.HEADERS: message_pb2.STAGE_HEADERS,
+    Stage.MESSAGE: message_pb2.STAGE_MESSAGE,
 }
 _STAGE_OF: dict[int, Stage] = {number: stage for stage, number in _STAGES.items()}
 
@@ -69,7 +72,7 @@ class MalformedMessage(Exception):
     """The bytes are no serialised Message."""
 
 
-def stage_to_proto(stage: Stage) -> examine_service_pb2.Stage:
+def stage_to_proto(stage: Stage) -> message_pb2.Stage:
     """The contract's number of a stage."""
     return _STAGES[stage]
 
@@ -91,6 +94,9 @@ def envelope_to_proto(envelope: Envelope) -> message_pb2.Envelope:
             helo=client.helo,
             auth_user=client.auth_user,
             tls_version=_text(client.tls_version),
+            cert_subject=_text(client.cert_subject),
+            cert_issuer=_text(client.cert_issuer),
+            auth_type=_text(client.auth_type),
         ),
         direction=_DIRECTIONS[envelope.direction],
         tenant=_text(envelope.tenant),
@@ -119,6 +125,9 @@ def envelope_from_proto(envelope: message_pb2.Envelope) -> Envelope:
             helo=client.helo,
             auth_user=client.auth_user,
             tls_version=client.tls_version,
+            cert_subject=client.cert_subject,
+            cert_issuer=client.cert_issuer,
+            auth_type=client.auth_type,
         ),
         direction=_DIRECTION_OF.get(envelope.direction, Direction.INBOUND),
         tenant=envelope.tenant,
@@ -215,7 +224,7 @@ def verdict_from_proto(verdict: verdict_pb2.Verdict) -> Verdict:
     )
 
 
-def recipient_verdict_to_proto(recipient: int, verdict: RecipientVerdict) -> verdict_pb2.RecipientVerdict:
+def recipient_verdict_to_proto(recipient: int, verdict: EarlyVerdict) -> verdict_pb2.RecipientVerdict:
     """The verdict on the recipient with this index, for the wire."""
     return verdict_pb2.RecipientVerdict(
         recipient=recipient,
@@ -225,11 +234,21 @@ def recipient_verdict_to_proto(recipient: int, verdict: RecipientVerdict) -> ver
     )
 
 
-def recipient_verdict_from_proto(verdict: verdict_pb2.RecipientVerdict) -> tuple[int, RecipientVerdict]:
+def stage_verdict_to_proto(stage: Stage, verdict: EarlyVerdict) -> verdict_pb2.StageVerdict:
+    """The verdict at CONNECT, HELO or MAIL, for the wire."""
+    return verdict_pb2.StageVerdict(
+        stage=_STAGES[stage],
+        action=_ACTIONS[verdict.action],
+        reply=_reply_to_proto(verdict.reply),
+        reasons=_texts(verdict.reasons),
+    )
+
+
+def recipient_verdict_from_proto(verdict: verdict_pb2.RecipientVerdict) -> tuple[int, EarlyVerdict]:
     """(index of the recipient, verdict); an unknown action lets the recipient through to the message stage."""
     action = _ACTION_OF.get(verdict.action, Action.ACCEPT)
     reply = _reply_from_proto(verdict.reply) if verdict.HasField("reply") else None
-    return verdict.recipient, RecipientVerdict(action, reply, tuple(verdict.reasons))
+    return verdict.recipient, EarlyVerdict(action, reply, tuple(verdict.reasons))
 
 
 def edit_to_proto(edit: Edit) -> verdict_pb2.Edit:  # noqa: PLR0911  a table, one line a kind

@@ -41,8 +41,8 @@ class ClusterConfig(Section, frozen=True):
     ingresses: int = 1
     """Ingress processes; number n listens on the port of `listen` plus n."""
     pools: Pools = Pools()
-    recipient_s: float = 5.0
-    """Cap of the answer to one RCPT, below the gateway's own."""
+    early_s: float = 5.0
+    """Cap of the answer to one CONNECT, HELO, MAIL or RCPT, below the gateway's own."""
     end_of_message_s: float = 20.0
     """Cap of the verdict after the end of the message: a message no actor answers for is decided then."""
     replica_wait_s: float = 5.0
@@ -72,7 +72,7 @@ class ClusterConfig(Section, frozen=True):
 
     def __post_init__(self) -> None:
         listen_address(self.listen)
-        for key in ("recipient_s", "end_of_message_s", "replica_wait_s", "unresponsive_s"):
+        for key in ("early_s", "end_of_message_s", "replica_wait_s", "unresponsive_s"):
             if not 0 < getattr(self, key) <= 3600:
                 raise ValueError(f"`{key}` must be above 0 and at most 3600")
         for key in ("transactions_max", "held_bytes_max", "recipients_max", "header_bytes_max"):

@@ -155,7 +155,7 @@ class IngressProcess(Process):
                 config.recipients_max,
                 config.header_bytes_max,
                 config.message_bytes_max,
-                config.recipient_s,
+                config.early_s,
                 config.end_of_message_s,
             ),
             transactions_max=config.transactions_max,

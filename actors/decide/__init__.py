@@ -6,6 +6,6 @@
 Imported by the ingress and by `tamis scan --local`; imports the model and the settings only.
 """
 
-from actors.decide.verdict import decide, decide_recipient
+from actors.decide.verdict import decide, decide_early
 
-__all__ = ["decide", "decide_recipient"]
+__all__ = ["decide", "decide_early"]

@@ -1,4 +1,4 @@
-"""The rules that settle a message or a recipient, each a small function named as it appears in the reason.
+"""The rules that settle a message or a stage before it, each a small function named as it appears in the reason.
 
 A rule reads a `Case` and answers a `Ruling`, or None when it has nothing to say; the first that answers settles the
 matter. Public texts (`Reply`) are generic; what was found is in the reason, which stays in our logs.
@@ -83,6 +83,12 @@ def gtube(case: Case) -> Ruling | None:
 def denied_client(case: Case) -> Ruling | None:
     """The client's address is on a deny list."""
     hit = case.hit("deny_client")
+    return Ruling(Action.REJECT, hit.detail, DENIED) if hit else None
+
+
+def denied_helo(case: Case) -> Ruling | None:
+    """The name that the client gave is on a deny list."""
+    hit = case.hit("deny_helo")
     return Ruling(Action.REJECT, hit.detail, DENIED) if hit else None
 
 
@@ -202,6 +208,7 @@ MESSAGE_RULES: tuple[Rule, ...] = (
     infected,
     gtube,
     denied_client,
+    denied_helo,
     denied_sender,
     denied_recipient,
     forged_header,
@@ -210,7 +217,7 @@ MESSAGE_RULES: tuple[Rule, ...] = (
     dmarc_rejected,
     score_reached,
 )
-RECIPIENT_RULES: tuple[Rule, ...] = (denied_client, denied_sender, denied_recipient, unchecked)
+EARLY_RULES: tuple[Rule, ...] = (denied_client, denied_helo, denied_sender, denied_recipient, unchecked)
 
 
 def first_ruling(rules: tuple[Rule, ...], case: Case) -> tuple[str, Ruling]:

@@ -1,4 +1,4 @@
-"""`decide` and `decide_recipient`: put the findings in canonical order, ask the rules, write the edits.
+"""`decide` and `decide_early`: put the findings in canonical order, ask the rules, write the edits.
 
 Pure and total: any findings in any order give one verdict, the same for the same findings.
 """
@@ -11,19 +11,19 @@ from actors.config import JudgementConfig
 from actors.decide.authres import authentication_results_edits
 from actors.decide.dmarc import evaluate_dmarc
 from actors.decide.fields import printable
-from actors.decide.rules import MESSAGE_RULES, RECIPIENT_RULES, Case, Ruling, first_ruling, uninspected
+from actors.decide.rules import EARLY_RULES, MESSAGE_RULES, Case, Ruling, first_ruling, uninspected
 from actors.decide.score import score_points
 from actors.decide.spam_headers import Judgement, spam_header_edits, stale_fields
 from actors.model import (
     PLACE,
     Action,
+    EarlyVerdict,
     Edit,
     ErrorKind,
     Finding,
     Message,
     Outcome,
     Recipient,
-    RecipientVerdict,
     Verdict,
     error_finding,
 )
@@ -65,15 +65,18 @@ def decide(
     )
 
 
-def decide_recipient(findings: Sequence[Finding], message: Message, config: JudgementConfig) -> RecipientVerdict:
-    """The verdict on the last recipient of the envelope, from the findings of the envelope and of this recipient."""
+def decide_early(findings: Sequence[Finding], message: Message, config: JudgementConfig) -> EarlyVerdict:
+    """The verdict at CONNECT, HELO, MAIL or RCPT: on who sends and on the last recipient, if there is one.
+
+    `findings` are those of the stage, and of the envelope as far as they are there.
+    """
     last = message.envelope.recipients[-1:]
     case = Case(_canonical(findings), _with_recipients(message, last), config, None, ())
-    rule, ruling = first_ruling(RECIPIENT_RULES, case)
+    rule, ruling = first_ruling(EARLY_RULES, case)
     if ruling.action not in (Action.TEMPFAIL, Action.REJECT):
-        # Quarantine is for messages; a recipient is let through to the message stage.
+        # Quarantine is for messages; what comes before one is let through to the message stage.
         ruling = Ruling(Action.ACCEPT, ruling.why)
-    return RecipientVerdict(ruling.action, ruling.reply, (f"{rule}: {ruling.why}",))
+    return EarlyVerdict(ruling.action, ruling.reply, (f"{rule}: {ruling.why}",))
 
 
 def _judgement(case: Case, rule: str, ruling: Ruling) -> Judgement:

@@ -1,7 +1,9 @@
 """The policy actor: envelope facts while the client types, DMARC and content facts at the end.
 
 Each stage reports its facts once: SPF and the client's and sender's lists at ENVELOPE, recipient lists at RECIPIENT,
-nothing at HEADERS (what DMARC needs of DNS is asked for, so that the caches are warm), the rest at MESSAGE.
+nothing at HEADERS (what DMARC needs of DNS is asked for, so that the caches are warm), the rest at MESSAGE. While the
+MTA waits, at CONNECT, HELO, MAIL and RECIPIENT, every deny list is asked about what is known by then: an earlier
+stage may not have been asked, or not have answered in time.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outco
 from actors.policy.author import domain_of, read_author, signing_domains
 from actors.policy.dmarc import discover
 from actors.policy.gtube import has_gtube
-from actors.policy.lists import AddressList, NetworkList, address_keys
+from actors.policy.lists import AddressList, NameList, NetworkList, address_keys
 from actors.policy.spf import DETAIL_CHARS_MAX, check_spf
 from actors.policy.timed import TimedResolver
 from actors.ports import Clock, Resolver, Store, StoreUnavailable
@@ -23,7 +25,7 @@ class PolicyActor:
     """Reports the findings spf, dmarc_record, gtube, from_*, allow_* and deny_*."""
 
     name = "policy"
-    stages = frozenset({Stage.ENVELOPE, Stage.RECIPIENT, Stage.HEADERS, Stage.MESSAGE})
+    stages = frozenset(Stage)
 
     def __init__(self, config: JudgementConfig, resolver: Resolver, store: Store | None, clock: Clock) -> None:
         """Raises ValueError when a client list holds what is no address; `store` is asked only with a redis_prefix."""
@@ -41,11 +43,14 @@ class PolicyActor:
             "allow_sender": AddressList(lists.allow_senders),
             "deny_sender": AddressList(lists.deny_senders),
         }
+        self._denied_helos = NameList(lists.deny_helos)
         self._denied_recipients = AddressList(lists.deny_recipients)
 
     async def examine(self, stage: Stage, message: Message, budget: Budget) -> Sequence[Finding]:
         """The facts of this stage; see the module's text."""
         match stage:
+            case Stage.CONNECT | Stage.HELO | Stage.MAIL:
+                return await self._denied_parties(message.envelope, budget)
             case Stage.ENVELOPE:
                 return await self._envelope(message.envelope, budget)
             case Stage.RECIPIENT:
@@ -67,25 +72,33 @@ class PolicyActor:
         return [spf, *await self._listed_parties(envelope, budget)]
 
     async def _recipient(self, envelope: Envelope, budget: Budget) -> list[Finding]:
-        """All that can refuse this recipient; who sends is asked again, since SPF may keep the envelope's answer."""
+        """All that can refuse this recipient."""
         if not envelope.recipients:
             return []
         address = _address_text(envelope.recipients[-1].address)
-        parties = [one for one in await self._listed_parties(envelope, budget) if not one.name.startswith("allow_")]
+        parties = await self._denied_parties(envelope, budget)
         entry = self._denied_recipients.match(address)
         if entry is not None:
             return [*parties, _listed("deny_recipient", entry, recipient=address)]
         members = [*address_keys(address)]
         return parties + await self._ask_store("deny_recipient", members, {"recipient": address}, budget)
 
+    async def _denied_parties(self, envelope: Envelope, budget: Budget) -> list[Finding]:
+        """What can refuse whoever sends; asked again at each stage, since SPF may keep the envelope's answer."""
+        return [one for one in await self._listed_parties(envelope, budget) if not one.name.startswith("allow_")]
+
     async def _listed_parties(self, envelope: Envelope, budget: Budget) -> list[Finding]:
-        """What the lists say of the client and of the envelope sender."""
+        """What the lists say of the client, of its HELO and of the envelope sender, as far as they are known."""
         findings = []
         ip, sender = envelope.client.ip, _address_text(envelope.sender)
         for name, networks in self._clients.items():
             entry = networks.match(ip)
             if entry is not None:
                 findings.append(_listed(name, entry, ip=ip))
+        helo = _address_text(envelope.client.helo)
+        entry = self._denied_helos.match(helo)
+        if entry is not None:
+            findings.append(_listed("deny_helo", entry, helo=helo))
         for name, addresses in self._senders.items():
             entry = addresses.match(sender)
             if entry is not None:

@@ -1,4 +1,4 @@
-"""Allow and deny lists, parsed once: networks by prefix length, addresses and domains by suffix.
+"""Allow and deny lists, parsed once: networks by prefix length, addresses, domains and host names by suffix.
 
 Asking costs one set lookup per distinct prefix length, or per label of a domain, however long the lists are.
 """
@@ -50,6 +50,22 @@ class AddressList:
         if not self._entries:
             return None
         return next((key for key in address_keys(address) if key in self._entries), None)
+
+
+class NameList:
+    """Host names; one that begins with a dot covers every name below, and not the domain itself."""
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self._entries = frozenset(entry.strip().lower().rstrip(".") for entry in entries)
+
+    def match(self, name: str) -> str | None:
+        """The entry that covers this name (lower case)."""
+        if not self._entries:
+            return None
+        name = name.rstrip(".")
+        above = name.split(".")[1:][-LABELS_MAX:]
+        keys = (name, *("." + ".".join(above[start:]) for start in range(len(above))))
+        return next((key for key in keys if key in self._entries), None)
 
 
 def plain_address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

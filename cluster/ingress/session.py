@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from actors.config import JudgementConfig
-from actors.decide import decide, decide_recipient
+from actors.decide import decide, decide_early
 from actors.examine import stack_of
 from actors.model import ErrorKind, Finding, Message, Outcome, Stage
 from actors.ports import Clock
-from cluster.codec import envelope_from_proto, recipient_verdict_to_proto, verdict_to_proto
+from cluster.codec import (
+    envelope_from_proto,
+    recipient_verdict_to_proto,
+    stage_verdict_to_proto,
+    verdict_to_proto,
+)
 from cluster.dispatch import Dispatcher
 from cluster.errand import Ask, Payload, Report, SharedBody, Timer
 from cluster.ingress.transaction import Cancel, Grant, Limits, Reason, Refuse, Start, State, Step, Transaction
@@ -28,6 +33,10 @@ log = logging.getLogger(__name__)
 _ANSWER_BYTES = 512
 """What an answer counts for in the writer's bounds, about."""
 NOTHING = Payload(b"")
+_BACKGROUND = (Stage.ENVELOPE, Stage.HEADERS)
+"""Stages that nobody waits for; the others have a deadline of their own."""
+_ASIDE = (Stage.MAIL, Stage.HEADERS)
+"""Stages that no verdict on a message waits for: the envelope's and the message's tell the same."""
 
 
 class Bodies(Protocol):
@@ -167,7 +176,7 @@ class Session:
         """Serialise what is known, once, and ask the pools of the stage."""
         hall = self._hall
         payload = self._payload(start) if hall.dispatcher.has_stage(start.stage) else NOTHING
-        if start.stage is not Stage.RECIPIENT and start.stage is not Stage.MESSAGE:
+        if start.stage in _BACKGROUND:
             cap_s = hall.clock.monotonic_s() + hall.limits.end_of_message_s
             start = Start(start.stage, start.message, min(start.deadline_s, cap_s))
         finished: list[Ask] = []
@@ -219,24 +228,30 @@ class Session:
         with self._refusing_bugs(live):
             live.reports.extend((start, report) for report in ask.reports)
             if start.wants_verdict:
-                self._answer_recipient(live, start)
+                self._answer_early(live, start)
             self._judge_when_known(live)
 
     def _judge_when_known(self, live: Live) -> None:
         """Judge once the end of the message was told and all that the verdict needs is known."""
-        waited_for = any(start.stage is not Stage.HEADERS for start in live.asks.values())
+        waited_for = any(start.stage not in _ASIDE for start in live.asks.values())
         if live.message is not None and not waited_for and self._live.get(live.number) is live:
             self._judge(live, live.message)
 
-    def _answer_recipient(self, live: Live, start: Start) -> None:
+    def _answer_early(self, live: Live, start: Start) -> None:
         findings: list[Finding] = []
         for asked, report in live.reports:
             if asked is start or asked.stage is Stage.ENVELOPE:
                 findings += report.findings
         message = Message(envelope_from_proto(start.message.envelope))
-        verdict = decide_recipient(findings, message, self._hall.judgement)
-        answer = recipient_verdict_to_proto(start.recipient, verdict)
-        self._answer(live, pb.Answer(transaction=live.number, recipient_verdict=answer))
+        verdict = decide_early(findings, message, self._hall.judgement)
+        if start.stage is Stage.RECIPIENT:
+            wire_verdict = recipient_verdict_to_proto(start.recipient, verdict)
+            self._answer(live, pb.Answer(transaction=live.number, recipient_verdict=wire_verdict))
+            return
+        if start.stage is not Stage.MAIL:
+            self._end_without_verdict(live, self._passage(live, action=str(verdict.action)))
+        answer = pb.Answer(transaction=live.number, stage_verdict=stage_verdict_to_proto(start.stage, verdict))
+        self._answer(live, answer)
 
     def _judge(self, live: Live, message: Message) -> None:
         """Decide and answer."""
@@ -246,8 +261,8 @@ class Session:
             if report.failed is ErrorKind.OVERLOADED and start.stage is Stage.MESSAGE:
                 self._refuse(live, Reason.REASON_OVERLOADED, f"{report.actor} pool is full")
                 return
-            if start.stage is Stage.HEADERS:
-                # Looking up ahead of time may fail: the message stage says what matters.
+            if start.stage in _ASIDE:
+                # Looking up ahead of time may fail: a later stage says what matters.
                 findings += (finding for finding in report.findings if finding.outcome is not Outcome.ERROR)
             elif start.stage is not Stage.RECIPIENT or start.recipient not in refused:
                 findings += report.findings

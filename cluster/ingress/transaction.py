@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from actors.model import Stage
+from cluster.codec import stage_to_proto
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import message_pb2
 from wire.stream import INITIAL_BODY_CREDIT_BYTES
@@ -26,7 +27,7 @@ class Limits:
     recipients_max: int
     header_bytes_max: int
     message_bytes_max: int
-    recipient_s: float
+    early_s: float
     end_of_message_s: float
 
 
@@ -72,22 +73,31 @@ class State(Enum):
 
     NEW = "new"
     BEGUN = "begun"
+    MAIL = "mail"
     ENVELOPE = "envelope"
     CONTENT = "content"
     """Headers and perhaps some of the body."""
     SCORING = "scoring"
+    """The answer that ends it is due."""
     ENDED = "ended"
 
 
 # RFC 5321 section 3.3: one MAIL, then the recipients, then the data.
 _TAKES: dict[State, frozenset[str]] = {
     State.NEW: frozenset({"begin"}),
-    State.BEGUN: frozenset({"mail", "abort"}),
+    State.BEGUN: frozenset({"mail", "ask", "abort"}),
+    State.MAIL: frozenset({"ask", "recipient", "headers", "abort"}),
     State.ENVELOPE: frozenset({"recipient", "headers", "abort"}),
     State.CONTENT: frozenset({"body", "end_of_message", "abort"}),
     State.SCORING: frozenset({"abort"}),
     State.ENDED: frozenset(),
 }
+
+_ASKED_IN = {
+    stage_to_proto(stage): (stage, state)
+    for stage, state in ((Stage.CONNECT, State.BEGUN), (Stage.HELO, State.BEGUN), (Stage.MAIL, State.MAIL))
+}
+"""Number of a stage -> the stage and the state in which it may be asked about."""
 
 
 class Transaction:
@@ -143,6 +153,8 @@ class Transaction:
                 return self._begin(event.begin, now_s)
             case "mail":
                 return self._mail(event.mail)
+            case "ask":
+                return self._ask(event.ask, now_s)
             case "recipient":
                 return self._recipient(event.recipient, now_s)
             case "headers":
@@ -169,12 +181,23 @@ class Transaction:
         return ()
 
     def _mail(self, mail: pb.Mail) -> tuple[Step, ...]:
-        self.state = State.ENVELOPE
+        self.state = State.MAIL
         self.envelope.sender = mail.sender
         self.envelope.esmtp_args.extend(mail.esmtp_args)
         return (Start(Stage.ENVELOPE, self._snapshot(), self._deadline_s),)
 
+    def _ask(self, ask: pb.Ask, now_s: float) -> tuple[Step, ...]:
+        stage, state = _ASKED_IN.get(ask.stage, (None, None))
+        if stage is None:
+            return ()  # of a later release
+        if state is not self.state:
+            return self._malformed(f"ask about {stage.value} while {self.state.value}")
+        self.state = State.ENVELOPE if stage is Stage.MAIL else State.SCORING
+        deadline_s = now_s + min(self._limits.early_s, ask.budget_ms / 1000)
+        return (Start(stage, self._snapshot(), deadline_s, wants_verdict=True),)
+
     def _recipient(self, new: pb.NewRecipient, now_s: float) -> tuple[Step, ...]:
+        self.state = State.ENVELOPE
         index = len(self.envelope.recipients)
         if index >= self._limits.recipients_max:
             return self._malformed(f"more than {self._limits.recipients_max} recipients")
@@ -193,7 +216,7 @@ class Transaction:
         own.received_at_ms = known.received_at_ms
         own.recipients.append(new.recipient)
         known.recipients.append(new.recipient)
-        cap_s = self._limits.recipient_s
+        cap_s = self._limits.early_s
         waits = new.budget_ms > 0
         deadline_s = now_s + (min(cap_s, new.budget_ms / 1000) if waits else cap_s)
         return (Start(Stage.RECIPIENT, snapshot, deadline_s, b"", index, waits),)

@@ -11,10 +11,12 @@ from actors.model import Stage
 from actors.registry import ACTOR_NAMES, build_actor, stages_of
 from tests.fakes import FakeResolver
 
+WAITED_FOR = [Stage.CONNECT, Stage.HELO, Stage.MAIL, Stage.RECIPIENT]
+
 
 @pytest.mark.parametrize("name", ACTOR_NAMES)
 async def test_the_table_of_stages_says_what_the_actor_says(name: str) -> None:
-    config = JudgementConfig(policy=PolicyConfig(lists=Lists(deny_recipients=("example.org",))))
+    config = JudgementConfig(policy=PolicyConfig(lists=Lists(deny_clients=("192.0.2.1",))))
     actor = build_actor(name, config, SystemClock(), FakeResolver())
 
     assert actor.name == name
@@ -25,17 +27,21 @@ async def test_the_table_of_stages_says_what_the_actor_says(name: str) -> None:
 @pytest.mark.parametrize(
     ("lists", "asked"),
     [
-        (Lists(), False),
-        (Lists(allow_clients=("192.0.2.1",), allow_senders=("example.org",)), False),
-        (Lists(deny_clients=("192.0.2.1",)), True),
-        (Lists(deny_senders=("example.org",)), True),
-        (Lists(redis_prefix="tamis"), True),
+        (Lists(), []),
+        (Lists(allow_clients=("192.0.2.1",), allow_senders=("example.org",)), []),
+        (Lists(deny_clients=("192.0.2.1",)), WAITED_FOR),
+        (Lists(deny_helos=(".example.org",)), WAITED_FOR[1:]),
+        (Lists(deny_senders=("example.org",)), WAITED_FOR[2:]),
+        (Lists(deny_recipients=("example.org",)), WAITED_FOR[3:]),
+        (Lists(redis_prefix="tamis"), WAITED_FOR),
     ],
 )
-def test_nobody_is_asked_about_a_recipient_when_no_list_can_refuse_it(lists: Lists, asked: bool) -> None:  # noqa: FBT001
+def test_nobody_is_asked_while_the_mta_waits_when_no_list_can_refuse_what_is_known(
+    lists: Lists, asked: list[Stage]
+) -> None:
     stages = stages_of("policy", JudgementConfig(policy=PolicyConfig(lists=lists)))
 
-    assert (Stage.RECIPIENT in stages) == asked
+    assert [stage for stage in WAITED_FOR if stage in stages] == asked
 
 
 async def test_the_given_resolver_replaces_the_configured_one() -> None:

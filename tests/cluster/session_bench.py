@@ -17,7 +17,7 @@ from wire.trace import SpanRecord, TraceContext
 
 STAGES = {
     "classifier": frozenset({Stage.MESSAGE}),
-    "policy": frozenset({Stage.ENVELOPE, Stage.RECIPIENT, Stage.HEADERS, Stage.MESSAGE}),
+    "policy": frozenset(Stage) - {Stage.HELO},
 }
 HAM = Finding("classifier", "spam", Outcome.HAM, 0.01)
 SPF = Finding("policy", "spf", Outcome.PASS)
@@ -115,6 +115,10 @@ BEGIN = pb.Event(begin=pb.Begin(transaction_id=b"id", budget_ms=3_600_000))
 MAIL = pb.Event(mail=pb.Mail(sender=b"a@example.org"))
 RECIPIENT = pb.Event(recipient=pb.NewRecipient(recipient=message_pb2.Recipient(address=b"r@example.org")))
 ASKED = pb.Event(recipient=pb.NewRecipient(recipient=message_pb2.Recipient(address=b"r@example.org"), budget_ms=2000))
+ASK_CONNECT, ASK_HELO, ASK_MAIL = (
+    pb.Event(ask=pb.Ask(stage=stage, budget_ms=2000))
+    for stage in (message_pb2.STAGE_CONNECT, message_pb2.STAGE_HELO, message_pb2.STAGE_MAIL)
+)
 HEADERS = pb.Event(headers=pb.Headers(header_block=b"Subject: x\r\n", queue_id="4Q"))
 BODY = pb.Event(body=b"hello\r\n")
 END = pb.Event(end_of_message=pb.EndOfMessage(budget_ms=10_000))

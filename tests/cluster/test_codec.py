@@ -14,13 +14,13 @@ from actors.model import (
     DeleteHeader,
     DeleteRecipient,
     Direction,
+    EarlyVerdict,
     Envelope,
     Finding,
     InsertHeader,
     Message,
     Outcome,
     Recipient,
-    RecipientVerdict,
     ReplaceBody,
     Reply,
     Stage,
@@ -34,7 +34,18 @@ uint32s = st.integers(0, 2**32 - 1)
 floats = st.floats(allow_nan=False, width=64)
 blobs = st.binary(max_size=20)
 args = st.lists(blobs, max_size=3).map(tuple)
-clients = st.builds(Client, ip=texts, port=uint32s, hostname=blobs, helo=blobs, auth_user=blobs, tls_version=texts)
+clients = st.builds(
+    Client,
+    ip=texts,
+    port=uint32s,
+    hostname=blobs,
+    helo=blobs,
+    auth_user=blobs,
+    tls_version=texts,
+    cert_subject=texts,
+    cert_issuer=texts,
+    auth_type=texts,
+)
 recipients = st.builds(Recipient, address=blobs, esmtp_args=args, tenant=texts)
 envelopes = st.builds(
     Envelope,
@@ -101,7 +112,7 @@ def test_a_verdict_comes_back_as_it_was_sent(verdict: Verdict) -> None:
 def test_a_recipient_verdict_comes_back_as_it_was_sent(
     index: int, action: Action, reply: Reply | None, reasons: tuple[str, ...]
 ) -> None:
-    verdict = RecipientVerdict(action, reply, reasons)
+    verdict = EarlyVerdict(action, reply, reasons)
     assert codec.recipient_verdict_from_proto(codec.recipient_verdict_to_proto(index, verdict)) == (index, verdict)
 
 

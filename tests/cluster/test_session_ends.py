@@ -149,7 +149,7 @@ def test_a_bug_at_rcpt_refuses_one_transaction_and_no_other(monkeypatch: pytest.
 
     bench = Bench()
     bench.tell(*WHOLE, number=2)
-    monkeypatch.setattr(session_module, "decide_recipient", broken)
+    monkeypatch.setattr(session_module, "decide_early", broken)
     bench.tell(BEGIN, MAIL, ASKED)
     bench.links["policy"].tasks.reverse()
     bench.links["policy"].answer(SPF)

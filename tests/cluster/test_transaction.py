@@ -18,7 +18,7 @@ from tamis.filter.v1 import message_pb2
 from wire.stream import INITIAL_BODY_CREDIT_BYTES
 
 LIMITS = Limits(
-    recipients_max=3, header_bytes_max=1000, message_bytes_max=1_000_000, recipient_s=5.0, end_of_message_s=20.0
+    recipients_max=3, header_bytes_max=1000, message_bytes_max=1_000_000, early_s=5.0, end_of_message_s=20.0
 )
 NOW_S = 100.0
 
@@ -30,10 +30,23 @@ BEGIN = pb.Event(
 MAIL = pb.Event(mail=pb.Mail(sender=b"a@example.org", esmtp_args=[b"SIZE=1"]))
 HEADERS = pb.Event(headers=pb.Headers(header_block=b"Subject: x\r\n", queue_id="4Q"))
 BODY = pb.Event(body=b"hello\r\n")
+ASK_CONNECT, ASK_HELO, ASK_MAIL = (
+    pb.Event(ask=pb.Ask(stage=stage, budget_ms=2000))
+    for stage in (message_pb2.STAGE_CONNECT, message_pb2.STAGE_HELO, message_pb2.STAGE_MAIL)
+)
 END = pb.Event(end_of_message=pb.EndOfMessage(budget_ms=10_000))
 ABORT = pb.Event(abort=pb.Abort())
 KEEP = pb.Event(keep=pb.Keep())
-EVENTS = {"begin": BEGIN, "mail": MAIL, "headers": HEADERS, "body": BODY, "end": END, "abort": ABORT}
+EVENTS = {
+    "begin": BEGIN,
+    "mail": MAIL,
+    "headers": HEADERS,
+    "body": BODY,
+    "end": END,
+    "abort": ABORT,
+    "ask_helo": ASK_HELO,
+    "ask_mail": ASK_MAIL,
+}
 
 
 def recipient(address: bytes = b"r@example.org", budget_ms: int = 0) -> pb.Event:
@@ -44,6 +57,7 @@ EVENTS["recipient"] = recipient()
 WAYS = {
     State.NEW: [],
     State.BEGUN: [BEGIN],
+    State.MAIL: [BEGIN, MAIL],
     State.ENVELOPE: [BEGIN, MAIL, recipient()],
     State.CONTENT: [BEGIN, MAIL, recipient(), HEADERS, BODY],
     State.SCORING: [BEGIN, MAIL, recipient(), HEADERS, BODY, END],
@@ -52,7 +66,12 @@ WAYS = {
 IN_ORDER = {
     (State.NEW, "begin"),
     (State.BEGUN, "mail"),
+    (State.BEGUN, "ask_helo"),
     (State.BEGUN, "abort"),
+    (State.MAIL, "ask_mail"),
+    (State.MAIL, "recipient"),
+    (State.MAIL, "headers"),
+    (State.MAIL, "abort"),
     (State.ENVELOPE, "recipient"),
     (State.ENVELOPE, "headers"),
     (State.ENVELOPE, "abort"),
@@ -129,7 +148,32 @@ def test_refusing_a_recipient_that_was_never_named_is_malformed() -> None:
 def test_an_event_of_a_later_release_changes_nothing() -> None:
     transaction, _ = after(BEGIN, MAIL)
     assert transaction.receive(pb.Event(), NOW_S) == ()
-    assert transaction.state is State.ENVELOPE
+    assert transaction.receive(pb.Event(ask=pb.Ask(stage=99, budget_ms=1)), NOW_S) == ()  # type: ignore[arg-type]
+    assert transaction.state is State.MAIL
+
+
+@pytest.mark.parametrize(
+    ("events", "stage", "state"),
+    [
+        ([BEGIN, ASK_CONNECT], Stage.CONNECT, State.SCORING),
+        ([BEGIN, ASK_HELO], Stage.HELO, State.SCORING),
+        ([BEGIN, MAIL, ASK_MAIL], Stage.MAIL, State.ENVELOPE),
+    ],
+)
+def test_a_question_starts_its_stage_with_what_is_known(events: list[pb.Event], stage: Stage, state: State) -> None:
+    transaction, steps = after(*events)
+    start = steps[-1]
+    assert isinstance(start, Start)
+    assert (start.stage, start.wants_verdict, start.deadline_s) == (stage, True, NOW_S + 2)
+    assert start.message.envelope.client.ip == "192.0.2.1"
+    assert start.message.envelope.sender == (b"a@example.org" if stage is Stage.MAIL else b"")
+    assert transaction.state is state
+
+
+def test_a_question_waits_no_longer_than_the_cap() -> None:
+    _, (start,) = after(BEGIN, pb.Event(ask=pb.Ask(stage=message_pb2.STAGE_CONNECT, budget_ms=60_000)))
+    assert isinstance(start, Start)
+    assert start.deadline_s == NOW_S + LIMITS.early_s
 
 
 def test_abort_ends_without_an_answer() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.config import ErrorPolicy, HeadersConfig, JudgementConfig, PolicyConfig
-from actors.decide import decide, decide_recipient
+from actors.decide import decide, decide_early
 from actors.model import (
     PLACE,
     Action,
@@ -91,7 +91,7 @@ def test_any_findings_in_any_order_give_the_same_verdict(
     message = Message(MESSAGE.envelope, headers, b"")
     shuffled = data.draw(st.permutations(findings))
     assert repr(decide(findings, message, CONFIG)) == repr(decide(shuffled, message, CONFIG))
-    assert decide_recipient(findings, message, CONFIG) == decide_recipient(shuffled, message, CONFIG)
+    assert decide_early(findings, message, CONFIG) == decide_early(shuffled, message, CONFIG)
 
 
 @given(findings=_findings)
@@ -151,10 +151,15 @@ def test_gtube_is_rejected() -> None:
     assert verdict.reply.code == 550
 
 
-@pytest.mark.parametrize("name", ["deny_client", "deny_sender"])
-def test_listed_clients_and_senders_are_rejected(name: str) -> None:
+@pytest.mark.parametrize("name", ["deny_client", "deny_helo", "deny_sender"])
+def test_listed_clients_helos_and_senders_are_rejected(name: str) -> None:
     assert decide([hit(name)], MESSAGE, CONFIG).action is Action.REJECT
-    assert decide_recipient([hit(name)], MESSAGE, CONFIG).action is Action.REJECT
+    assert decide_early([hit(name)], MESSAGE, CONFIG).action is Action.REJECT
+
+
+def test_an_early_stage_without_recipients_is_judged_by_who_sends() -> None:
+    assert decide_early([hit("deny_helo")], Message(), CONFIG).reasons == ("denied_helo: listed as x",)
+    assert decide_early([], Message(), CONFIG).action is Action.ACCEPT
 
 
 def test_an_allowed_client_is_accepted_without_scoring() -> None:
@@ -187,8 +192,8 @@ def test_a_recipient_that_was_refused_before_does_not_refuse_the_others() -> Non
 
 def test_only_the_last_recipient_is_judged_at_rcpt() -> None:
     two = Message(Envelope(recipients=(Recipient(b"ann@example.org"), Recipient(b"Eve@example.org"))))
-    assert decide_recipient([hit("deny_recipient", recipient="eve@example.org")], two, CONFIG).action is Action.REJECT
-    assert decide_recipient([hit("deny_recipient", recipient="ann@example.org")], two, CONFIG).action is Action.ACCEPT
+    assert decide_early([hit("deny_recipient", recipient="eve@example.org")], two, CONFIG).action is Action.REJECT
+    assert decide_early([hit("deny_recipient", recipient="ann@example.org")], two, CONFIG).action is Action.ACCEPT
 
 
 def test_many_denied_recipients_are_a_short_reason() -> None:
@@ -265,9 +270,9 @@ def test_an_expected_actor_that_said_nothing_has_failed() -> None:
 
 def test_an_error_at_rcpt_defers_the_recipient_only_when_configured() -> None:
     error = error_finding("policy", "deny_recipient", ErrorKind.UNREACHABLE)
-    assert decide_recipient([error], MESSAGE, CONFIG).action is Action.ACCEPT
-    assert decide_recipient([error], MESSAGE, on_error(policy="tempfail")).action is Action.TEMPFAIL
-    assert decide_recipient([error], MESSAGE, on_error(policy="quarantine")).action is Action.ACCEPT
+    assert decide_early([error], MESSAGE, CONFIG).action is Action.ACCEPT
+    assert decide_early([error], MESSAGE, on_error(policy="tempfail")).action is Action.TEMPFAIL
+    assert decide_early([error], MESSAGE, on_error(policy="quarantine")).action is Action.ACCEPT
 
 
 def test_a_degraded_message_says_which_actors_were_missing() -> None:

@@ -78,6 +78,7 @@ async def test_configured_lists_are_asked_about_client_and_sender(lists: Lists, 
     ("lists", "names"),
     [
         (Lists(deny_clients=("192.0.2.1",)), ["deny_client"]),
+        (Lists(deny_helos=("mail.example.net",)), ["deny_helo"]),
         (Lists(deny_senders=("example.net",)), ["deny_sender"]),
         (Lists(allow_clients=("192.0.2.1",)), []),
     ],
@@ -87,6 +88,24 @@ async def test_a_recipient_is_refused_for_who_sends_without_waiting_for_spf(list
     findings = await examine(actor(resolver, lists=lists), Stage.RECIPIENT)
     assert [finding.name for finding in findings] == names
     assert resolver.questions == []
+
+
+@pytest.mark.parametrize("stage", [Stage.CONNECT, Stage.HELO, Stage.MAIL])
+async def test_while_the_mta_waits_the_deny_lists_are_asked_about_what_is_known(stage: Stage) -> None:
+    known = {
+        Stage.CONNECT: Envelope(client=Client(ip="192.0.2.1")),
+        Stage.HELO: Envelope(client=Client(ip="192.0.2.1", helo=b"Evil.Example.NET")),
+        Stage.MAIL: Envelope(client=Client(ip="192.0.2.1", helo=b"evil.example.net"), sender=b"bo@example.com"),
+    }
+    lists = Lists(
+        allow_clients=("192.0.2.1",),
+        deny_clients=("192.0.2.1",),
+        deny_helos=(".example.net",),
+        deny_senders=("example.com",),
+    )
+    findings = await examine(actor(lists=lists), stage, envelope=known[stage])
+    names = ["deny_client", "deny_helo", "deny_sender"]
+    assert [finding.name for finding in findings] == names[: 1 + list(known).index(stage)]
 
 
 async def test_the_last_recipient_is_the_one_that_is_looked_up() -> None:

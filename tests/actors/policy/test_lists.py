@@ -1,7 +1,7 @@
 import pytest
 
 from actors.config import Lists
-from actors.policy.lists import AddressList, NetworkList, address_keys
+from actors.policy.lists import AddressList, NameList, NetworkList, address_keys
 
 NETWORKS = NetworkList(["192.0.2.1", "198.51.100.0/24", "2001:db8::/32", "203.0.113.77/28"])
 
@@ -22,6 +22,24 @@ NETWORKS = NetworkList(["192.0.2.1", "198.51.100.0/24", "2001:db8::/32", "203.0.
 )
 def test_an_address_is_found_in_its_network(ip: str, entry: str | None) -> None:
     assert NETWORKS.match(ip) == entry
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("mail.example.org", "mail.example.org"),
+        ("mail.example.org.", "mail.example.org"),
+        ("x.mail.example.org", None),
+        ("a.b.example.net", ".example.net"),
+        ("a." * 100 + "example.net", ".example.net"),
+        ("example.net", None),
+        ("badexample.net", None),
+        ("[192.0.2.1]", "[192.0.2.1]"),
+        ("", None),
+    ],
+)
+def test_a_name_is_itself_and_a_dot_before_it_means_all_below(name: str, entry: str | None) -> None:
+    assert NameList(["MAIL.example.org", ".example.NET", "[192.0.2.1]"]).match(name) == entry
 
 
 def test_networks_of_one_number_but_two_families_are_kept_apart() -> None:

@@ -1,25 +1,12 @@
+from tamis.filter.v1 import message_pb2 as _message_pb2
 from tamis.filter.v1 import verdict_pb2 as _verdict_pb2
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    STAGE_UNSPECIFIED: _ClassVar[Stage]
-    STAGE_ENVELOPE: _ClassVar[Stage]
-    STAGE_RECIPIENT: _ClassVar[Stage]
-    STAGE_HEADERS: _ClassVar[Stage]
-    STAGE_MESSAGE: _ClassVar[Stage]
-STAGE_UNSPECIFIED: Stage
-STAGE_ENVELOPE: Stage
-STAGE_RECIPIENT: Stage
-STAGE_HEADERS: Stage
-STAGE_MESSAGE: Stage
 
 class ExamineRequest(_message.Message):
     __slots__ = ("tasks", "cancel")
@@ -37,11 +24,11 @@ class Task(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     BODY_ID_FIELD_NUMBER: _ClassVar[int]
     task: int
-    stage: Stage
+    stage: _message_pb2.Stage
     budget_ms: int
     message: bytes
     body_id: bytes
-    def __init__(self, task: _Optional[int] = ..., stage: _Optional[_Union[Stage, str]] = ..., budget_ms: _Optional[int] = ..., message: _Optional[bytes] = ..., body_id: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, task: _Optional[int] = ..., stage: _Optional[_Union[_message_pb2.Stage, str]] = ..., budget_ms: _Optional[int] = ..., message: _Optional[bytes] = ..., body_id: _Optional[bytes] = ...) -> None: ...
 
 class ExamineResponse(_message.Message):
     __slots__ = ("results",)

@@ -22,7 +22,7 @@ class FilterResponse(_message.Message):
     def __init__(self, answers: _Optional[_Iterable[_Union[Answer, _Mapping]]] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("transaction", "begin", "mail", "recipient", "headers", "body", "end_of_message", "abort", "keep")
+    __slots__ = ("transaction", "begin", "mail", "recipient", "headers", "body", "end_of_message", "abort", "keep", "ask")
     TRANSACTION_FIELD_NUMBER: _ClassVar[int]
     BEGIN_FIELD_NUMBER: _ClassVar[int]
     MAIL_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class Event(_message.Message):
     END_OF_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     ABORT_FIELD_NUMBER: _ClassVar[int]
     KEEP_FIELD_NUMBER: _ClassVar[int]
+    ASK_FIELD_NUMBER: _ClassVar[int]
     transaction: int
     begin: Begin
     mail: Mail
@@ -41,7 +42,8 @@ class Event(_message.Message):
     end_of_message: EndOfMessage
     abort: Abort
     keep: Keep
-    def __init__(self, transaction: _Optional[int] = ..., begin: _Optional[_Union[Begin, _Mapping]] = ..., mail: _Optional[_Union[Mail, _Mapping]] = ..., recipient: _Optional[_Union[NewRecipient, _Mapping]] = ..., headers: _Optional[_Union[Headers, _Mapping]] = ..., body: _Optional[bytes] = ..., end_of_message: _Optional[_Union[EndOfMessage, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., keep: _Optional[_Union[Keep, _Mapping]] = ...) -> None: ...
+    ask: Ask
+    def __init__(self, transaction: _Optional[int] = ..., begin: _Optional[_Union[Begin, _Mapping]] = ..., mail: _Optional[_Union[Mail, _Mapping]] = ..., recipient: _Optional[_Union[NewRecipient, _Mapping]] = ..., headers: _Optional[_Union[Headers, _Mapping]] = ..., body: _Optional[bytes] = ..., end_of_message: _Optional[_Union[EndOfMessage, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., keep: _Optional[_Union[Keep, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ...) -> None: ...
 
 class Begin(_message.Message):
     __slots__ = ("transaction_id", "budget_ms", "traceparent", "client", "direction", "tenant", "daemon_name", "mta_name", "received_at_ms")
@@ -72,6 +74,14 @@ class Mail(_message.Message):
     sender: bytes
     esmtp_args: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, sender: _Optional[bytes] = ..., esmtp_args: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Ask(_message.Message):
+    __slots__ = ("stage", "budget_ms")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_MS_FIELD_NUMBER: _ClassVar[int]
+    stage: _message_pb2.Stage
+    budget_ms: int
+    def __init__(self, stage: _Optional[_Union[_message_pb2.Stage, str]] = ..., budget_ms: _Optional[int] = ...) -> None: ...
 
 class NewRecipient(_message.Message):
     __slots__ = ("recipient", "budget_ms")
@@ -110,18 +120,20 @@ class Keep(_message.Message):
     def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("transaction", "recipient_verdict", "verdict", "credit", "refused")
+    __slots__ = ("transaction", "recipient_verdict", "verdict", "credit", "refused", "stage_verdict")
     TRANSACTION_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_VERDICT_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    STAGE_VERDICT_FIELD_NUMBER: _ClassVar[int]
     transaction: int
     recipient_verdict: _verdict_pb2.RecipientVerdict
     verdict: _verdict_pb2.Verdict
     credit: Credit
     refused: Refused
-    def __init__(self, transaction: _Optional[int] = ..., recipient_verdict: _Optional[_Union[_verdict_pb2.RecipientVerdict, _Mapping]] = ..., verdict: _Optional[_Union[_verdict_pb2.Verdict, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ...) -> None: ...
+    stage_verdict: _verdict_pb2.StageVerdict
+    def __init__(self, transaction: _Optional[int] = ..., recipient_verdict: _Optional[_Union[_verdict_pb2.RecipientVerdict, _Mapping]] = ..., verdict: _Optional[_Union[_verdict_pb2.Verdict, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., stage_verdict: _Optional[_Union[_verdict_pb2.StageVerdict, _Mapping]] = ...) -> None: ...
 
 class Credit(_message.Message):
     __slots__ = ("body_bytes",)

@@ -44,6 +44,12 @@ class FilterServiceStub:
     7. G -> I  EndOfMessage. Scoring runs in parallel; everything late becomes a finding, never silence.
     8. I -> G  Verdict, before the deadline. A degraded verdict is a verdict. The transaction has ended.
     9. G -> I  Keep, optional, after the verdict: the gateway found the message slow; spans are exported late.
+    Where the MTA waits earlier than at RCPT:
+    i. At CONNECT and HELO, G -> I Begin with the client as known so far, then Ask: a small transaction of its own.
+    I -> G StageVerdict ends it. Nothing of it is remembered: the transaction of a message begins with its own Begin.
+    j. At MAIL, G -> I Ask right after Mail; I -> G StageVerdict; the transaction goes on, whatever was answered.
+    k. Silence within the budget means "go on": an ingress of the release before does not know Ask. G aborts the
+    small transaction then.
     At any time before the verdict:
     a. G -> I  Abort: the SMTP client went away or reset; scoring is cancelled, no answer comes.
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
@@ -92,6 +98,12 @@ class FilterServiceServicer:
     7. G -> I  EndOfMessage. Scoring runs in parallel; everything late becomes a finding, never silence.
     8. I -> G  Verdict, before the deadline. A degraded verdict is a verdict. The transaction has ended.
     9. G -> I  Keep, optional, after the verdict: the gateway found the message slow; spans are exported late.
+    Where the MTA waits earlier than at RCPT:
+    i. At CONNECT and HELO, G -> I Begin with the client as known so far, then Ask: a small transaction of its own.
+    I -> G StageVerdict ends it. Nothing of it is remembered: the transaction of a message begins with its own Begin.
+    j. At MAIL, G -> I Ask right after Mail; I -> G StageVerdict; the transaction goes on, whatever was answered.
+    k. Silence within the budget means "go on": an ingress of the release before does not know Ask. G aborts the
+    small transaction then.
     At any time before the verdict:
     a. G -> I  Abort: the SMTP client went away or reset; scoring is cancelled, no answer comes.
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
@@ -157,6 +169,12 @@ class FilterService:
     7. G -> I  EndOfMessage. Scoring runs in parallel; everything late becomes a finding, never silence.
     8. I -> G  Verdict, before the deadline. A degraded verdict is a verdict. The transaction has ended.
     9. G -> I  Keep, optional, after the verdict: the gateway found the message slow; spans are exported late.
+    Where the MTA waits earlier than at RCPT:
+    i. At CONNECT and HELO, G -> I Begin with the client as known so far, then Ask: a small transaction of its own.
+    I -> G StageVerdict ends it. Nothing of it is remembered: the transaction of a message begins with its own Begin.
+    j. At MAIL, G -> I Ask right after Mail; I -> G StageVerdict; the transaction goes on, whatever was answered.
+    k. Silence within the budget means "go on": an ingress of the release before does not know Ask. G aborts the
+    small transaction then.
     At any time before the verdict:
     a. G -> I  Abort: the SMTP client went away or reset; scoring is cancelled, no answer comes.
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its

@@ -24,21 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/filter/v1/message.proto\x12\x0ftamis.filter.v1\"j\n\x06\x43lient\x12\n\n\x02ip\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08hostname\x18\x03 \x01(\x0c\x12\x0c\n\x04helo\x18\x04 \x01(\x0c\x12\x11\n\tauth_user\x18\x05 \x01(\x0c\x12\x13\n\x0btls_version\x18\x06 \x01(\t\"@\n\tRecipient\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x12\n\nesmtp_args\x18\x02 \x03(\x0c\x12\x0e\n\x06tenant\x18\x03 \x01(\t\"\xaf\x02\n\x08\x45nvelope\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x0c\x12\'\n\x06\x63lient\x18\x02 \x01(\x0b\x32\x17.tamis.filter.v1.Client\x12-\n\tdirection\x18\x03 \x01(\x0e\x32\x1a.tamis.filter.v1.Direction\x12\x0e\n\x06tenant\x18\x04 \x01(\t\x12\x0e\n\x06sender\x18\x05 \x01(\x0c\x12\x12\n\nesmtp_args\x18\x06 \x03(\x0c\x12.\n\nrecipients\x18\x07 \x03(\x0b\x32\x1a.tamis.filter.v1.Recipient\x12\x10\n\x08queue_id\x18\x08 \x01(\t\x12\x13\n\x0b\x64\x61\x65mon_name\x18\t \x01(\t\x12\x10\n\x08mta_name\x18\n \x01(\t\x12\x16\n\x0ereceived_at_ms\x18\x0b \x01(\x03\"Z\n\x07Message\x12+\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x19.tamis.filter.v1.Envelope\x12\x14\n\x0cheader_block\x18\x02 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c*m\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44IRECTION_INBOUND\x10\x01\x12\x16\n\x12\x44IRECTION_OUTBOUND\x10\x02\x12\x16\n\x12\x44IRECTION_INTERNAL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/filter/v1/message.proto\x12\x0ftamis.filter.v1\"\xa8\x01\n\x06\x43lient\x12\n\n\x02ip\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08hostname\x18\x03 \x01(\x0c\x12\x0c\n\x04helo\x18\x04 \x01(\x0c\x12\x11\n\tauth_user\x18\x05 \x01(\x0c\x12\x13\n\x0btls_version\x18\x06 \x01(\t\x12\x14\n\x0c\x63\x65rt_subject\x18\x07 \x01(\t\x12\x13\n\x0b\x63\x65rt_issuer\x18\x08 \x01(\t\x12\x11\n\tauth_type\x18\t \x01(\t\"@\n\tRecipient\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x12\n\nesmtp_args\x18\x02 \x03(\x0c\x12\x0e\n\x06tenant\x18\x03 \x01(\t\"\xaf\x02\n\x08\x45nvelope\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x0c\x12\'\n\x06\x63lient\x18\x02 \x01(\x0b\x32\x17.tamis.filter.v1.Client\x12-\n\tdirection\x18\x03 \x01(\x0e\x32\x1a.tamis.filter.v1.Direction\x12\x0e\n\x06tenant\x18\x04 \x01(\t\x12\x0e\n\x06sender\x18\x05 \x01(\x0c\x12\x12\n\nesmtp_args\x18\x06 \x03(\x0c\x12.\n\nrecipients\x18\x07 \x03(\x0b\x32\x1a.tamis.filter.v1.Recipient\x12\x10\n\x08queue_id\x18\x08 \x01(\t\x12\x13\n\x0b\x64\x61\x65mon_name\x18\t \x01(\t\x12\x10\n\x08mta_name\x18\n \x01(\t\x12\x16\n\x0ereceived_at_ms\x18\x0b \x01(\x03\"Z\n\x07Message\x12+\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x19.tamis.filter.v1.Envelope\x12\x14\n\x0cheader_block\x18\x02 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c*m\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44IRECTION_INBOUND\x10\x01\x12\x16\n\x12\x44IRECTION_OUTBOUND\x10\x02\x12\x16\n\x12\x44IRECTION_INTERNAL\x10\x03*\xa0\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTAGE_ENVELOPE\x10\x01\x12\x13\n\x0fSTAGE_RECIPIENT\x10\x02\x12\x11\n\rSTAGE_HEADERS\x10\x03\x12\x11\n\rSTAGE_MESSAGE\x10\x04\x12\x11\n\rSTAGE_CONNECT\x10\x05\x12\x0e\n\nSTAGE_HELO\x10\x06\x12\x0e\n\nSTAGE_MAIL\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.filter.v1.message_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DIRECTION']._serialized_start=622
-  _globals['_DIRECTION']._serialized_end=731
-  _globals['_CLIENT']._serialized_start=50
-  _globals['_CLIENT']._serialized_end=156
-  _globals['_RECIPIENT']._serialized_start=158
-  _globals['_RECIPIENT']._serialized_end=222
-  _globals['_ENVELOPE']._serialized_start=225
-  _globals['_ENVELOPE']._serialized_end=528
-  _globals['_MESSAGE']._serialized_start=530
-  _globals['_MESSAGE']._serialized_end=620
+  _globals['_DIRECTION']._serialized_start=685
+  _globals['_DIRECTION']._serialized_end=794
+  _globals['_STAGE']._serialized_start=797
+  _globals['_STAGE']._serialized_end=957
+  _globals['_CLIENT']._serialized_start=51
+  _globals['_CLIENT']._serialized_end=219
+  _globals['_RECIPIENT']._serialized_start=221
+  _globals['_RECIPIENT']._serialized_end=285
+  _globals['_ENVELOPE']._serialized_start=288
+  _globals['_ENVELOPE']._serialized_end=591
+  _globals['_MESSAGE']._serialized_start=593
+  _globals['_MESSAGE']._serialized_end=683
 # @@protoc_insertion_point(module_scope)

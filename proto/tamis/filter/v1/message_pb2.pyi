@@ -13,26 +13,51 @@ class Direction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIRECTION_INBOUND: _ClassVar[Direction]
     DIRECTION_OUTBOUND: _ClassVar[Direction]
     DIRECTION_INTERNAL: _ClassVar[Direction]
+
+class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STAGE_UNSPECIFIED: _ClassVar[Stage]
+    STAGE_ENVELOPE: _ClassVar[Stage]
+    STAGE_RECIPIENT: _ClassVar[Stage]
+    STAGE_HEADERS: _ClassVar[Stage]
+    STAGE_MESSAGE: _ClassVar[Stage]
+    STAGE_CONNECT: _ClassVar[Stage]
+    STAGE_HELO: _ClassVar[Stage]
+    STAGE_MAIL: _ClassVar[Stage]
 DIRECTION_UNSPECIFIED: Direction
 DIRECTION_INBOUND: Direction
 DIRECTION_OUTBOUND: Direction
 DIRECTION_INTERNAL: Direction
+STAGE_UNSPECIFIED: Stage
+STAGE_ENVELOPE: Stage
+STAGE_RECIPIENT: Stage
+STAGE_HEADERS: Stage
+STAGE_MESSAGE: Stage
+STAGE_CONNECT: Stage
+STAGE_HELO: Stage
+STAGE_MAIL: Stage
 
 class Client(_message.Message):
-    __slots__ = ("ip", "port", "hostname", "helo", "auth_user", "tls_version")
+    __slots__ = ("ip", "port", "hostname", "helo", "auth_user", "tls_version", "cert_subject", "cert_issuer", "auth_type")
     IP_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     HELO_FIELD_NUMBER: _ClassVar[int]
     AUTH_USER_FIELD_NUMBER: _ClassVar[int]
     TLS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CERT_SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    CERT_ISSUER_FIELD_NUMBER: _ClassVar[int]
+    AUTH_TYPE_FIELD_NUMBER: _ClassVar[int]
     ip: str
     port: int
     hostname: bytes
     helo: bytes
     auth_user: bytes
     tls_version: str
-    def __init__(self, ip: _Optional[str] = ..., port: _Optional[int] = ..., hostname: _Optional[bytes] = ..., helo: _Optional[bytes] = ..., auth_user: _Optional[bytes] = ..., tls_version: _Optional[str] = ...) -> None: ...
+    cert_subject: str
+    cert_issuer: str
+    auth_type: str
+    def __init__(self, ip: _Optional[str] = ..., port: _Optional[int] = ..., hostname: _Optional[bytes] = ..., helo: _Optional[bytes] = ..., auth_user: _Optional[bytes] = ..., tls_version: _Optional[str] = ..., cert_subject: _Optional[str] = ..., cert_issuer: _Optional[str] = ..., auth_type: _Optional[str] = ...) -> None: ...
 
 class Recipient(_message.Message):
     __slots__ = ("address", "esmtp_args", "tenant")

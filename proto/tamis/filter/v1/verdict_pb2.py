@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from tamis.filter.v1 import message_pb2 as tamis_dot_filter_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/filter/v1/verdict.proto\x12\x0ftamis.filter.v1\"\xc4\x01\n\x07\x46inding\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\n\n\x02ms\x18\x06 \x01(\x01\x12\x32\n\x05\x66\x61\x63ts\x18\x07 \x03(\x0b\x32#.tamis.filter.v1.Finding.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"5\n\x05Reply\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x10\n\x08\x65nhanced\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x8c\x03\n\x04\x45\x64it\x12\x30\n\nadd_header\x18\x01 \x01(\x0b\x32\x1a.tamis.filter.v1.AddHeaderH\x00\x12\x36\n\rinsert_header\x18\x02 \x01(\x0b\x32\x1d.tamis.filter.v1.InsertHeaderH\x00\x12\x36\n\rchange_header\x18\x03 \x01(\x0b\x32\x1d.tamis.filter.v1.ChangeHeaderH\x00\x12\x36\n\rdelete_header\x18\x04 \x01(\x0b\x32\x1d.tamis.filter.v1.DeleteHeaderH\x00\x12\x16\n\x0creplace_body\x18\x05 \x01(\x0cH\x00\x12\x36\n\rchange_sender\x18\x06 \x01(\x0b\x32\x1d.tamis.filter.v1.ChangeSenderH\x00\x12\x36\n\radd_recipient\x18\x07 \x01(\x0b\x32\x1d.tamis.filter.v1.AddRecipientH\x00\x12\x1a\n\x10\x64\x65lete_recipient\x18\x08 \x01(\x0cH\x00\x42\x06\n\x04kind\"(\n\tAddHeader\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\":\n\x0cInsertHeader\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\x0c\x12\r\n\x05value\x18\x03 \x01(\x0c\"?\n\x0c\x43hangeHeader\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\x12\n\noccurrence\x18\x02 \x01(\r\x12\r\n\x05value\x18\x03 \x01(\x0c\"0\n\x0c\x44\x65leteHeader\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\x12\n\noccurrence\x18\x02 \x01(\r\"3\n\x0c\x43hangeSender\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x12\n\nesmtp_args\x18\x02 \x01(\x0c\"3\n\x0c\x41\x64\x64Recipient\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x12\n\nesmtp_args\x18\x02 \x01(\x0c\"\x86\x01\n\x10RecipientVerdict\x12\x11\n\trecipient\x18\x01 \x01(\r\x12\'\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x17.tamis.filter.v1.Action\x12%\n\x05reply\x18\x03 \x01(\x0b\x32\x16.tamis.filter.v1.Reply\x12\x0f\n\x07reasons\x18\x04 \x03(\t\"\x99\x02\n\x07Verdict\x12\'\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x17.tamis.filter.v1.Action\x12%\n\x05reply\x18\x02 \x01(\x0b\x32\x16.tamis.filter.v1.Reply\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x0f\n\x07reasons\x18\x04 \x03(\t\x12$\n\x05\x65\x64its\x18\x05 \x03(\x0b\x32\x15.tamis.filter.v1.Edit\x12\x10\n\x08\x64\x65graded\x18\x06 \x01(\x08\x12\x0f\n\x07missing\x18\x07 \x03(\t\x12*\n\x08\x66indings\x18\x08 \x03(\x0b\x32\x18.tamis.filter.v1.Finding\x12\x0e\n\x06traced\x18\t \x01(\x08\x12\x19\n\x11quarantine_reason\x18\n \x01(\t*\xb9\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x11\n\rACTION_ACCEPT\x10\x01\x12\x15\n\x11\x41\x43TION_ADD_HEADER\x10\x02\x12\x1a\n\x16\x41\x43TION_REWRITE_SUBJECT\x10\x03\x12\x13\n\x0f\x41\x43TION_TEMPFAIL\x10\x04\x12\x15\n\x11\x41\x43TION_QUARANTINE\x10\x05\x12\x12\n\x0e\x41\x43TION_DISCARD\x10\x06\x12\x11\n\rACTION_REJECT\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/filter/v1/verdict.proto\x12\x0ftamis.filter.v1\x1a\x1dtamis/filter/v1/message.proto\"\xc4\x01\n\x07\x46inding\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\n\n\x02ms\x18\x06 \x01(\x01\x12\x32\n\x05\x66\x61\x63ts\x18\x07 \x03(\x0b\x32#.tamis.filter.v1.Finding.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"5\n\x05Reply\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x10\n\x08\x65nhanced\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x8c\x03\n\x04\x45\x64it\x12\x30\n\nadd_header\x18\x01 \x01(\x0b\x32\x1a.tamis.filter.v1.AddHeaderH\x00\x12\x36\n\rinsert_header\x18\x02 \x01(\x0b\x32\x1d.tamis.filter.v1.InsertHeaderH\x00\x12\x36\n\rchange_header\x18\x03 \x01(\x0b\x32\x1d.tamis.filter.v1.ChangeHeaderH\x00\x12\x36\n\rdelete_header\x18\x04 \x01(\x0b\x32\x1d.tamis.filter.v1.DeleteHeaderH\x00\x12\x16\n\x0creplace_body\x18\x05 \x01(\x0cH\x00\x12\x36\n\rchange_sender\x18\x06 \x01(\x0b\x32\x1d.tamis.filter.v1.ChangeSenderH\x00\x12\x36\n\radd_recipient\x18\x07 \x01(\x0b\x32\x1d.tamis.filter.v1.AddRecipientH\x00\x12\x1a\n\x10\x64\x65lete_recipient\x18\x08 \x01(\x0cH\x00\x42\x06\n\x04kind\"(\n\tAddHeader\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\":\n\x0cInsertHeader\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\x0c\x12\r\n\x05value\x18\x03 \x01(\x0c\"?\n\x0c\x43hangeHeader\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\x12\n\noccurrence\x18\x02 \x01(\r\x12\r\n\x05value\x18\x03 \x01(\x0c\"0\n\x0c\x44\x65leteHeader\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\x12\n\noccurrence\x18\x02 \x01(\r\"3\n\x0c\x43hangeSender\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x12\n\nesmtp_args\x18\x02 \x01(\x0c\"3\n\x0c\x41\x64\x64Recipient\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x12\n\nesmtp_args\x18\x02 \x01(\x0c\"\x86\x01\n\x10RecipientVerdict\x12\x11\n\trecipient\x18\x01 \x01(\r\x12\'\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x17.tamis.filter.v1.Action\x12%\n\x05reply\x18\x03 \x01(\x0b\x32\x16.tamis.filter.v1.Reply\x12\x0f\n\x07reasons\x18\x04 \x03(\t\"\x96\x01\n\x0cStageVerdict\x12%\n\x05stage\x18\x01 \x01(\x0e\x32\x16.tamis.filter.v1.Stage\x12\'\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x17.tamis.filter.v1.Action\x12%\n\x05reply\x18\x03 \x01(\x0b\x32\x16.tamis.filter.v1.Reply\x12\x0f\n\x07reasons\x18\x04 \x03(\t\"\x99\x02\n\x07Verdict\x12\'\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x17.tamis.filter.v1.Action\x12%\n\x05reply\x18\x02 \x01(\x0b\x32\x16.tamis.filter.v1.Reply\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x0f\n\x07reasons\x18\x04 \x03(\t\x12$\n\x05\x65\x64its\x18\x05 \x03(\x0b\x32\x15.tamis.filter.v1.Edit\x12\x10\n\x08\x64\x65graded\x18\x06 \x01(\x08\x12\x0f\n\x07missing\x18\x07 \x03(\t\x12*\n\x08\x66indings\x18\x08 \x03(\x0b\x32\x18.tamis.filter.v1.Finding\x12\x0e\n\x06traced\x18\t \x01(\x08\x12\x19\n\x11quarantine_reason\x18\n \x01(\t*\xb9\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x11\n\rACTION_ACCEPT\x10\x01\x12\x15\n\x11\x41\x43TION_ADD_HEADER\x10\x02\x12\x1a\n\x16\x41\x43TION_REWRITE_SUBJECT\x10\x03\x12\x13\n\x0f\x41\x43TION_TEMPFAIL\x10\x04\x12\x15\n\x11\x41\x43TION_QUARANTINE\x10\x05\x12\x12\n\x0e\x41\x43TION_DISCARD\x10\x06\x12\x11\n\rACTION_REJECT\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,30 +34,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FINDING_FACTSENTRY']._loaded_options = None
   _globals['_FINDING_FACTSENTRY']._serialized_options = b'8\001'
-  _globals['_ACTION']._serialized_start=1448
-  _globals['_ACTION']._serialized_end=1633
-  _globals['_FINDING']._serialized_start=51
-  _globals['_FINDING']._serialized_end=247
-  _globals['_FINDING_FACTSENTRY']._serialized_start=203
-  _globals['_FINDING_FACTSENTRY']._serialized_end=247
-  _globals['_REPLY']._serialized_start=249
-  _globals['_REPLY']._serialized_end=302
-  _globals['_EDIT']._serialized_start=305
-  _globals['_EDIT']._serialized_end=701
-  _globals['_ADDHEADER']._serialized_start=703
-  _globals['_ADDHEADER']._serialized_end=743
-  _globals['_INSERTHEADER']._serialized_start=745
-  _globals['_INSERTHEADER']._serialized_end=803
-  _globals['_CHANGEHEADER']._serialized_start=805
-  _globals['_CHANGEHEADER']._serialized_end=868
-  _globals['_DELETEHEADER']._serialized_start=870
-  _globals['_DELETEHEADER']._serialized_end=918
-  _globals['_CHANGESENDER']._serialized_start=920
-  _globals['_CHANGESENDER']._serialized_end=971
-  _globals['_ADDRECIPIENT']._serialized_start=973
-  _globals['_ADDRECIPIENT']._serialized_end=1024
-  _globals['_RECIPIENTVERDICT']._serialized_start=1027
-  _globals['_RECIPIENTVERDICT']._serialized_end=1161
-  _globals['_VERDICT']._serialized_start=1164
-  _globals['_VERDICT']._serialized_end=1445
+  _globals['_ACTION']._serialized_start=1632
+  _globals['_ACTION']._serialized_end=1817
+  _globals['_FINDING']._serialized_start=82
+  _globals['_FINDING']._serialized_end=278
+  _globals['_FINDING_FACTSENTRY']._serialized_start=234
+  _globals['_FINDING_FACTSENTRY']._serialized_end=278
+  _globals['_REPLY']._serialized_start=280
+  _globals['_REPLY']._serialized_end=333
+  _globals['_EDIT']._serialized_start=336
+  _globals['_EDIT']._serialized_end=732
+  _globals['_ADDHEADER']._serialized_start=734
+  _globals['_ADDHEADER']._serialized_end=774
+  _globals['_INSERTHEADER']._serialized_start=776
+  _globals['_INSERTHEADER']._serialized_end=834
+  _globals['_CHANGEHEADER']._serialized_start=836
+  _globals['_CHANGEHEADER']._serialized_end=899
+  _globals['_DELETEHEADER']._serialized_start=901
+  _globals['_DELETEHEADER']._serialized_end=949
+  _globals['_CHANGESENDER']._serialized_start=951
+  _globals['_CHANGESENDER']._serialized_end=1002
+  _globals['_ADDRECIPIENT']._serialized_start=1004
+  _globals['_ADDRECIPIENT']._serialized_end=1055
+  _globals['_RECIPIENTVERDICT']._serialized_start=1058
+  _globals['_RECIPIENTVERDICT']._serialized_end=1192
+  _globals['_STAGEVERDICT']._serialized_start=1195
+  _globals['_STAGEVERDICT']._serialized_end=1345
+  _globals['_VERDICT']._serialized_start=1348
+  _globals['_VERDICT']._serialized_end=1629
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from tamis.filter.v1 import message_pb2 as _message_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -144,6 +145,18 @@ class RecipientVerdict(_message.Message):
     reply: Reply
     reasons: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, recipient: _Optional[int] = ..., action: _Optional[_Union[Action, str]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., reasons: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class StageVerdict(_message.Message):
+    __slots__ = ("stage", "action", "reply", "reasons")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    REPLY_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    stage: _message_pb2.Stage
+    action: Action
+    reply: Reply
+    reasons: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, stage: _Optional[_Union[_message_pb2.Stage, str]] = ..., action: _Optional[_Union[Action, str]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., reasons: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Verdict(_message.Message):
     __slots__ = ("action", "reply", "score", "reasons", "edits", "degraded", "missing", "findings", "traced", "quarantine_reason")
