@@ -24,6 +24,8 @@ from gateway import logs
 from gateway.config import GatewayRoot, parse_host_port, with_addresses
 from gateway.conversation import Budgets
 from gateway.dial import GrpcDialer
+from gateway.failure_policy import FailurePolicy
+from gateway.fallback import Fallback
 from gateway.judge import Services
 from gateway.link import Link
 from gateway.metrics import Metrics
@@ -123,7 +125,7 @@ def build(root: GatewayRoot, dialer: GrpcDialer, export: Export | None) -> Parts
         ),
         limits=LIMITS,
         held=HeldBytes(config.held_bytes_max),
-        accept_when_unavailable=config.when_unavailable == "accept",
+        failure_policy=FailurePolicy(config.on_failure, Fallback(config.fallback)),
     )
     return Parts(link, Server(config, services), metrics)
 

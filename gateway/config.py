@@ -6,6 +6,8 @@ Each key says what it means, its default and why; docs/configuration.md repeats 
 import msgspec
 
 from gateway.exchange import TRANSACTION_S
+from gateway.failure_policy import OnFailureConfig
+from gateway.fallback import FallbackConfig
 from wire.config import Section
 from wire.milter import parse_listen
 from wire.stream import GRPC_MESSAGE_BYTES_MAX
@@ -52,19 +54,17 @@ class GatewayConfig(Section, frozen=True):
     log_level: str = "info"
     """debug, info, warning or error; info writes one line per message."""
     connect_budget_s: float = 5.0
-    """How long a transaction waits for any ingress before `when_unavailable` answers."""
+    """How long a transaction waits for any ingress before [gateway.on_failure] answers."""
     rcpt_budget_s: float = 5.0
     """How long RCPT waits for an early verdict; then the recipient passes to the message stage."""
     end_of_message_budget_s: float = 20.0
     """How long end of message waits for the verdict, below Postfix's milter_content_timeout (300 s)."""
-    when_unavailable: str = "tempfail"
-    """tempfail (451 4.7.1), or accept: the mail passes without a verdict, marked X-Tamis-Unfiltered and counted."""
     sessions_max: int = 4_000
     """Milter connections at the same time; further ones are closed at once. The file limit is raised to it at start."""
     message_bytes_max: int = 100 * _MEBIBYTE
     """A larger message is refused with 552 5.3.4; set the MTA's own limit below."""
     held_bytes_max: int = 1024 * _MEBIBYTE
-    """Mail kept for replay, all sessions together; above it new content is answered by `when_unavailable`."""
+    """Mail kept for replay, all sessions together; above it new content fails as overloaded."""
     read_timeout_s: float = 300.0
     """An MTA that falls silent in the middle of a milter packet is disconnected after this time."""
     idle_timeout_s: float = 7_200.0
@@ -77,10 +77,11 @@ class GatewayConfig(Section, frozen=True):
     """Values of {daemon_name} whose mail is outbound, e.g. a submission service; authenticated mail always is."""
     daemon_tenants: dict[str, str] = msgspec.field(default_factory=dict)
     """daemon_name = tenant: whose mail it is when no authenticated user says so."""
+    on_failure: OnFailureConfig = OnFailureConfig()
+    fallback: FallbackConfig = FallbackConfig()
 
     def __post_init__(self) -> None:
         self._check_addresses()
-        _one_of("when_unavailable", self.when_unavailable, ("tempfail", "accept"))
         _one_of("log_level", self.log_level, LOG_LEVELS)
         for name in ("connect_budget_s", "rcpt_budget_s", "read_timeout_s", "idle_timeout_s", "sessions_max"):
             if getattr(self, name) <= 0:

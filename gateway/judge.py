@@ -2,7 +2,7 @@
 
 Strategy: asking and answering are two steps, since what happens meanwhile (Abort, a lost connection) makes an answer
 moot: `ask_*` waits and changes nothing that is counted, `answer_*` counts, logs and gives the replies. Every failure of
-asking ends in `_unavailable`.
+asking ends in `_unanswered`.
 """
 
 import logging
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from gateway import replies
 from gateway.conversation import Conversation, Unavailable
+from gateway.failure_policy import FailurePolicy, Outcome
+from gateway.fallback import Case
 from gateway.link import Link
 from gateway.metrics import ACTIONS, OVERSIZE
 from gateway.session import HeldBytes, SessionRules
@@ -34,7 +36,7 @@ class Services:
     rules: SessionRules
     limits: Limits
     held: HeldBytes
-    accept_when_unavailable: bool
+    failure_policy: FailurePolicy
 
 
 class Judge:
@@ -43,7 +45,7 @@ class Judge:
     def __init__(self, services: Services) -> None:
         self._link = services.link
         self._telemetry = services.telemetry
-        self._accept_when_unavailable = services.accept_when_unavailable
+        self._failure_policy = services.failure_policy
         self._conversation: Conversation | None = None
 
     def forward(self, transaction: Transaction | None) -> None:
@@ -72,16 +74,14 @@ class Judge:
         if answer is None:
             counted["late"].inc()
             return [ev.Continue()]
-        answers = self._recipient_replies(answer, negotiated)
-        if isinstance(answers[-1], ev.Continue):
+        outcome = self._recipient_outcome(transaction, index, answer, negotiated)
+        if outcome.action in ("accept", "continue"):
             counted["accept"].inc()
-            return answers
-        transaction.refused.add(index)
-        rejected = isinstance(answer, verdict_pb2.RecipientVerdict) and answer.action == verdict_pb2.ACTION_REJECT
-        action = "reject" if rejected else "tempfail"
-        counted[action].inc()
-        self._telemetry.recipient_refused(transaction, action, answer)
-        return answers
+        else:
+            counted[outcome.action].inc()
+            transaction.refused.add(index)
+            self._telemetry.recipient_refused(transaction, outcome.action, answer, outcome.rule)
+        return outcome.replies
 
     async def ask_message(self, transaction: Transaction) -> MessageAnswer:
         """The verdict on the complete message."""
@@ -95,6 +95,7 @@ class Judge:
     ) -> replies.Replies:
         """Apply the verdict, or the failure policy; the transaction is over then."""
         verdict: verdict_pb2.Verdict | None = None
+        rule = ""
         if isinstance(answer, Unavailable):
             failure: Failure | None = answer.failure
         else:
@@ -107,10 +108,10 @@ class Judge:
             else:
                 action = ACTIONS[verdict.action]
         if failure is not None:
-            answers = self._unavailable(failure, negotiated, whole_message=True)
-            action = "accept" if isinstance(answers[-1], ev.Accept) else "tempfail"
+            outcome = self._unanswered(failure, Case(transaction.client, transaction, whole_message=True), negotiated)
+            action, answers, rule = outcome.action, outcome.replies, outcome.rule
         conversation, self._conversation = self._conversation, None
-        ending = Ending(action, waited_s, self._lasted_s(transaction), verdict, failure)
+        ending = Ending(action, waited_s, self._lasted_s(transaction), verdict, failure, rule)
         self._telemetry.ended(transaction, ending, conversation.keep if conversation is not None else None)
         return answers
 
@@ -118,27 +119,31 @@ class Judge:
         """The message is refused without a question."""
         self._telemetry.ended(transaction, Ending(OVERSIZE, 0.0, self._lasted_s(transaction)))
 
-    def _recipient_replies(
-        self, answer: verdict_pb2.RecipientVerdict | Unavailable, negotiated: ev.Negotiated
-    ) -> replies.Replies:
-        if isinstance(answer, Unavailable):
-            return self._unavailable(answer.failure, negotiated, whole_message=False)
-        try:
-            return [replies.for_recipient(answer)]
-        except replies.InvalidVerdict as error:
-            log.warning("invalid_verdict", extra={"fields": {"why": str(error)}})
-            return self._unavailable(Failure.INTERNAL, negotiated, whole_message=False)
+    def _recipient_outcome(
+        self,
+        transaction: Transaction,
+        index: int,
+        answer: verdict_pb2.RecipientVerdict | Unavailable,
+        negotiated: ev.Negotiated,
+    ) -> Outcome:
+        failure = answer.failure if isinstance(answer, Unavailable) else Failure.INTERNAL
+        if isinstance(answer, verdict_pb2.RecipientVerdict):
+            try:
+                return Outcome(ACTIONS[answer.action], [replies.for_recipient(answer)])
+            except replies.InvalidVerdict as error:
+                log.warning("invalid_verdict", extra={"fields": {"why": str(error)}})
+        return self._unanswered(failure, Case(transaction.client, transaction, recipient=index), negotiated)
 
-    def _unavailable(self, failure: Failure, negotiated: ev.Negotiated, *, whole_message: bool) -> replies.Replies:
-        """The one place where asking has failed: counted, then answered by the failure policy."""
+    def _unanswered(self, failure: Failure, case: Case, negotiated: ev.Negotiated) -> Outcome:
+        """The one place where asking has failed: answered by the failure policy, and counted."""
+        outcome = self._failure_policy.outcome(failure, case, negotiated)
         metrics = self._telemetry.metrics
-        metrics.failures[failure].inc()
-        answers = replies.when_unavailable(
-            failure, accept=self._accept_when_unavailable, negotiated=negotiated, whole_message=whole_message
-        )
-        if isinstance(answers[-1], ev.Accept):
+        metrics.failures[failure, outcome.action].inc()
+        if outcome.rule:
+            metrics.fallback[outcome.rule].inc()
+        if outcome.action in ("accept", "quarantine"):
             metrics.unfiltered.inc()
-        return answers
+        return outcome
 
     def _lasted_s(self, transaction: Transaction) -> float:
         return self._telemetry.now_s() - transaction.identity.opened_at_s

@@ -30,7 +30,7 @@ Dial = Callable[[str], AbstractAsyncContextManager[Pipe]]
 
 _FAILURE_OF_REFUSAL = {
     filter_pb.Refused.REASON_OVERLOADED: Failure.OVERLOADED,
-    filter_pb.Refused.REASON_MALFORMED: Failure.MALFORMED,
+    filter_pb.Refused.REASON_MALFORMED: Failure.PROTOCOL,
 }
 
 log = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ class Link:
         self.forget(conversation)
         conversation.losses += 1
         if conversation.losses > REPLAYS_MAX:
-            conversation.failed(Failure.LOST)
+            conversation.failed(Failure.INTERNAL)
         else:
             self._place_again(conversation)
 

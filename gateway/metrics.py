@@ -5,6 +5,8 @@ Counters with labels are bound once: a bound increment costs 2 us, a lookup by l
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from gateway.failure_policy import OUTCOMES
+from gateway.fallback import DECISIONS
 from gateway.transaction import Failure
 from tamis.filter.v1 import verdict_pb2
 
@@ -49,11 +51,20 @@ class Metrics:
         )
         self.recipients = {action: recipients.labels(action) for action in ("accept", "tempfail", "reject", "late")}
         failures = Counter(
-            "tamis_gateway_failures", "Questions without a verdict, by class", ["failure"], registry=self.registry
+            "tamis_gateway_failures",
+            "Questions without a verdict, by class and what became of them",
+            ["failure", "action"],
+            registry=self.registry,
         )
-        self.failures = {failure: failures.labels(failure) for failure in Failure}
+        self.failures = {
+            (failure, action): failures.labels(failure, action) for failure in Failure for action in OUTCOMES
+        }
+        fallback = Counter(
+            "tamis_gateway_fallback", "Questions that a local rule answered", ["rule"], registry=self.registry
+        )
+        self.fallback = {rule: fallback.labels(rule) for rule in DECISIONS}
         self.unfiltered = Counter(
-            "tamis_gateway_unfiltered", "Messages accepted without a verdict", registry=self.registry
+            "tamis_gateway_unfiltered", "Messages accepted or quarantined without a verdict", registry=self.registry
         )
         self.closed = Counter(
             "tamis_gateway_closed", "Milter connections closed by us, by reason", ["reason"], registry=self.registry

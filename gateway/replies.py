@@ -8,9 +8,7 @@ inserted field of the same name would shift them; deletes of one name run from t
 import re
 from collections.abc import Iterable
 
-from gateway.transaction import Failure
 from tamis.filter.v1 import verdict_pb2 as pb
-from wire.message import UNFILTERED_FIELD
 from wire.milter import constants as c
 from wire.milter import events as ev
 from wire.milter.values import BROKEN_LINE, BROKEN_VALUE, FIELD_NAME, folds_to_lf, format_reply
@@ -19,7 +17,6 @@ EDITS_MAX = 4096
 FIELD_NAME_BYTES_MAX = 256
 TEXT_CHARACTERS_MAX = 400
 """Of an SMTP reply: with code and enhanced code well below the 512 octets of RFC 5321 section 4.5.3.1.5."""
-UNAVAILABLE_TEXT = "Mail filter is not available, please try again later"
 
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}", re.ASCII)  # RFC 3463 section 2
 _TEXT = re.compile(r"[ -~]*", re.ASCII)
@@ -59,13 +56,9 @@ def for_recipient(verdict: pb.RecipientVerdict) -> ev.Reply:
     raise InvalidVerdict(f"action {verdict.action} for a recipient")
 
 
-def when_unavailable(failure: Failure, *, accept: bool, negotiated: ev.Negotiated, whole_message: bool) -> Replies:
-    """What the MTA hears when there is no verdict: 451, or with `accept` the mail passes, if it can be marked."""
-    if accept and not whole_message:
-        return [ev.Continue()]
-    if not accept or not negotiated.actions & c.SMFIF_ADDHDRS:
-        return [ev.ReplyCode(format_reply(451, "4.7.1", UNAVAILABLE_TEXT))]
-    return [ev.AddHeader(UNFILTERED_FIELD, _lead(negotiated) + failure.encode()), ev.Accept()]
+def lead(negotiated: ev.Negotiated) -> bytes:
+    """The MTA puts the space after the colon itself, unless leading spaces were negotiated."""
+    return b" " if negotiated.steps & c.SMFIP_HDR_LEADSPC else b""
 
 
 def _reply_code(action: pb.Action, reply: pb.Reply) -> ev.ReplyCode:
@@ -141,7 +134,7 @@ def _addition(kind: str | None, edit: pb.Edit, negotiated: ev.Negotiated) -> ev.
 
 def _change_header(change: pb.ChangeHeader, negotiated: ev.Negotiated) -> ev.Reply:
     _require(negotiated, c.SMFIF_CHGHDRS, "change_header")
-    if not change.value and not _lead(negotiated):
+    if not change.value and not lead(negotiated):
         raise InvalidVerdict("an empty value would delete the header field")
     return ev.ChangeHeader(_occurrence(change.occurrence), _name(change.name), _value(change.value, negotiated))
 
@@ -155,11 +148,6 @@ def _body(body: bytes, negotiated: ev.Negotiated) -> Replies:
 def _require(negotiated: ev.Negotiated, action: int, what: str) -> None:
     if not negotiated.actions & action:
         raise InvalidVerdict(f"{what} was not negotiated")
-
-
-def _lead(negotiated: ev.Negotiated) -> bytes:
-    """The MTA puts the space after the colon itself, unless leading spaces were negotiated."""
-    return b" " if negotiated.steps & c.SMFIP_HDR_LEADSPC else b""
 
 
 def _occurrence(occurrence: int) -> int:
@@ -181,7 +169,7 @@ def _value(value: bytes, negotiated: ev.Negotiated) -> bytes:
     # The frame holds number, name and value; 512 bytes cover what is not the value.
     if len(folded) > c.data_bytes_max(negotiated.steps) - 512:
         raise InvalidVerdict(f"header value of {len(folded)} bytes")
-    return _lead(negotiated) + folded
+    return lead(negotiated) + folded
 
 
 def _line(value: bytes, what: str) -> bytes:

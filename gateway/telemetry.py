@@ -35,6 +35,8 @@ class Ending:
     """From MAIL to the reply."""
     verdict: verdict_pb2.Verdict | None = None
     failure: Failure | None = None
+    rule: str = ""
+    """The local rule that decided instead of the cluster."""
 
     @property
     def degraded(self) -> bool:
@@ -85,7 +87,11 @@ class Telemetry:
             self._export([transaction_span(transaction, ending)])
 
     def recipient_refused(
-        self, transaction: Transaction, action: str, answer: verdict_pb2.RecipientVerdict | Unavailable | None
+        self,
+        transaction: Transaction,
+        action: str,
+        answer: verdict_pb2.RecipientVerdict | Unavailable | None,
+        rule: str = "",
     ) -> None:
         """One line: a message that ends here is seen nowhere else."""
         fields: dict[str, object] = {
@@ -95,7 +101,7 @@ class Telemetry:
             "action": action,
         }
         if isinstance(answer, Unavailable):
-            log.warning("recipient_refused", extra={"fields": fields | {"failure": answer.failure}})
+            log.warning("recipient_refused", extra={"fields": fields | {"failure": answer.failure, "rule": rule}})
         else:
             reasons = list(answer.reasons) if answer is not None else []
             log.info("recipient_refused", extra={"fields": fields | {"reasons": reasons}})
@@ -115,6 +121,8 @@ def transaction_span(transaction: Transaction, ending: Ending) -> SpanRecord:
         "client.address": transaction.client.ip,
         "end_of_message_ms": round(ending.waited_s * 1000, 3),
     }
+    if ending.rule:
+        attributes["mail.rule"] = ending.rule
     return SpanRecord(
         name="milter.transaction",
         trace_id=identity.trace.trace_id,
@@ -144,4 +152,6 @@ def _facts(transaction: Transaction, ending: Ending) -> dict[str, object]:
             facts["missing"] = list(ending.verdict.missing)
     if ending.failure is not None:
         facts["failure"] = ending.failure
+    if ending.rule:
+        facts["rule"] = ending.rule
     return facts

@@ -20,12 +20,10 @@ class Failure(StrEnum):
     """No verdict within the end-of-message budget."""
     OVERLOADED = "overloaded"
     """Every ingress refused it, or the gateway holds as much as it may."""
-    LOST = "lost"
-    """Broke too many streams to be tried once more."""
-    MALFORMED = "malformed"
+    PROTOCOL = "protocol"
     """The ingress did not understand us: two releases that do not fit."""
     INTERNAL = "internal"
-    """A verdict that cannot be applied, or an ingress that failed inside."""
+    """A verdict that cannot be applied, an ingress that failed inside, or a message that broke too many streams."""
 
 
 @dataclass(frozen=True, slots=True)

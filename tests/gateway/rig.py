@@ -9,6 +9,8 @@ from gateway.__main__ import LIMITS
 from gateway.config import GatewayConfig, GatewayRoot
 from gateway.conversation import Budgets
 from gateway.driver import Driver
+from gateway.failure_policy import FailurePolicy
+from gateway.fallback import Fallback
 from gateway.judge import Services
 from gateway.link import Link
 from gateway.metrics import Metrics
@@ -72,7 +74,7 @@ class Rig:
             SessionRules(config.message_bytes_max, tenants=config.tenants),
             LIMITS,
             self.held,
-            config.when_unavailable == "accept",
+            FailurePolicy(config.on_failure, Fallback(config.fallback)),
         )
         self.server = Server(config, services)
         self.transports: list[MemoryTransport] = []

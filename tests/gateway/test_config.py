@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from gateway.config import GatewayConfig, GatewayRoot, parse_host_port, with_addresses
@@ -7,7 +8,8 @@ from wire.config import ConfigError, defaults, parse
 def test_the_shipped_defaults_take_4000_sessions_and_tempfail() -> None:
     config = defaults(GatewayRoot).gateway
     assert config.sessions_max >= 4000
-    assert config.when_unavailable == "tempfail"
+    assert set(msgspec.structs.asdict(config.on_failure).values()) == {"tempfail"}
+    assert not any(msgspec.structs.asdict(config.fallback).values())
     assert config.listen == ("inet:11332@127.0.0.1",)
     assert config.end_of_message_budget_s < 300
 
@@ -25,7 +27,18 @@ def test_sections_of_other_processes_are_theirs() -> None:
         ("[gateway]\nsessions = 5", "conf:2: unknown key `sessions` (at gateway.sessions)"),
         ("[trace]\nfoo = 5", "conf:2: unknown key `foo` (at trace.foo)"),
         ("[gatewy]\nfoo = 5", "conf:1: unknown section [gatewy]"),
-        ("[gateway]\nwhen_unavailable = 'reject'", "`when_unavailable` must be one of tempfail, accept"),
+        (
+            "[gateway.on_failure]\ntimeout = 'pass'",
+            "conf:1: `timeout` must be one of tempfail, accept, reject, quarant",
+        ),
+        ("[gateway.on_failure]\nlost = 'accept'", "conf:2: unknown key `lost` (at gateway.on_failure.lost)"),
+        (
+            "[gateway.fallback]\nallow_clients = ['10.0.0.1/8']",
+            "`allow_clients`: '10.0.0.1/8' is no network or address",
+        ),
+        ("[gateway.fallback]\nmessage_bytes_max = -1", "`message_bytes_max` must not be negative"),
+        ("[gateway.fallback.rules]\nspf = 'reject'", "`rules`: 'spf' is none of forged_helo, bare_ip_helo, no_from"),
+        ("[gateway.fallback.rules]\nno_from = 'accept'", "`rules`: no_from must be reject or tempfail"),
         ("[gateway]\nlisten = ['inet:x@y']", "the port must be a number"),
         ("[gateway]\ningress = ['nohost']", "'nohost' is not host:port"),
         ("[gateway]\ningress = ['a:1', 'b:1', 'a:01']", "`ingress` names a:01 twice"),

@@ -3,6 +3,8 @@ import asyncio
 import pytest
 
 from gateway.driver import PROGRESS_S
+from gateway.failure_policy import OnFailureConfig
+from gateway.fallback import FallbackConfig
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import message_pb2
 from tamis.filter.v1 import verdict_pb2 as pb
@@ -154,7 +156,7 @@ async def test_every_failure_of_asking_is_a_451_of_its_class(judge: object, fail
         heard = await mta.message(Mail())
         assert (heard.edits, heard.final) == ([], UNAVAILABLE)
         assert asyncio.get_running_loop().time() - began_s == pytest.approx(seconds, abs=0.1)
-        assert rig.value("failures_total", failure=failure) == 1
+        assert rig.value("failures_total", failure=failure, action="tempfail") == 1
         assert rig.value("transactions_total", action="tempfail") == 1
 
 
@@ -166,23 +168,25 @@ async def test_without_a_cluster_each_recipient_gets_451_within_the_connect_budg
         heard = await mta.message(Mail(recipients=(b"<a@a.example>", b"<b@b.example>")))
         assert heard.recipients == [UNAVAILABLE, UNAVAILABLE]
         assert asyncio.get_running_loop().time() - began_s == pytest.approx(2.0)
-        assert rig.value("failures_total", failure="unreachable") == 2
+        assert rig.value("failures_total", failure="unreachable", action="tempfail") == 2
         assert [line["failure"] for line in lines.of("recipient_refused")] == ["unreachable"] * 2
 
 
-async def test_accept_when_unavailable_marks_and_counts_what_it_lets_through() -> None:
-    async with rigged(Cell(), "nowhere", when_unavailable="accept") as rig:
+async def test_accept_on_failure_marks_and_counts_what_it_lets_through() -> None:
+    async with rigged(Cell(), "nowhere", on_failure=OnFailureConfig(unreachable="accept")) as rig:
         mta = rig.connect()
         await mta.open()
         heard = await mta.message(Mail())
         assert heard.recipients == [ev.Continue()]
-        assert heard.edits == [ev.AddHeader(b"X-Tamis-Unfiltered", b" unreachable")]
+        assert heard.edits == [ev.InsertHeader(0, b"X-Tamis-Unfiltered", b" unreachable")]
+        assert rig.value("failures_total", failure="unreachable", action="continue") == 1
+        assert rig.value("failures_total", failure="unreachable", action="accept") == 1
         assert heard.final == ev.Accept()
         assert rig.value("unfiltered_total") == 1
 
 
-async def test_accept_when_unavailable_lets_nothing_through_that_it_cannot_mark() -> None:
-    async with rigged(Cell(), "nowhere", when_unavailable="accept") as rig:
+async def test_accept_on_failure_lets_nothing_through_that_it_cannot_mark() -> None:
+    async with rigged(Cell(), "nowhere", on_failure=OnFailureConfig(unreachable="accept")) as rig:
         mta = rig.connect()
         await mta.open(actions=c.ALL_ACTIONS & ~c.SMFIF_ADDHDRS)
         heard = await mta.message(Mail())
@@ -191,9 +195,37 @@ async def test_accept_when_unavailable_lets_nothing_through_that_it_cannot_mark(
         assert rig.value("transactions_total", action="tempfail") == 1
 
 
+async def test_cut_from_the_cluster_the_local_lists_still_act_and_are_counted(lines: LogLines) -> None:
+    fallback = FallbackConfig(allow_clients=("192.0.2.7",), deny_recipients=("spamtrap.example",))
+    async with rigged(Cell(), "nowhere", fallback=fallback) as rig:
+        trusted, stranger = rig.connect(), rig.connect()
+        await trusted.open(b"192.0.2.7")
+        await stranger.open(b"198.51.100.1")
+        heard = await trusted.message(Mail())
+        assert heard.edits == [ev.InsertHeader(0, b"X-Tamis-Unfiltered", b" unreachable")]
+        assert heard.final == ev.Accept()
+        refused = await stranger.message(Mail(recipients=(b"<a@spamtrap.example>", b"<b@b.example>")))
+        assert refused.recipients == [ev.ReplyCode(b"550 5.7.1 Not accepted by local policy"), UNAVAILABLE]
+        assert rig.value("fallback_total", rule="allow_clients") == 2
+        assert rig.value("fallback_total", rule="deny_recipients") == 1
+        assert rig.value("unfiltered_total") == 1
+    (message,) = lines.of("message")
+    assert (message["queue_id"], message["failure"], message["rule"]) == ("4ABC", "unreachable", "allow_clients")
+    assert [line["rule"] for line in lines.of("recipient_refused")] == ["deny_recipients", ""]
+
+
+async def test_while_the_cluster_answers_the_local_lists_say_nothing() -> None:
+    fallback = FallbackConfig(deny_clients=("0.0.0.0/0",))
+    async with rigged(Cell(a=FakeIngress()), fallback=fallback) as rig:
+        mta = rig.connect()
+        await mta.open()
+        assert (await mta.message(Mail())).final == ev.Accept()
+        assert rig.value("fallback_total", rule="deny_clients") == 0
+
+
 async def test_an_accepted_recipient_is_still_scored_when_the_cluster_comes_back() -> None:
     cell = Cell()
-    async with rigged(cell, "late", when_unavailable="accept") as rig:
+    async with rigged(cell, "late", on_failure=OnFailureConfig(unreachable="accept")) as rig:
         mta = rig.connect()
         await mta.open()
         mail = Mail()
@@ -257,7 +289,7 @@ async def test_mail_beyond_what_may_be_held_is_answered_by_the_failure_policy() 
         waiting = asyncio.create_task(busy.message(Mail(body=b"x" * 60_000)))
         await settle()
         assert (await mta.message(Mail(body=b"x" * 60_000))).final == UNAVAILABLE
-        assert rig.value("failures_total", failure="overloaded") == 1
+        assert rig.value("failures_total", failure="overloaded", action="tempfail") == 1
         assert (await waiting).final == UNAVAILABLE
         assert rig.held.total == 0
 

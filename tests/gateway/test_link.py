@@ -92,7 +92,7 @@ async def test_when_all_ingresses_are_overloaded_the_answer_comes_at_once() -> N
 @pytest.mark.parametrize(
     ("reason", "failure"),
     [
-        (filter_pb.Refused.REASON_MALFORMED, Failure.MALFORMED),
+        (filter_pb.Refused.REASON_MALFORMED, Failure.PROTOCOL),
         (filter_pb.Refused.REASON_INTERNAL, Failure.INTERNAL),
         (filter_pb.Refused.REASON_UNSPECIFIED, Failure.INTERNAL),
     ],

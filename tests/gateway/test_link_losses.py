@@ -93,7 +93,7 @@ async def test_a_message_that_breaks_every_stream_is_not_told_for_ever() -> None
             if "only" in cell.pipes and cell.ingresses["only"].open:
                 losses += 1
                 cell.pipes["only"].break_off()
-        assert asking.result() == Unavailable(Failure.LOST)
+        assert asking.result() == Unavailable(Failure.INTERNAL)
         assert losses == REPLAYS_MAX + 1
 
 

@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from gateway import replies
 from gateway.replies import InvalidVerdict
-from gateway.transaction import Failure
 from tamis.filter.v1 import verdict_pb2 as pb
 from wire.milter import FilterConnection, MtaConnection
 from wire.milter import constants as c
@@ -176,25 +175,6 @@ def test_a_recipient_may_be_let_in_or_refused_and_nothing_else() -> None:
     assert replies.for_recipient(pb.RecipientVerdict(action=pb.ACTION_ACCEPT)) == ev.Continue()
     with pytest.raises(InvalidVerdict):
         replies.for_recipient(pb.RecipientVerdict(action=pb.ACTION_DISCARD))
-
-
-def test_without_a_verdict_the_mta_hears_451_or_the_mail_passes_marked() -> None:
-    tempfail = replies.when_unavailable(Failure.TIMEOUT, accept=False, negotiated=ALL, whole_message=True)
-    assert tempfail == [ev.ReplyCode(b"451 4.7.1 Mail filter is not available, please try again later")]
-    assert replies.when_unavailable(Failure.TIMEOUT, accept=True, negotiated=ALL, whole_message=True) == [
-        ev.AddHeader(b"X-Tamis-Unfiltered", b" timeout"),
-        ev.Accept(),
-    ]
-    assert replies.when_unavailable(Failure.TIMEOUT, accept=True, negotiated=ALL, whole_message=False) == [
-        ev.Continue()
-    ]
-
-
-def test_without_a_verdict_mail_that_cannot_be_marked_does_not_pass() -> None:
-    bare = ev.Negotiated(2, 0, 0)
-    assert replies.when_unavailable(Failure.TIMEOUT, accept=True, negotiated=bare, whole_message=True) == [
-        ev.ReplyCode(b"451 4.7.1 Mail filter is not available, please try again later")
-    ]
 
 
 EDITS = st.one_of(
