@@ -24,7 +24,8 @@ import uvloop
 from bench.process_tree import TreeUsage, tree_usage
 from cli.edits import Mail
 from cli.mail_file import read_mail_file
-from cli.mta import Client, MtaOutcome, Timeouts, deliver
+from cli.mta import MtaOutcome, Timeouts, deliver
+from cli.mta_stages import Client
 
 TIMEOUTS = Timeouts(connect_s=10.0, command_s=30.0, content_s=60.0, message_s=120.0)
 FILES_MAX = 20_000
@@ -130,8 +131,8 @@ async def load(options: Options, mails: Sequence[Mail]) -> tuple[list[MtaOutcome
             if time.perf_counter() - start > options.seconds:
                 return
             mail = make_unique(mails[number % len(mails)], b"%b.%d" % (run, number))
-            outcome = await deliver(options.to, mail, options.client, None, TIMEOUTS)
-            outcomes.append(replace(outcome, mail=Mail(b"", (), (), b"")))
+            outcome = await deliver(options.to, mail, options.client, timeouts=TIMEOUTS)
+            outcomes.append(replace(outcome, mail=Mail(b"", (), (), b""), steps=()))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(options.sessions):

@@ -6,13 +6,14 @@ needed, one timeout per answer that Progress starts again. Whatever goes wrong e
 
 import asyncio
 import contextlib
-import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cli.edits import Fields, Mail, apply_edits
+from cli.edits import Mail, apply_edits
 from cli.mail_file import prepare
+from cli.mta_stages import Client, Macros, Manner, content_events, greeting, mail_event
 from wire.milter import (
     NEED_DATA,
     AddressError,
@@ -26,36 +27,12 @@ from wire.milter import constants as c
 from wire.milter import events as ev
 from wire.milter.writers import COMMAND_WRITERS
 
-BODY_CHUNK_BYTES = c.DATA_BYTES_64K
-HEADER_BYTES_MAX = 102_400
-"""Postfix header_size_limit: what is longer is cut."""
 READ_BYTES = 64 * 1024
 WRITE_BYTES = 64 * 1024
 REPLY_BYTES_MAX = 256 * 1024 * 1024
-"""Of one connection: a filter cannot fill our memory."""
-
-# postconf(5) milter_*_macros of Postfix 3.7, by the command they go before.
-STAGE_MACROS: Mapping[int, tuple[bytes, ...]] = {
-    c.SMFIC_CONNECT: (b"j", b"{daemon_name}", b"{daemon_addr}", b"{client_addr}", b"v"),
-    c.SMFIC_HELO: (b"{tls_version}", b"{cipher}", b"{cipher_bits}", b"{cert_subject}", b"{cert_issuer}"),
-    # No `i` yet: Postfix opens the queue file at the first recipient that it takes.
-    c.SMFIC_MAIL: (b"{auth_type}", b"{auth_authen}", b"{auth_author}", b"{mail_addr}", b"{mail_mailer}"),
-    c.SMFIC_RCPT: (b"i", b"{rcpt_addr}", b"{rcpt_mailer}"),
-    c.SMFIC_DATA: (b"i",),
-    c.SMFIC_HEADER: (b"i",),
-    c.SMFIC_EOH: (b"i",),
-    c.SMFIC_BODY: (b"i",),
-    c.SMFIC_BODYEOB: (b"i",),
-}
-_LISTED_STAGES: Mapping[int, tuple[int, ...]] = {
-    c.SMFIM_CONNECT: (c.SMFIC_CONNECT,),
-    c.SMFIM_HELO: (c.SMFIC_HELO,),
-    c.SMFIM_ENVFROM: (c.SMFIC_MAIL,),
-    c.SMFIM_ENVRCPT: (c.SMFIC_RCPT,),
-    c.SMFIM_DATA: (c.SMFIC_DATA,),
-    c.SMFIM_EOH: (c.SMFIC_HEADER, c.SMFIC_EOH),
-    c.SMFIM_EOM: (c.SMFIC_BODY, c.SMFIC_BODYEOB),
-}
+"""Of one message: a filter cannot fill our memory."""
+STEPS_MAX = 50_000
+"""Answers of one message, and replies before one answer, that are kept to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +40,25 @@ class Timeouts:
     """How long the MTA waits, in seconds; Postfix's defaults, and a bound of the whole message."""
 
     connect_s: float = 30.0
+    """Connection and negotiation."""
     command_s: float = 30.0
+    """Each answer up to DATA."""
+    write_s: float = 300.0
+    """Until the filter has taken what we write."""
     content_s: float = 300.0
+    """Each answer to headers, body and end of message."""
     message_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """The SMTP client that the MTA reports, and how it talks."""
+class Step:
+    """One command that the filter answered."""
 
-    ip: str = "127.0.0.1"
-    hostname: bytes = b""
-    port: int = 54321
-    helo: bytes = b"mail.example.com"
-    delay_s: float = 0.0
-    """Pause before each SMTP command: a client that is this far away."""
+    command: str
+    """Name of the protocol, e.g. RCPT."""
+    replies: tuple[ev.Reply, ...]
+    """What the filter said to it, Progress and edits included; the answer is the last."""
+    wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +78,8 @@ class MtaOutcome:
     """(address, reply text or action) of each."""
     error: str = ""
     """Why there was no answer: one line."""
+    steps: tuple[Step, ...] = field(default=(), repr=False)
+    """Every answer, with how long it took; negotiation and greeting stand with the first message of a connection."""
 
     @property
     def message(self) -> bytes:
@@ -131,45 +114,91 @@ async def play_message(  # noqa: PLR0913 - an envelope has this many parts
 ) -> MtaOutcome:
     """Play one message of any line ends over a connection of its own. Raises nothing but CancelledError."""
     mail = prepare(raw, sender, recipients).as_mail()
-    return await deliver(address, mail, Client(ip=client_ip, helo=helo), macros, timeouts)
+    return await deliver(address, mail, Client(ip=client_ip, helo=helo), Manner(macros=macros or {}), timeouts)
 
 
 async def deliver(
     address: str,
     mail: Mail,
     client: Client = Client(),
-    macros: Mapping[bytes, bytes] | None = None,
+    manner: Manner = Manner(),
     timeouts: Timeouts = Timeouts(),
 ) -> MtaOutcome:
     """Play one prepared message over a connection of its own. Raises nothing but CancelledError."""
+    (outcome,) = await deliver_in_turn(address, (mail,), client, manner, timeouts)
+    return outcome
+
+
+async def deliver_in_turn(
+    address: str,
+    mails: Sequence[Mail],
+    client: Client = Client(),
+    manner: Manner = Manner(),
+    timeouts: Timeouts = Timeouts(),
+) -> list[MtaOutcome]:
+    """Play messages over one connection, RSET between them; a broken one is opened anew for the rest.
+
+    As many outcomes as mails, in order. Raises nothing but CancelledError.
+    """
+    waiting = deque(mails)
+    outcomes: list[MtaOutcome] = []
+    session: MtaSession | None = None
     try:
-        async with asyncio.timeout(timeouts.message_s):
-            session = await MtaSession.open(address, timeouts)
+        while waiting:
+            mail = waiting.popleft()
             try:
-                return await session.play(mail, client, macros or {})
-            finally:
+                async with asyncio.timeout(timeouts.message_s):
+                    session = session or await MtaSession.open(address, client, manner, timeouts)
+                    outcomes.append(await session.play(mail))
+                broken = session.over
+            except TimeoutError:
+                outcomes.append(_failed(mail, session, f"no answer from {address} in time"))
+                broken = True
+            except (OSError, ProtocolError, MtaError, AddressError) as error:
+                outcomes.append(_failed(mail, session, f"{address}: {error}"))
+                broken = True
+            if session and broken:
                 session.close()
-    except TimeoutError:
-        return MtaOutcome(mail=mail, error=f"no answer from {address} in time")
-    except (OSError, ProtocolError, MtaError, AddressError) as error:
-        return MtaOutcome(mail=mail, error=f"{address}: {error}")
+                session = None
+    finally:
+        if session:
+            session.close()
+    return outcomes
+
+
+def _failed(mail: Mail, session: "MtaSession | None", error: str) -> MtaOutcome:
+    return MtaOutcome(mail=mail, error=error, steps=tuple(session.steps) if session else ())
 
 
 class MtaSession:
-    """One connection to a filter, negotiated."""
+    """One connection to a filter, negotiated: one SMTP client with one message after the other."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        client: Client,
+        manner: Manner,
+        timeouts: Timeouts,
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._client = client
+        self._manner = manner
         self._timeouts = timeouts
         self._milter = MtaConnection()
+        self._macros = Macros(manner)
         self._waiting = bytearray()
         self._received_bytes = 0
-        self._macros: dict[bytes, bytes] = {}
-        self._stage_macros = dict(STAGE_MACROS)
+        self._greeted = False
+        self._for_all: MtaOutcome | None = None
+        self.over = False
+        """Whether the filter ended the SMTP connection (Shutdown)."""
+        self.steps: list[Step] = []
+        """Of the message that is played now."""
 
     @classmethod
-    async def open(cls, address: str, timeouts: Timeouts) -> "MtaSession":
+    async def open(cls, address: str, client: Client, manner: Manner, timeouts: Timeouts) -> "MtaSession":
         """Connect and negotiate. Raises OSError, TimeoutError, ProtocolError, MtaError, AddressError."""
         target = parse_listen(address)
         async with asyncio.timeout(timeouts.connect_s):
@@ -177,7 +206,7 @@ class MtaSession:
                 reader, writer = await asyncio.open_unix_connection(target.path)
             else:
                 reader, writer = await asyncio.open_connection(target.host, target.port)
-            session = cls(reader, writer, timeouts)
+            session = cls(reader, writer, client, manner, timeouts)
             try:
                 await session._negotiate()
             except BaseException:
@@ -191,29 +220,46 @@ class MtaSession:
             self._writer.write(bytes(self._waiting) + self._milter.send(ev.Quit()))
         self._writer.close()
 
-    async def play(self, mail: Mail, client: Client, macros: Mapping[bytes, bytes]) -> MtaOutcome:
-        """One message, from CONNECT to the final answer. Raises OSError, TimeoutError, ProtocolError, MtaError."""
-        self._set_macros(mail, client, macros)
-        for event in _beginning(mail, client):
-            if client.delay_s and not isinstance(event, ev.Connect):
-                await asyncio.sleep(client.delay_s)
-            if outcome := _outcome(await self._say(event), mail):
+    async def play(self, mail: Mail) -> MtaOutcome:
+        """The next message, to the final answer. Raises OSError, TimeoutError, ProtocolError, MtaError."""
+        self._received_bytes = 0
+        self._macros.begin(mail, self._client)
+        if self._greeted:
+            self.steps = []
+            self._waiting += self._milter.send(ev.Abort())
+        else:
+            self._greeted = True
+            self._for_all = await self._greet(mail)
+        outcome = replace(self._for_all, mail=mail) if self._for_all else await self._transaction(mail)
+        return replace(outcome, steps=tuple(self.steps))
+
+    async def _greet(self, mail: Mail) -> MtaOutcome | None:
+        """CONNECT and HELO; what they decide holds for all messages of this client."""
+        for number, event in enumerate(greeting(self._client, self._manner)):
+            if number:
+                await self._pause()
+            outcome = _outcome(await self._say(event), mail)
+            if outcome and not isinstance(event, ev.Unknown):  # an odd command refused harms nothing else
                 return outcome
-        outcome = None
+        return None
+
+    async def _transaction(self, mail: Mail) -> MtaOutcome:
+        await self._pause()
+        if outcome := _outcome(await self._say(mail_event(mail, self._manner)), mail):
+            return outcome
         rejected: list[tuple[bytes, bytes]] = []
         for address in mail.recipients:
-            if client.delay_s:
-                await asyncio.sleep(client.delay_s)
-            self._macros[b"{rcpt_addr}"] = address
-            outcome = _outcome(await self._say(ev.Recipient(b"<%b>" % address)), mail)
+            await self._pause()
+            self._macros.recipient(address)
+            event = ev.Recipient(b"<%b>" % address, self._manner.recipient_args)
+            outcome = _outcome(await self._say(event), mail)
             if outcome and outcome.action in ("accept", "discard"):
                 return outcome
             if outcome:
                 rejected.append((address, outcome.reply or outcome.action.encode()))
         if outcome and len(rejected) == len(mail.recipients):
             return _with_rejected(outcome, rejected)
-        if client.delay_s:
-            await asyncio.sleep(client.delay_s)
+        await self._pause()
         return _with_rejected(await self._content(mail, rejected), rejected)
 
     async def _content(self, mail: Mail, rejected: list[tuple[bytes, bytes]]) -> MtaOutcome:
@@ -221,11 +267,11 @@ class MtaSession:
         mail = replace(mail, recipients=tuple(kept for kept in mail.recipients if kept not in gone))
         steps = self._milter.negotiated.steps if self._milter.negotiated else 0
         leading_space = bool(steps & c.SMFIP_HDR_LEADSPC)
-        for event in _content_events(mail, leading_space=leading_space):
+        for event in content_events(mail, self._manner, leading_space=leading_space):
             if outcome := _outcome(await self._say(event), mail):
                 return outcome
-        start = time.perf_counter()
         edits: list[ev.Edit] = []
+        start = time.perf_counter()
         answer = await self._say(ev.EndOfBody(), edits)
         elapsed_s = time.perf_counter() - start
         outcome = _outcome(answer, mail)
@@ -240,53 +286,41 @@ class MtaSession:
         )
 
     async def _negotiate(self) -> None:
-        answer = await self._say(ev.Negotiate(c.VERSION_MAX, c.ALL_ACTIONS, c.OFFERED_STEPS))
+        answer = await self._say(self._manner.offer)
         if isinstance(answer, ev.Negotiated):
-            for stage, names in answer.symlists:
-                for command in _LISTED_STAGES.get(stage, ()):
-                    self._stage_macros[command] = tuple(names.split())
+            self._macros.choose(answer.symlists)
 
-    def _set_macros(self, mail: Mail, client: Client, extra: Mapping[bytes, bytes]) -> None:
-        self._macros = {
-            b"i": secrets.token_hex(6).upper().encode(),
-            b"j": b"mx.example.org",
-            b"v": b"Postfix 3.7.11",
-            b"{daemon_name}": b"smtpd",
-            b"{daemon_addr}": b"127.0.0.1",
-            b"{client_addr}": client.ip.encode(),
-            b"{mail_addr}": mail.sender,
-            b"{mail_mailer}": b"smtp",
-            b"{rcpt_mailer}": b"local",
-        }
-        known = {name for names in self._stage_macros.values() for name in names}
-        for given, value in extra.items():
-            name = given if len(given) == 1 or given.startswith(b"{") else b"{%b}" % given
-            self._macros[name] = value
-            if name not in known:
-                self._stage_macros[c.SMFIC_MAIL] += (name,)
+    async def _pause(self) -> None:
+        if self._client.delay_s:
+            await asyncio.sleep(self._client.delay_s)
 
     async def _say(self, event: ev.Event, edits: list[ev.Edit] | None = None) -> ev.Answer | None:
         """Say one command with its macros; the answer when one is due. Nothing is written before that, as Postfix."""
         command = COMMAND_WRITERS[type(event)][0]
-        names = self._stage_macros.get(command)
-        if names:
-            values = tuple((name, self._macros[name]) for name in names if self._macros.get(name))
-            self._waiting += self._milter.send(ev.Macros(command, values))
+        if macros := self._macros.before(command):
+            self._waiting += self._milter.send(macros)
         self._waiting += self._milter.send(event)
         if not self._milter.awaiting_reply:
             if len(self._waiting) >= WRITE_BYTES:
-                await self._flush(self._timeouts.content_s)
+                await self._flush()
             return None
+        await self._flush()
         timeout_s = self._timeouts.content_s if command in _CONTENT_COMMANDS else self._timeouts.command_s
-        await self._flush(timeout_s)
-        return await self._answer(timeout_s, edits if edits is not None else [])
+        return await self._answer(c.COMMAND_NAMES[command], timeout_s, edits if edits is not None else [])
 
-    async def _answer(self, timeout_s: float, edits: list[ev.Edit]) -> ev.Answer:
+    async def _answer(self, command: str, timeout_s: float, edits: list[ev.Edit]) -> ev.Answer:
+        start = time.perf_counter()
+        replies: list[ev.Reply] = []
         while True:
             reply = await self._next_reply(timeout_s)
+            if len(replies) < STEPS_MAX:
+                replies.append(reply)
             if isinstance(reply, ev.Edit):
                 edits.append(reply)
             elif not isinstance(reply, ev.Progress):
+                self.over = isinstance(reply, ev.Shutdown | ev.ConnectionFail)
+                if len(self.steps) < STEPS_MAX:
+                    self.steps.append(Step(command, tuple(replies), time.perf_counter() - start))
                 return reply
 
     async def _next_reply(self, timeout_s: float) -> ev.Reply:
@@ -301,41 +335,14 @@ class MtaSession:
             self._milter.receive_data(data)
         return reply
 
-    async def _flush(self, timeout_s: float) -> None:
+    async def _flush(self) -> None:
         self._writer.write(bytes(self._waiting))
         self._waiting.clear()
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(self._timeouts.write_s):
             await self._writer.drain()
 
 
 _CONTENT_COMMANDS = frozenset({c.SMFIC_HEADER, c.SMFIC_EOH, c.SMFIC_BODY, c.SMFIC_BODYEOB})
-
-
-def _beginning(mail: Mail, client: Client) -> Iterator[ev.Event]:
-    if not client.ip:
-        yield ev.Connect(b"localhost", c.SMFIA_UNKNOWN, 0, b"")
-    else:
-        address = client.ip.encode()
-        family = c.SMFIA_INET6 if ":" in client.ip else c.SMFIA_INET
-        yield ev.Connect(client.hostname or b"[%b]" % address, family, client.port, address)
-    yield ev.Helo(client.helo)
-    size_bytes = sum(len(name) + len(value) + 3 for name, value in mail.fields) + 2 + len(mail.body)
-    yield ev.Mail(b"<%b>" % mail.sender, (b"SIZE=%d" % size_bytes,))
-
-
-def _content_events(mail: Mail, *, leading_space: bool) -> Iterator[ev.Event]:
-    yield ev.Data()
-    yield from _headers(mail.fields, leading_space=leading_space)
-    yield ev.EndOfHeaders()
-    for start in range(0, len(mail.body), BODY_CHUNK_BYTES):
-        yield ev.Body(mail.body[start : start + BODY_CHUNK_BYTES])
-
-
-def _headers(fields: Fields, *, leading_space: bool) -> Iterator[ev.Header]:
-    for name, value in fields:
-        # Strings of C: what stands after a NUL is not seen by filters.
-        text = value.replace(b"\r\n", b"\n").partition(b"\0")[0][:HEADER_BYTES_MAX]
-        yield ev.Header(name.partition(b"\0")[0], text if leading_space else text.removeprefix(b" "))
 
 
 def _outcome(answer: ev.Answer | None, mail: Mail) -> MtaOutcome | None:

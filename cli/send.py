@@ -1,77 +1,84 @@
 """`tamis send`: plays the MTA against any milter address and shows verdict and edits of each mail file.
 
-Needs no more than the gateway extra on the mail host.
+Needs no more than the gateway extra on the mail host. Exit codes: 0 every message got an answer, and the expected one;
+1 some did not; 2 it was asked for something impossible.
 """
 
 import asyncio
-import json
-import os
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import fields
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
-
+from cli import send_options as opt
 from cli.edits import Mail
-from cli.mail_file import read_mail_file
-from cli.mta import Client, MtaOutcome, deliver
+from cli.mta import MtaOutcome, deliver_in_turn
+from cli.mta_stages import BODY_CHUNK_BYTES
+from cli.send_expect import Expectation, differences, expectation
+from cli.send_report import View
 from wire.milter import AddressError, parse_listen
-from wire.milter import events as ev
 
-Play = Callable[[Mail], Awaitable[MtaOutcome]]
-Show = Callable[[Path, MtaOutcome], str]
-
-SCORE_HEADER = b"X-Spam-Score"
-_COLUMNS = "{:<32} {:<10} {:>8} {:>5} {:>9}  {}"
+File = tuple[Path, Mail]
+Play = Callable[[Sequence[Mail]], Coroutine[None, None, list[MtaOutcome]]]
 
 
 def send(  # noqa: PLR0913, PLR0917 - the options of a command
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Mail files; directories are not expanded.")],
-    to: Annotated[str, typer.Option(help="Milter: inet:PORT@HOST, inet6:PORT@HOST or unix:PATH.")] = (
-        "inet:11332@127.0.0.1"
-    ),
-    sender: Annotated[str | None, typer.Option(help="Envelope sender; default: Return-Path of the file.")] = None,
-    recipient: Annotated[list[str] | None, typer.Option(help="Envelope recipient; may be repeated.")] = None,
-    client_ip: Annotated[str, typer.Option(help="IP address of the SMTP client.")] = "192.0.2.1",
-    helo: Annotated[str, typer.Option(help="HELO name of the SMTP client.")] = "mail.example.com",
-    macro: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Further macro; may be repeated.")] = None,
-    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a message.")] = False,  # noqa: FBT002
-    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Messages at a time.")] = 1,
+    files: opt.Files,
+    to: opt.To = "inet:11332@127.0.0.1",
+    sender: opt.Sender = None,
+    recipient: opt.Recipients = None,
+    mail_arg: opt.MailArgs = None,
+    rcpt_arg: opt.RecipientArgs = None,
+    header: opt.Headers = None,
+    client_ip: opt.ClientIp = "192.0.2.1",
+    client_name: opt.ClientName = "",
+    client_port: opt.ClientPort = 54321,
+    family: opt.FamilyOption = None,
+    helo: opt.Helo = "mail.example.com",
+    auth_name: opt.AuthName = "",
+    auth_type: opt.AuthType = "",
+    auth_author: opt.AuthAuthor = "",
+    tls: opt.Tls = "",
+    macro: opt.MacroOption = None,
+    unknown: opt.UnknownCommands = None,
+    data: opt.DataOption = True,  # noqa: FBT002
+    chunk_bytes: opt.ChunkBytes = BODY_CHUNK_BYTES,
+    milter_version: opt.MilterVersion = 6,
+    decline: opt.Decline = None,
+    timeout: opt.TimeoutOption = None,
+    concurrency: opt.Concurrency = 1,
+    per_connection: opt.PerConnection = 1,
+    repeat: opt.Repeat = 1,
+    show: opt.ShowOption = None,
+    diff: opt.Diff = False,  # noqa: FBT002
+    json_lines: opt.JsonLines = False,  # noqa: FBT002
+    expect: opt.Expect = None,
+    expect_edit: opt.ExpectEdit = None,
+    expect_file: opt.ExpectFile = None,
 ) -> None:
     """Play the MTA: send mail files to a milter, show verdict and edits.
 
-    Exits 0 when every message got an answer, 1 when some got none, 2 when it was asked for something impossible.
+    Exits 0 when every message got an answer, and the expected one; 1 when some did not; 2 when it was asked for
+    something impossible.
     """
     try:
         parse_listen(to)
-    except AddressError as error:
+        mails = [(path, opt.read_mail(path, sender, recipient, header)) for path in files]
+        macros = opt.read_macros(macro, (auth_name, auth_type, auth_author), tls)
+        offered = opt.offer(milter_version, decline)
+        manner = opt.manner(offered, macros, mail_arg, rcpt_arg, unknown, data, chunk_bytes)
+        client = opt.client(client_ip, client_name, client_port, family, helo)
+        play = partial(deliver_in_turn, to, client=client, manner=manner, timeouts=opt.timeouts(timeout))
+        expected = expectation(expect, expect_edit, expect_file)
+    except (AddressError, opt.UsageError) as error:
         _refuse(str(error))
-    mails = [_read(path, sender, recipient or ["recipient@example.org"]) for path in files]
-    macros = dict(_macro(text) for text in macro or [])
-    play = partial(deliver, to, client=Client(ip=client_ip, helo=os.fsencode(helo)), macros=macros)
-    if not json_lines:
-        print(_COLUMNS.format("file", "action", "score", "edits", "ms", "reply"))
-    show = _json_line if json_lines else _row
-    if asyncio.run(_send_all(list(zip(files, mails, strict=True)), play, show, concurrency)):
+    view = View.chosen(show or (), diff=diff, json_lines=json_lines)
+    batches = _batches(mails * repeat, per_connection)
+    if asyncio.run(_send_all(batches, play, concurrency, view, expected)):
         sys.exit(1)
-
-
-def _read(path: Path, sender: str | None, recipients: list[str]) -> Mail:
-    try:
-        to = [os.fsencode(address) for address in recipients]
-        return read_mail_file(path, None if sender is None else os.fsencode(sender), to).as_mail()
-    except OSError as error:
-        _refuse(f"{path}: {error.strerror}")
-
-
-def _macro(text: str) -> tuple[bytes, bytes]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        _refuse(f"--macro {text!r}: write NAME=VALUE")
-    return os.fsencode(name), os.fsencode(value)
 
 
 def _refuse(text: str) -> NoReturn:
@@ -79,68 +86,33 @@ def _refuse(text: str) -> NoReturn:
     sys.exit(2)
 
 
-async def _send_all(mails: list[tuple[Path, Mail]], play: Play, show: Show, concurrency: int) -> int:
-    """Send and print in the order of the files; how many got no answer."""
-    free = asyncio.Semaphore(concurrency)
+def _batches(files: Sequence[File], size: int) -> Iterator[Sequence[File]]:
+    return (files[start : start + size] for start in range(0, len(files), size))
 
-    async def one(mail: Mail) -> MtaOutcome:
-        async with free:
-            return await play(mail)
 
-    unanswered = 0
+async def _send_all(
+    batches: Iterator[Sequence[File]], play: Play, concurrency: int, view: View, expected: Expectation
+) -> int:
+    """Send and tell in the order of the files; how many got no answer or another than the expected one."""
+    if head := view.head():
+        print(head)
+    under_way: deque[tuple[Sequence[File], asyncio.Task[list[MtaOutcome]]]] = deque()
+    failed = 0
     async with asyncio.TaskGroup() as group:
-        tasks = [(path, group.create_task(one(mail))) for path, mail in mails]
-        for path, task in tasks:
-            outcome = await task
-            unanswered += outcome.error != ""
-            print(show(path, outcome), flush=True)
-    return unanswered
+        while True:
+            for batch in islice(batches, concurrency - len(under_way)):
+                under_way.append((batch, group.create_task(play([mail for _, mail in batch]))))
+            if not under_way:
+                return failed
+            batch, task = under_way.popleft()
+            for (path, mail), outcome in zip(batch, await task, strict=True):
+                failed += _tell(path, mail, outcome, view, expected)
 
 
-def describe(path: Path, outcome: MtaOutcome) -> dict[str, object]:
-    r"""One message's outcome as plain data; bytes as UTF-8 text with `\xHH` for what is none."""
-    return {
-        "file": str(path),
-        "action": outcome.action,
-        "score": _score(outcome),
-        "reply": _text(outcome.reply),
-        "edits": [_describe_edit(edit) for edit in outcome.edits],
-        "rejected_recipients": [[_text(address), _text(why)] for address, why in outcome.rejected_recipients],
-        "ms": round(outcome.end_of_message_s * 1000, 2),
-        "error": outcome.error,
-    }
-
-
-def _json_line(path: Path, outcome: MtaOutcome) -> str:
-    return json.dumps(describe(path, outcome))
-
-
-def _row(path: Path, outcome: MtaOutcome) -> str:
-    score = _score(outcome)
-    return _COLUMNS.format(
-        str(path)[-32:],
-        outcome.action or "error",
-        "" if score is None else f"{score:g}",
-        len(outcome.edits),
-        f"{outcome.end_of_message_s * 1000:.1f}",
-        outcome.error or _text(outcome.reply).replace("\r\n", " / "),
-    ).rstrip()
-
-
-def _score(outcome: MtaOutcome) -> float | None:
-    try:
-        return float(outcome.added(SCORE_HEADER))
-    except ValueError:
-        return None
-
-
-def _describe_edit(edit: ev.Edit) -> dict[str, object]:
-    described: dict[str, object] = {"edit": type(edit).__name__}
-    for item in fields(edit):
-        value = getattr(edit, item.name)
-        described[item.name] = _text(value) if isinstance(value, bytes) else value
-    return described
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "backslashreplace")
+def _tell(path: Path, mail: Mail, outcome: MtaOutcome, view: View, expected: Expectation) -> bool:
+    """Print one message; whether it failed."""
+    print(view.tell(path, mail, outcome), flush=True)
+    wrong = differences(outcome, expected)
+    for line in wrong:
+        print(f"tamis send: {path}: {line}", file=sys.stderr, flush=True)
+    return bool(wrong or outcome.error)

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from cli import mta
-from cli.mta import Client, MtaOutcome, Timeouts, play_message
+from cli.mta import MtaOutcome, Timeouts, deliver_in_turn, play_message
+from cli.mta_stages import Client, Manner, connect_event
 from tests.cli.filters import FilterInMemory
 from wire.milter import Wanted
 from wire.milter import constants as c
@@ -14,7 +15,7 @@ from wire.milter import events as ev
 MAIL = (
     b"From someone Sat Nov 21 10:00:00 2026\nFrom: a@example.com\nSubject:no space\nX-Fold: one\n two\n\nHello\r\nyou\n"
 )
-SHORT = Timeouts(connect_s=0.05, command_s=0.05, content_s=0.05, message_s=0.2)
+SHORT = Timeouts(connect_s=0.05, command_s=0.05, write_s=0.05, content_s=0.05, message_s=0.2)
 
 
 async def play(
@@ -237,6 +238,85 @@ async def test_a_nul_ends_what_filters_see_of_a_header(monkeypatch: pytest.Monke
     assert filter_.said(ev.Body) == [ev.Body(b"\0body\r\n")]
 
 
-def test_a_local_client_has_no_address() -> None:
-    connect = next(iter(mta._beginning(mta.Mail(b"", (), (), b""), Client(ip=""))))
-    assert connect == ev.Connect(b"localhost", c.SMFIA_UNKNOWN, 0, b"")
+async def several(
+    monkeypatch: pytest.MonkeyPatch, *filters: FilterInMemory, count: int = 2, manner: Manner | None = None
+) -> list[MtaOutcome]:
+    """Messages in turn; each connection gets the next filter."""
+    waiting = list(filters)
+
+    async def connect(_host: str, _port: int) -> object:
+        filter_ = waiting.pop(0)
+        return filter_.reader, filter_
+
+    monkeypatch.setattr(asyncio, "open_connection", connect)
+    mails = [mta.prepare(b"Subject: %d\n\nx\n" % number, b"s@x", [b"r@x"]).as_mail() for number in range(count)]
+    outcomes = await deliver_in_turn("inet:1@127.0.0.1", mails, manner=manner or Manner(), timeouts=SHORT)
+    assert [outcome.mail.fields[0][1] for outcome in outcomes] == [b" %d" % number for number in range(count)]
+    assert not waiting
+    return outcomes
+
+
+async def test_messages_share_a_connection_with_rset_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    filter_ = FilterInMemory()
+    outcomes = await several(monkeypatch, filter_)
+    assert [outcome.action for outcome in outcomes] == ["accept", "accept"]
+    message = ["Mail", "Recipient", "Data", "Header", "EndOfHeaders", "Body", "EndOfBody"]
+    assert words(filter_) == ["Negotiate", "Connect", "Helo", *message, "Abort", *message, "Quit"]
+    steps = [[step.command for step in outcome.steps] for outcome in outcomes]
+    assert steps == [["OPTNEG", "RCPT", "BODYEOB"], ["RCPT", "BODYEOB"]]
+
+
+async def test_what_the_greeting_decides_holds_for_every_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    filter_ = FilterInMemory({ev.Connect: [ev.ReplyCode(b"550 5.7.1 no")]}, Wanted(steps=0))
+    outcomes = await several(monkeypatch, filter_)
+    assert [outcome.reply for outcome in outcomes] == [b"550 5.7.1 no"] * 2
+    assert filter_.said(ev.Mail) == []
+
+
+async def test_a_broken_connection_costs_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = await several(monkeypatch, FilterInMemory(raw={ev.EndOfBody: b""}), FilterInMemory(), count=3)
+    assert [outcome.action for outcome in outcomes] == ["", "accept", "accept"]
+    assert [step.command for step in outcomes[0].steps] == ["OPTNEG", "RCPT"]
+
+
+async def test_after_shutdown_the_next_message_has_a_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = await several(monkeypatch, FilterInMemory({ev.Recipient: [ev.Shutdown()]}), FilterInMemory())
+    assert [outcome.action for outcome in outcomes] == ["tempfail", "accept"]
+
+
+async def test_the_manner_decides_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    filter_ = FilterInMemory({ev.Unknown: [ev.Reject()]}, Wanted(steps=0))
+    manner = Manner(
+        offer=ev.Negotiate(4, 0x3F, 0),
+        mail_args=(b"SMTPUTF8",),
+        recipient_args=(b"NOTIFY=NEVER",),
+        unknown=(b"XFOO",),
+        says_data=False,
+        chunk_bytes=2,
+        stage_macros={c.SMFIC_UNKNOWN: {b"weather": b"rain"}, c.SMFIC_RCPT: {b"i": b"4X"}},
+    )
+    (outcome,) = await several(monkeypatch, filter_, count=1, manner=manner)
+    assert outcome.action == "accept"
+    assert filter_.said(ev.Negotiate) == [manner.offer]
+    assert filter_.said(ev.Mail) == [ev.Mail(b"<s@x>", (b"SMTPUTF8",))]
+    assert filter_.said(ev.Recipient) == [ev.Recipient(b"<r@x>", (b"NOTIFY=NEVER",))]
+    assert filter_.said(ev.Unknown) == [ev.Unknown(b"XFOO")]
+    assert filter_.said(ev.Data) == []
+    assert filter_.said(ev.Body) == [ev.Body(b"x\r"), ev.Body(b"\n")]
+    macros = {event.command: dict(event.values) for event in filter_.said(ev.Macros)}
+    assert macros[c.SMFIC_UNKNOWN] == {b"{weather}": b"rain"}
+    assert macros[c.SMFIC_RCPT][b"i"] == b"4X"
+    assert macros[c.SMFIC_BODYEOB][b"i"] != b"4X"
+
+
+@pytest.mark.parametrize(
+    ("client", "event"),
+    [
+        (Client(ip=""), ev.Connect(b"localhost", c.SMFIA_UNKNOWN, 0, b"")),
+        (Client(ip="2001:db8::1"), ev.Connect(b"[2001:db8::1]", c.SMFIA_INET6, 54321, b"2001:db8::1")),
+        (Client(ip="/run/s", family=c.SMFIA_UNIX), ev.Connect(b"localhost", c.SMFIA_UNIX, 0, b"/run/s")),
+        (Client(ip="1.2.3.4", hostname=b"a.b", port=5), ev.Connect(b"a.b", c.SMFIA_INET, 5, b"1.2.3.4")),
+    ],
+)
+def test_a_client_of_each_family(client: Client, event: ev.Connect) -> None:
+    assert connect_event(client) == event
