@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import uvloop
 
-from gateway import logs
+from gateway import logs, trace_milter
 from gateway.config import GatewayRoot, parse_host_port, with_addresses
 from gateway.conversation import Budgets
 from gateway.dial import GrpcDialer
@@ -57,6 +57,8 @@ class Parts:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; exits 0 after a drain and 2 for a mistake of the operator."""
+    if "--trace-milter" in (sys.argv if arguments is None else arguments):
+        return trace_milter.main(arguments)
     options = _parser().parse_args(arguments)
     try:
         root = load(options.config, GatewayRoot) if options.config else defaults(GatewayRoot)
@@ -182,6 +184,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--listen", action="append", default=[], metavar="ADDRESS", help="inet:PORT@HOST or unix:PATH")
     parser.add_argument("--ingress", action="append", default=[], metavar="HOST:PORT", help="instead of the config's")
     parser.add_argument("--ready-file", type=Path, metavar="PATH", help="gets a JSON object once everything listens")
+    parser.add_argument(
+        "--trace-milter", action="store_true", help="show what an MTA sends, filter nothing; see --help"
+    )
     return parser
 
 
