@@ -29,7 +29,7 @@ from cli.children import Child, Warden, adopt_orphans, end_descendants
 from cli.config import TamisConfig, load_config
 from cli.probe import Probe, scan_asker
 from cluster.config import ClusterConfig, listen_address
-from gateway.config import parse_host_port
+from gateway.cells import parse_host_port
 from wire.config import ConfigError
 from wire.milter import UnixAddress, parse_listen
 

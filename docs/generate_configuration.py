@@ -9,6 +9,7 @@ import inspect
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -51,6 +52,11 @@ def type_name(hint: object) -> str:
     )
 
 
+def default_of(field: msgspec.structs.FieldInfo) -> object:
+    """What the key is when the file does not say it."""
+    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+
+
 def _summary(section: type[Section]) -> str:
     """What the class says of the table, without the table's name."""
     first, *_ = (inspect.getdoc(section) or "").split("\n\n")
@@ -62,13 +68,18 @@ def section_page(table: str, section: type[Section]) -> list[str]:
     """The text of one table and the tables in it."""
     lines = ["", f"## [{table}]", "", _summary(section), ""]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
-    texts, default = field_texts(section), msgspec.convert({}, type=section)
+    texts = field_texts(section)
     nested: list[tuple[str, type[Section]]] = []
+    repeated: list[tuple[str, type[Section]]] = []
     for field in msgspec.structs.fields(section):
         if isinstance(field.type, type) and issubclass(field.type, Section):
             nested.append((field.encode_name, field.type))
             continue
-        value = json.dumps(msgspec.to_builtins(getattr(default, field.name)))
+        item, *_ = get_args(field.type) or (None,)
+        if isinstance(item, type) and issubclass(item, Section):
+            repeated.append((field.encode_name, item))
+            continue
+        value = "none" if field.required else json.dumps(msgspec.to_builtins(default_of(field)))
         if not texts.get(field.name):
             raise SystemExit(f"[{table}] {field.name} has no text below it")
         lines.append(f"| `{field.encode_name}` | {type_name(field.type)} | `{value}` | {texts[field.name]} |")
@@ -76,6 +87,8 @@ def section_page(table: str, section: type[Section]) -> list[str]:
         del lines[5:]
     for name, inner in nested:
         lines += section_page(f"{table}.{name}", inner)
+    for name, inner in repeated:
+        lines += section_page(f"[{table}.{name}]", inner)
     return lines
 
 

@@ -21,21 +21,22 @@ from typing import NoReturn
 import uvloop
 
 from gateway import logs, trace_milter
-from gateway.config import GatewayRoot, parse_host_port, with_addresses
-from gateway.conversation import Budgets
-from gateway.dial import GrpcDialer
+from gateway.cells import parse_host_port
+from gateway.config import GatewayRoot, with_addresses
 from gateway.failure_policy import FailurePolicy
 from gateway.fallback import Fallback
 from gateway.judge import Services
-from gateway.link import Link
+from gateway.link import Link, LinkSettings
 from gateway.metrics import Metrics
 from gateway.ops import OpsServer
 from gateway.server import ListenError, Server
 from gateway.session import HeldBytes, SessionRules
 from gateway.telemetry import Export, Telemetry
+from gateway.wiring import link_settings
 from wire.config import ConfigError, defaults, dump, load
 from wire.memory import keep_freed_memory, settle_collector
 from wire.milter import Limits
+from wire.tls import TlsError
 from wire.trace import TraceConfig
 
 FILES_BESIDE_SESSIONS = 256
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(GatewayRoot(gateway=gateway, trace=root.trace), options.ready_file))
-    except ListenError as error:
+    except (ListenError, TlsError) as error:
         _give_up(error)
 
 
@@ -82,14 +83,13 @@ def _give_up(error: Exception) -> NoReturn:
 
 
 async def serve(root: GatewayRoot, ready_file: Path | None) -> None:
-    """Run one gateway until SIGTERM or SIGINT. Raises ListenError."""
+    """Run one gateway until SIGTERM or SIGINT. Raises ListenError and TlsError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     export, close_export = _exporter(root.trace)
-    dialer = GrpcDialer()
-    parts = build(root, dialer, export)
+    parts = build(root, link_settings(root.gateway), export)
     bound = await parts.server.start()
     ops = OpsServer(parts.metrics, lambda: why_not_ready(parts))
     ops_bound = await _start_ops(ops, root.gateway.ops_listen)
@@ -103,16 +103,14 @@ async def serve(root: GatewayRoot, ready_file: Path | None) -> None:
     if ops_bound:
         ops.close()
     await parts.link.close()
-    await dialer.close()
     close_export()
 
 
-def build(root: GatewayRoot, dialer: GrpcDialer, export: Export | None) -> Parts:
+def build(root: GatewayRoot, ways: LinkSettings, export: Export | None) -> Parts:
     """The parts and who knows whom."""
     config = root.gateway
     metrics = Metrics()
-    budgets = Budgets(config.connect_budget_s, config.rcpt_budget_s, config.end_of_message_budget_s)
-    link = Link(config.ingress, budgets, dialer, metrics)
+    link = Link(ways, metrics)
     telemetry = Telemetry(
         metrics, sample_ratio=root.trace.sample_ratio, slow_s=root.trace.slow_ms / 1000, export=export
     )

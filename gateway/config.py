@@ -5,26 +5,22 @@ Each key says what it means, its default and why; docs/configuration.md repeats 
 
 import msgspec
 
+from gateway.cells import SRV, CellConfig, check_ingress, parse_host_port
 from gateway.exchange import TRANSACTION_S
 from gateway.failure_policy import OnFailureConfig
 from gateway.fallback import FallbackConfig
 from wire.config import Section
 from wire.milter import parse_listen
 from wire.stream import GRPC_MESSAGE_BYTES_MAX
+from wire.tls import TlsConfig, on_loopback
 from wire.trace import TraceConfig
 
 _MEBIBYTE = 1024 * 1024
 MESSAGE_BYTES_MAX = GRPC_MESSAGE_BYTES_MAX - 16 * _MEBIBYTE
 """What still fits into one message of the cluster's own streams."""
+COMPRESSIONS = ("none", "gzip", "deflate")
+INGRESS = ("127.0.0.1:11333",)
 LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-def parse_host_port(text: str) -> tuple[str, int]:
-    """`host:port` or `[v6]:port`. Raises ValueError."""
-    host, _, port_text = text.rpartition(":")
-    if not host or not (port_text.isascii() and port_text.isdigit()) or int(port_text[:6]) > 65_535:
-        raise ValueError(f"{text!r} is not host:port")
-    return host.removeprefix("[").removesuffix("]"), int(port_text)
 
 
 def unix_mode(text: str) -> int:
@@ -47,8 +43,16 @@ class GatewayConfig(Section, frozen=True):
     """Milter sockets: inet:PORT@HOST, inet6:PORT@HOST or unix:PATH; port 0 = any free one."""
     socket_mode: str = "0660"
     """Permissions of unix sockets, octal; the MTA must be able to write."""
-    ingress: tuple[str, ...] = ("127.0.0.1:11333",)
-    """host:port of the ingresses of the cluster; the one with the least to do is asked, the others take over."""
+    ingress: tuple[str, ...] = INGRESS
+    """host:port of the ingresses of the one cell, or srv:NAME; the one with the least to do is asked, the others take
+    over. Off loopback only with [gateway.tls]."""
+    cells: tuple[CellConfig, ...] = ()
+    """Several cells instead of `ingress`, each a table [[gateway.cells]]."""
+    tls: TlsConfig = TlsConfig()
+    compression: str = "none"
+    """none, gzip or deflate: of what goes to the ingresses; worth its CPU only on a slow or metered line."""
+    nameservers: tuple[str, ...] = ()
+    """host:port of the name servers that are asked for srv: names; none = those of the system."""
     ops_listen: str = "127.0.0.1:11334"
     """host:port of /healthz, /readyz and /metrics; empty = none."""
     log_level: str = "info"
@@ -83,6 +87,7 @@ class GatewayConfig(Section, frozen=True):
     def __post_init__(self) -> None:
         self._check_addresses()
         _one_of("log_level", self.log_level, LOG_LEVELS)
+        _one_of("compression", self.compression, COMPRESSIONS)
         for name in ("connect_budget_s", "rcpt_budget_s", "read_timeout_s", "idle_timeout_s", "sessions_max"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` must be more than 0")
@@ -98,20 +103,39 @@ class GatewayConfig(Section, frozen=True):
         if self.held_bytes_max < self.message_bytes_max:
             raise ValueError("`held_bytes_max` must not be below `message_bytes_max`")
 
+    @property
+    def all_cells(self) -> tuple[CellConfig, ...]:
+        """The cells; `ingress` is one."""
+        return self.cells or (CellConfig(name="ingress", ingress=self.ingress),)
+
     def _check_addresses(self) -> None:
         if not self.listen or not self.ingress:
             raise ValueError("`listen` and `ingress` need at least one address each")
+        if self.cells and self.ingress != INGRESS:
+            raise ValueError("`ingress` and `cells` exclude each other")
         for address in self.listen:
             parse_listen(address)
-        for target in (*self.ingress, *filter(None, [self.ops_listen])):
-            parse_host_port(target)
-        for number, target in enumerate(self.ingress):
-            if parse_host_port(target) in map(parse_host_port, self.ingress[:number]):
-                raise ValueError(f"`ingress` names {target} twice")
+        for address in (*self.nameservers, *filter(None, [self.ops_listen])):
+            parse_host_port(address)
+        self._check_ingresses([address for cell in self.all_cells for address in cell.ingress])
+        if len({cell.name for cell in self.cells}) < len(self.cells):
+            raise ValueError("two `cells` have the same name")
         try:
             unix_mode(self.socket_mode)
         except ValueError:
             raise ValueError('`socket_mode` must be an octal number like "0660"') from None
+
+    def _check_ingresses(self, addresses: list[str]) -> None:
+        known: set[str | tuple[str, int]] = set()
+        for address in addresses:
+            check_ingress(address)
+            looked_up = address.startswith(SRV)
+            place = address if looked_up else parse_host_port(address)
+            if place in known:
+                raise ValueError(f"`ingress` names {address} twice")
+            known.add(place)
+            if not self.tls.configured and (looked_up or not on_loopback(place[0])):
+                raise ValueError(f"`ingress` {address} is not on loopback: that needs [gateway.tls]")
 
 
 class GatewayRoot(msgspec.Struct, frozen=True):
@@ -124,5 +148,7 @@ class GatewayRoot(msgspec.Struct, frozen=True):
 def with_addresses(settings: GatewayConfig, listen: list[str], ingress: list[str]) -> GatewayConfig:
     """The settings with the addresses of the command line instead, if any were given. Raises ValueError."""
     data = msgspec.structs.asdict(settings)
-    data.update({"listen": tuple(listen) or settings.listen, "ingress": tuple(ingress) or settings.ingress})
+    data["listen"] = tuple(listen) or settings.listen
+    if ingress:
+        data.update({"ingress": tuple(ingress), "cells": ()})
     return GatewayConfig(**data)

@@ -11,6 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.balance import Endpoint
 from gateway.dial import Pipe, StreamLost
 from gateway.exchange import Exchange
 from gateway.transaction import Failure
@@ -51,13 +52,11 @@ class Unavailable:
 class Stream:
     """One live stream to one ingress and the conversations on it."""
 
-    def __init__(self, target: str, pipe: Pipe) -> None:
-        self.target = target
+    def __init__(self, endpoint: Endpoint, pipe: Pipe) -> None:
+        self.endpoint = endpoint
+        self.target = endpoint.place.target
         self.pipe = pipe
         self.conversations: dict[int, Conversation] = {}
-        self.outstanding_bytes = 0
-        """Told and not yet judged."""
-        self.placed_total = 0
         self.answered = False
         """It works: an answer came."""
         self.draining = False
@@ -66,7 +65,6 @@ class Stream:
         """It is no longer of use: broken, or draining and has nothing of ours any more."""
         self.broken = False
         """It did not take what one of its transactions had to tell; nothing more is told there."""
-        self.avoid_until_s = 0.0
         self.outbox: Outbox[filter_pb.Event] = Outbox()
         self.writer: AdaptiveWriter[filter_pb.Event] = AdaptiveWriter(self._write, self.outbox)
         self._held_back: dict[int, Conversation] = {}
@@ -82,8 +80,14 @@ class Stream:
         """The conversation is over or elsewhere."""
         self._held_back.pop(conversation.exchange.number, None)
         if self.conversations.pop(conversation.exchange.number, None) is not None:
-            self.outstanding_bytes -= conversation.exchange.told_bytes
+            self.endpoint.outstanding_bytes -= conversation.exchange.told_bytes
         if self.draining and not self.conversations:
+            self.over.set()
+
+    def drain(self) -> None:
+        """Take nothing new; it is over when it has nothing of ours any more."""
+        self.draining = True
+        if not self.conversations:
             self.over.set()
 
     def tell(self, event: filter_pb.Event, size_bytes: int) -> bool:
@@ -110,10 +114,15 @@ class Stream:
 class Switchboard(Protocol):
     """What a conversation asks of the link."""
 
-    budgets: Budgets
+    @property
+    def budgets(self) -> Budgets:
+        """How long to wait."""
 
     def forget(self, conversation: "Conversation") -> None:
         """It is over."""
+
+    def late(self, stream: Stream) -> None:
+        """The verdict did not come in time."""
 
 
 class Conversation:
@@ -146,7 +155,7 @@ class Conversation:
         for event, size_bytes in self.exchange.take(self._loop.time()):
             if not stream.tell(event, size_bytes):
                 break
-        stream.outstanding_bytes += self.exchange.told_bytes - told_before
+        stream.endpoint.outstanding_bytes += self.exchange.told_bytes - told_before
 
     async def recipient_verdict(self, index: int) -> verdict_pb2.RecipientVerdict | Unavailable | None:
         """The early verdict on a recipient; None when the ingress stays silent for the RCPT budget."""
@@ -166,6 +175,8 @@ class Conversation:
         answer = await self._ask(deadline_s)
         if isinstance(answer, verdict_pb2.Verdict):
             return answer
+        if answer is None and self.stream is not None:
+            self._link.late(self.stream)
         self.abort()
         return answer if isinstance(answer, Unavailable) else Unavailable(Failure.TIMEOUT)
 
@@ -186,7 +197,6 @@ class Conversation:
         """Another ingress gets the transaction; the next `advance` tells it from the beginning."""
         self.stream = stream
         stream.conversations[self.exchange.number] = self
-        stream.placed_total += 1
         self.placements += 1
         self._failure = None
         self.exchange.rewind()

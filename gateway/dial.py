@@ -1,7 +1,8 @@
 """A `Filter` stream to an ingress over gRPC: the only module that calls grpc.
 
-One channel per ingress lives as long as the gateway; gRPC's own reconnect back-off is kept short, since the link
-above has one of its own per stream.
+One channel per stream: its TLS files are read when it is dialled, so that a rotated certificate counts from the next
+dial on and streams that run go on with what they began with. gRPC's own reconnect back-off is kept short, since the
+link above has one of its own per stream.
 """
 
 import asyncio
@@ -14,6 +15,17 @@ import grpc.aio
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import filter_service_pb2_grpc as filter_grpc
 from wire.stream import CHANNEL_OPTIONS
+from wire.tls import TlsConfig, TlsError, read_credentials
+
+CONNECT_S = 5.0
+"""An ingress that cannot be reached for this long is reported, with the reason, and dialled again."""
+REASON_S = 1.0
+"""For gRPC to say why not."""
+COMPRESSIONS = {
+    "none": grpc.Compression.NoCompression,
+    "gzip": grpc.Compression.Gzip,
+    "deflate": grpc.Compression.Deflate,
+}
 
 _OPTIONS = (
     *CHANNEL_OPTIONS,
@@ -38,29 +50,37 @@ class Pipe(Protocol):
 
 
 class GrpcDialer:
-    """Opens streams; keeps one channel per target."""
+    """Opens streams, with TLS if it is configured."""
 
-    def __init__(self) -> None:
-        self._channels: dict[str, grpc.aio.Channel] = {}
+    def __init__(self, tls: TlsConfig, compression: str) -> None:
+        self._tls = tls
+        self._compression = COMPRESSIONS[compression]
 
     @asynccontextmanager
     async def __call__(self, target: str) -> AsyncIterator[Pipe]:
         """A stream to `target` (host:port): waits until it is reachable, cancels the stream on leaving."""
-        channel = self._channels.get(target)
-        if channel is None:
-            channel = self._channels[target] = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        await channel.channel_ready()
-        call = filter_grpc.FilterServiceStub(channel).Filter()
-        try:
-            yield _GrpcPipe(call)
-        finally:
-            call.cancel()
+        async with self._channel(target) as channel:
+            stub = filter_grpc.FilterServiceStub(channel)
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    await channel.channel_ready()
+            except TimeoutError:
+                raise StreamLost(await _why_not(stub)) from None
+            call = stub.Filter()
+            try:
+                yield _GrpcPipe(call)
+            finally:
+                call.cancel()
 
-    async def close(self) -> None:
-        """Close all channels."""
-        for channel in self._channels.values():
-            await channel.close()
-        self._channels.clear()
+    def _channel(self, target: str) -> grpc.aio.Channel:
+        if not self._tls.configured:
+            return grpc.aio.insecure_channel(target, options=_OPTIONS, compression=self._compression)
+        try:
+            files = read_credentials(self._tls)
+        except TlsError as error:
+            raise StreamLost(str(error)) from error
+        credentials = grpc.ssl_channel_credentials(files.authority, files.key, files.certificate)
+        return grpc.aio.secure_channel(target, credentials, options=_OPTIONS, compression=self._compression)
 
 
 class _GrpcPipe:
@@ -81,6 +101,21 @@ class _GrpcPipe:
         if response is grpc.aio.EOF:
             raise StreamLost("ended by the ingress")
         return response
+
+
+async def _why_not(stub: filter_grpc.FilterServiceStub) -> str:
+    """Why the channel does not connect: only the failure of a call says it."""
+    call = stub.Filter(wait_for_ready=False)
+    try:
+        async with asyncio.timeout(REASON_S):
+            await call.wait_for_connection()
+    except grpc.aio.AioRpcError as error:
+        return _reason(error)
+    except TimeoutError:
+        pass
+    finally:
+        call.cancel()
+    return "no connection"
 
 
 def _reason(error: Exception) -> str:

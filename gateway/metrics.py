@@ -36,6 +36,9 @@ class Metrics:
             "tamis_gateway_message_bytes", "Bytes of mail that reached end of message", registry=self.registry
         )
         self.replays = Counter("tamis_gateway_replays", "Transactions told again to an ingress", registry=self.registry)
+        self.ejections = Counter(
+            "tamis_gateway_ejections", "Ingresses left alone for a while after failures", registry=self.registry
+        )
         self.end_of_message_s = Histogram(
             "tamis_gateway_end_of_message_seconds",
             "From end of message to the reply",

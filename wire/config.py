@@ -8,7 +8,7 @@ in the text, since tomllib keeps no positions.
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -78,7 +78,15 @@ def _with_lists(data: dict[str, Any], section: type) -> dict[str, Any]:
             filled[key] = [value]
         elif isinstance(value, dict) and isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
             filled[key] = _with_lists(value, wanted)
+        elif isinstance(value, list) and (table := _table_of(wanted)) is not None:
+            filled[key] = [_with_lists(item, table) if isinstance(item, dict) else item for item in value]
     return filled
+
+
+def _table_of(wanted: object) -> type | None:
+    """The section of `tuple[Section, ...]`: a table that the file repeats."""
+    item, *_ = get_args(wanted) or (None,)
+    return item if isinstance(item, type) and issubclass(item, msgspec.Struct) else None
 
 
 def _explain(text: str, name: str, message: str) -> str:

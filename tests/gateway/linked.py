@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from gateway.cells import CellConfig
 from gateway.conversation import Budgets, Conversation, Unavailable
-from gateway.link import Link
+from gateway.discovery import no_lookup
+from gateway.link import Link, LinkSettings
 from gateway.metrics import Metrics
 from gateway.transaction import Client, Identity, Recipient, Transaction
 from tamis.filter.v1 import message_pb2
@@ -32,9 +34,19 @@ def transaction(*recipients: bytes, body: bytes = b"hello\r\n") -> Transaction:
     return made
 
 
+def settings(cell: Cell, *targets: str, budgets: Budgets = BUDGETS) -> LinkSettings:
+    """One cell of those ingresses, dialled in memory."""
+    return LinkSettings([one_cell(*(targets or cell.ingresses))], budgets, cell.dial, no_lookup)
+
+
+def one_cell(*targets: str, name: str = "north", weight: float = 1.0, priority: int = 0) -> CellConfig:
+    """In memory an ingress has a name instead of host:port."""
+    return CellConfig(name=name, ingress=targets, weight=weight, priority=priority)
+
+
 @asynccontextmanager
 async def linked(cell: Cell, *targets: str, budgets: Budgets = BUDGETS) -> AsyncIterator[Link]:
-    link = Link(targets or tuple(cell.ingresses), budgets, cell.dial, Metrics())
+    link = Link(settings(cell, *targets, budgets=budgets), Metrics())
     link.start()
     await asyncio.sleep(0.01)
     yield link

@@ -18,6 +18,7 @@ from gateway.server import Server
 from gateway.session import HeldBytes, SessionRules
 from gateway.telemetry import Telemetry
 from tests.gateway.fake_ingress import Cell
+from tests.gateway.linked import settings
 from tests.gateway.mta import Mta
 from wire.trace import SpanRecord
 
@@ -59,7 +60,7 @@ class Rig:
         self.metrics = Metrics()
         self.spans: list[SpanRecord] = []
         budgets = Budgets(config.connect_budget_s, config.rcpt_budget_s, config.end_of_message_budget_s)
-        self.link = Link(targets or tuple(cell.ingresses), budgets, cell.dial, self.metrics)
+        self.link = Link(settings(cell, *targets, budgets=budgets), self.metrics)
         self.held = HeldBytes(config.held_bytes_max)
         telemetry = Telemetry(
             self.metrics,

@@ -1,7 +1,8 @@
 import msgspec
 import pytest
 
-from gateway.config import GatewayConfig, GatewayRoot, parse_host_port, with_addresses
+from gateway.cells import parse_host_port
+from gateway.config import GatewayConfig, GatewayRoot, with_addresses
 from wire.config import ConfigError, defaults, parse
 
 
@@ -41,7 +42,24 @@ def test_sections_of_other_processes_are_theirs() -> None:
         ("[gateway.fallback.rules]\nno_from = 'accept'", "`rules`: no_from must be reject or tempfail"),
         ("[gateway]\nlisten = ['inet:x@y']", "the port must be a number"),
         ("[gateway]\ningress = ['nohost']", "'nohost' is not host:port"),
-        ("[gateway]\ningress = ['a:1', 'b:1', 'a:01']", "`ingress` names a:01 twice"),
+        ("[gateway]\ningress = ['127.0.0.1:1', '[::1]:1', '127.0.0.1:01']", "`ingress` names 127.0.0.1:01 twice"),
+        ("[gateway]\ningress = ['mx.example:1']", "mx.example:1 is not on loopback: that needs [gateway.tls]"),
+        ("[gateway]\ningress = ['srv:n']", "srv:n is not on loopback: that needs [gateway.tls]"),
+        ("[gateway]\ningress = ['srv:.']", "'srv:.' names nothing to look up"),
+        ("[gateway]\n[[gateway.cells]]\nname = 'n'\ningress = '192.0.2.1:1'", "192.0.2.1:1 is not on loopback"),
+        ("[gateway]\n\n[[gateway.cells]]\nname = 'n'\n", "conf:3: Object missing required field `ingress`"),
+        ("[gateway]\n[[gateway.cells]]\nname = 'n'\nweigth = 1\n", "conf:4: unknown key `weigth`"),
+        (
+            "[gateway]\ningress = ['[::1]:1']\n[[gateway.cells]]\nname = 'n'\ningress = '127.0.0.1:1'",
+            "`ingress` and `cells` exclude each other",
+        ),
+        (
+            "[gateway]\ncells = [{name = 'n', ingress = '[::1]:1'}, {name = 'n', ingress = '[::1]:2'}]",
+            "two `cells` have the same name",
+        ),
+        ("[gateway.tls]\nkey = 'k'", "`certificate`, `key` and `authority` belong together"),
+        ("[gateway]\ncompression = 'zstd'", "`compression` must be one of none, gzip, deflate"),
+        ("[gateway]\nnameservers = ['192.0.2.1']", "'192.0.2.1' is not host:port"),
         ("[gateway]\nidle_timeout_s = 14400", "`idle_timeout_s` must be below 14400"),
         ("[gateway]\nsocket_mode = 'rw'", "`socket_mode` must be an octal number"),
         ("[gateway]\nsessions_max = 0", "`sessions_max` must be more than 0"),
@@ -56,6 +74,19 @@ def test_every_mistake_is_one_line(text: str, line: str) -> None:
         parse(text, GatewayRoot, name="conf")
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_one_list_of_ingresses_is_one_cell_and_several_cells_are_tables() -> None:
+    (cell,) = parse("[gateway]\ningress = ['localhost:1', '127.0.0.2:1']", GatewayRoot).gateway.all_cells
+    assert cell.ingress == ("localhost:1", "127.0.0.2:1")
+    text = "[[gateway.cells]]\nname='n'\ningress='mx:1'\n[[gateway.cells]]\nname='s'\ningress='srv:s'\npriority=1\n"
+    tls = "[gateway.tls]\ncertificate = 'c'\nkey = 'k'\nauthority = 'a'\n"
+    config = parse(text + tls, GatewayRoot).gateway
+    assert [(cell.name, cell.ingress, cell.priority) for cell in config.all_cells] == [
+        ("n", ("mx:1",), 0),
+        ("s", ("srv:s",), 1),
+    ]
+    assert with_addresses(config, [], ["[::1]:5"]).all_cells[0].ingress == ("[::1]:5",)
 
 
 def test_addresses_of_the_command_line_count_instead_of_the_files() -> None:

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
+from gateway.balance import OVERLOAD_PAUSE_S
 from gateway.conversation import Unavailable
-from gateway.link import OVERLOAD_PAUSE_S
 from gateway.transaction import Failure, Recipient
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import verdict_pb2 as pb
@@ -133,7 +133,7 @@ async def test_transactions_go_where_the_least_is_outstanding() -> None:
         assert len(link._streams["b"].conversations) == 10
         for conversation in [large, *link._streams["b"].conversations.values()]:
             conversation.abort()
-        assert [stream.outstanding_bytes for stream in link._streams.values()] == [0, 0]
+        assert [stream.endpoint.outstanding_bytes for stream in link._streams.values()] == [0, 0]
 
 
 async def test_what_waits_while_a_frame_is_written_is_the_next_frame() -> None:

@@ -214,17 +214,6 @@ async def test_a_stream_that_cannot_even_take_an_abort_is_broken() -> None:
         assert cell.dialled == 2
 
 
-async def test_the_end_of_a_stream_does_not_end_another_one_to_the_same_ingress() -> None:
-    cell = Cell(a=FakeIngress(silent))
-    async with linked(cell, "a", "a") as link:
-        asking = asyncio.create_task(judged(link.open(transaction())))
-        await asyncio.sleep(1.0)
-        cell.ingresses["a"].judge = verdict()
-        for pipe in cell.opened:
-            pipe.break_off()
-        assert isinstance(await asking, pb.Verdict)
-
-
 async def test_a_bug_in_handling_an_answer_costs_the_stream_and_not_the_link() -> None:
     cell = Cell(a=FakeIngress())
     async with linked(cell) as link:
