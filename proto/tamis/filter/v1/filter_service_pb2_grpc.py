@@ -44,12 +44,6 @@ class FilterServiceStub:
     7. G -> I  EndOfMessage. Scoring runs in parallel; everything late becomes a finding, never silence.
     8. I -> G  Verdict, before the deadline. A degraded verdict is a verdict. The transaction has ended.
     9. G -> I  Keep, optional, after the verdict: the gateway found the message slow; spans are exported late.
-    Where the MTA waits earlier than at RCPT:
-    i. At CONNECT and HELO, G -> I Begin with the client as known so far, then Ask: a small transaction of its own.
-    I -> G StageVerdict ends it. Nothing of it is remembered: the transaction of a message begins with its own Begin.
-    j. At MAIL, G -> I Ask right after Mail; I -> G StageVerdict; the transaction goes on, whatever was answered.
-    k. Silence within the budget means "go on": an ingress of the release before does not know Ask. G aborts the
-    small transaction then.
     At any time before the verdict:
     a. G -> I  Abort: the SMTP client went away or reset; scoring is cancelled, no answer comes.
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
@@ -57,6 +51,12 @@ class FilterServiceStub:
     c. The stream breaks: G replays its open transactions from Begin on another ingress, with the same
     transaction id and what is left of the time for the answer it waits for. Scoring is idempotent per
     transaction id.
+    Where the MTA waits earlier than at RCPT:
+    d. At CONNECT and HELO, G -> I Begin with the client as known so far, then Ask: a small transaction of its own.
+    I -> G StageVerdict ends it. Nothing of it is remembered: the transaction of a message begins with its own Begin.
+    e. At MAIL, G -> I Ask right after Mail; I -> G StageVerdict; the transaction goes on, whatever was answered.
+    f. Silence within the budget means "go on": an ingress of the release before does not know Ask. G aborts the
+    small transaction then.
     An event for an unknown transaction is ignored (it may cross an answer); a second Begin with a live number,
     Body beyond credit or an event out of order ends the transaction with Refused(malformed), the stream lives on.
     """
@@ -98,12 +98,6 @@ class FilterServiceServicer:
     7. G -> I  EndOfMessage. Scoring runs in parallel; everything late becomes a finding, never silence.
     8. I -> G  Verdict, before the deadline. A degraded verdict is a verdict. The transaction has ended.
     9. G -> I  Keep, optional, after the verdict: the gateway found the message slow; spans are exported late.
-    Where the MTA waits earlier than at RCPT:
-    i. At CONNECT and HELO, G -> I Begin with the client as known so far, then Ask: a small transaction of its own.
-    I -> G StageVerdict ends it. Nothing of it is remembered: the transaction of a message begins with its own Begin.
-    j. At MAIL, G -> I Ask right after Mail; I -> G StageVerdict; the transaction goes on, whatever was answered.
-    k. Silence within the budget means "go on": an ingress of the release before does not know Ask. G aborts the
-    small transaction then.
     At any time before the verdict:
     a. G -> I  Abort: the SMTP client went away or reset; scoring is cancelled, no answer comes.
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
@@ -111,6 +105,12 @@ class FilterServiceServicer:
     c. The stream breaks: G replays its open transactions from Begin on another ingress, with the same
     transaction id and what is left of the time for the answer it waits for. Scoring is idempotent per
     transaction id.
+    Where the MTA waits earlier than at RCPT:
+    d. At CONNECT and HELO, G -> I Begin with the client as known so far, then Ask: a small transaction of its own.
+    I -> G StageVerdict ends it. Nothing of it is remembered: the transaction of a message begins with its own Begin.
+    e. At MAIL, G -> I Ask right after Mail; I -> G StageVerdict; the transaction goes on, whatever was answered.
+    f. Silence within the budget means "go on": an ingress of the release before does not know Ask. G aborts the
+    small transaction then.
     An event for an unknown transaction is ignored (it may cross an answer); a second Begin with a live number,
     Body beyond credit or an event out of order ends the transaction with Refused(malformed), the stream lives on.
     """
@@ -169,12 +169,6 @@ class FilterService:
     7. G -> I  EndOfMessage. Scoring runs in parallel; everything late becomes a finding, never silence.
     8. I -> G  Verdict, before the deadline. A degraded verdict is a verdict. The transaction has ended.
     9. G -> I  Keep, optional, after the verdict: the gateway found the message slow; spans are exported late.
-    Where the MTA waits earlier than at RCPT:
-    i. At CONNECT and HELO, G -> I Begin with the client as known so far, then Ask: a small transaction of its own.
-    I -> G StageVerdict ends it. Nothing of it is remembered: the transaction of a message begins with its own Begin.
-    j. At MAIL, G -> I Ask right after Mail; I -> G StageVerdict; the transaction goes on, whatever was answered.
-    k. Silence within the budget means "go on": an ingress of the release before does not know Ask. G aborts the
-    small transaction then.
     At any time before the verdict:
     a. G -> I  Abort: the SMTP client went away or reset; scoring is cancelled, no answer comes.
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
@@ -182,6 +176,12 @@ class FilterService:
     c. The stream breaks: G replays its open transactions from Begin on another ingress, with the same
     transaction id and what is left of the time for the answer it waits for. Scoring is idempotent per
     transaction id.
+    Where the MTA waits earlier than at RCPT:
+    d. At CONNECT and HELO, G -> I Begin with the client as known so far, then Ask: a small transaction of its own.
+    I -> G StageVerdict ends it. Nothing of it is remembered: the transaction of a message begins with its own Begin.
+    e. At MAIL, G -> I Ask right after Mail; I -> G StageVerdict; the transaction goes on, whatever was answered.
+    f. Silence within the budget means "go on": an ingress of the release before does not know Ask. G aborts the
+    small transaction then.
     An event for an unknown transaction is ignored (it may cross an answer); a second Begin with a live number,
     Body beyond credit or an event out of order ends the transaction with Refused(malformed), the stream lives on.
     """
