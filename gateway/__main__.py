@@ -23,6 +23,7 @@ import uvloop
 from gateway import logs, trace_milter
 from gateway.cells import parse_host_port
 from gateway.config import GatewayRoot, with_addresses
+from gateway.early import Stage
 from gateway.failure_policy import FailurePolicy
 from gateway.fallback import Fallback
 from gateway.judge import Services
@@ -119,6 +120,7 @@ def build(root: GatewayRoot, ways: LinkSettings, export: Export | None) -> Parts
         telemetry=telemetry,
         rules=SessionRules(
             message_bytes_max=config.message_bytes_max,
+            stages=frozenset(map(Stage, config.early.stages)),
             tenants={domain.lower(): tenant for domain, tenant in config.tenants.items()},
             daemon_tenants=config.daemon_tenants,
             outbound_daemons=frozenset(config.outbound_daemons),

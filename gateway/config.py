@@ -6,6 +6,7 @@ Each key says what it means, its default and why; docs/configuration.md repeats 
 import msgspec
 
 from gateway.cells import SRV, CellConfig, check_ingress, parse_host_port
+from gateway.early import Stage
 from gateway.exchange import TRANSACTION_S
 from gateway.failure_policy import OnFailureConfig
 from gateway.fallback import FallbackConfig
@@ -20,6 +21,7 @@ MESSAGE_BYTES_MAX = GRPC_MESSAGE_BYTES_MAX - 16 * _MEBIBYTE
 """What still fits into one message of the cluster's own streams."""
 COMPRESSIONS = ("none", "gzip", "deflate")
 INGRESS = ("127.0.0.1:11333",)
+EARLY_BUDGET_S_MAX = 30.0
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -34,6 +36,38 @@ def unix_mode(text: str) -> int:
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"`{name}` must be one of {', '.join(known)}")
+
+
+class EarlyConfig(Section, frozen=True):
+    """[gateway.early]: stages before the end of the message at which the SMTP client waits for a verdict.
+
+    Where no list could refuse anything the ingress answers at once. What is not answered in time goes on to the next
+    stage. Each budget must be below the MTA's patience (Postfix: milter_connect_timeout, milter_command_timeout, 30 s).
+    """
+
+    stages: tuple[str, ...] = ("rcpt",)
+    """Of connect, helo, mail and rcpt; empty = only the end of the message. Without rcpt no single recipient can be
+    refused. An ingress of a release that knows no stage but rcpt stays silent: each budget is then waited for."""
+    connect_budget_s: float = 2.0
+    """How long the client waits for the MTA's greeting."""
+    helo_budget_s: float = 2.0
+    """How long HELO waits."""
+    mail_budget_s: float = 5.0
+    """How long MAIL waits."""
+    rcpt_budget_s: float = 5.0
+    """How long each RCPT waits."""
+
+    def __post_init__(self) -> None:
+        for name in self.stages:
+            _one_of("stages", name, tuple(Stage))
+        for stage, budget_s in self.budgets_s.items():
+            if not 0 < budget_s < EARLY_BUDGET_S_MAX:
+                raise ValueError(f"`{stage}_budget_s` must be more than 0 and below {EARLY_BUDGET_S_MAX:.0f}")
+
+    @property
+    def budgets_s(self) -> dict[Stage, float]:
+        """By stage."""
+        return {stage: getattr(self, f"{stage}_budget_s") for stage in Stage}
 
 
 class GatewayConfig(Section, frozen=True):
@@ -57,10 +91,8 @@ class GatewayConfig(Section, frozen=True):
     """host:port of /healthz, /readyz and /metrics; empty = none."""
     log_level: str = "info"
     """debug, info, warning or error; info writes one line per message."""
-    connect_budget_s: float = 5.0
+    ingress_budget_s: float = 5.0
     """How long a transaction waits for any ingress before [gateway.on_failure] answers."""
-    rcpt_budget_s: float = 5.0
-    """How long RCPT waits for an early verdict; then the recipient passes to the message stage."""
     end_of_message_budget_s: float = 20.0
     """How long end of message waits for the verdict, below Postfix's milter_content_timeout (300 s)."""
     sessions_max: int = 4_000
@@ -81,6 +113,7 @@ class GatewayConfig(Section, frozen=True):
     """Values of {daemon_name} whose mail is outbound, e.g. a submission service; authenticated mail always is."""
     daemon_tenants: dict[str, str] = msgspec.field(default_factory=dict)
     """daemon_name = tenant: whose mail it is when no authenticated user says so."""
+    early: EarlyConfig = EarlyConfig()
     on_failure: OnFailureConfig = OnFailureConfig()
     fallback: FallbackConfig = FallbackConfig()
 
@@ -88,7 +121,7 @@ class GatewayConfig(Section, frozen=True):
         self._check_addresses()
         _one_of("log_level", self.log_level, LOG_LEVELS)
         _one_of("compression", self.compression, COMPRESSIONS)
-        for name in ("connect_budget_s", "rcpt_budget_s", "read_timeout_s", "idle_timeout_s", "sessions_max"):
+        for name in ("ingress_budget_s", "read_timeout_s", "idle_timeout_s", "sessions_max"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` must be more than 0")
         if self.idle_timeout_s >= TRANSACTION_S:

@@ -8,11 +8,13 @@ told elsewhere.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.balance import Endpoint
 from gateway.dial import Pipe, StreamLost
+from gateway.early import NUMBERS, Stage
 from gateway.exchange import Exchange
 from gateway.transaction import Failure
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
@@ -25,7 +27,8 @@ BEHIND_EVENTS = OUTBOX_ITEMS_MAX // 2
 BEHIND_BYTES = OUTBOX_BYTES_MAX // 2
 """When so much waits to be written, transactions wait; what one of them may add then still fits into the outbox."""
 
-Answer = verdict_pb2.RecipientVerdict | verdict_pb2.Verdict
+EarlyVerdict = verdict_pb2.StageVerdict | verdict_pb2.RecipientVerdict
+Answer = EarlyVerdict | verdict_pb2.Verdict
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +37,10 @@ log = logging.getLogger(__name__)
 class Budgets:
     """How long the gateway waits, in seconds."""
 
-    connect_s: float
+    ingress_s: float
     """For any ingress."""
-    recipient_s: float
-    """For an early verdict."""
+    early_s: Mapping[Stage, float]
+    """For an early verdict at each stage."""
     verdict_s: float
     """From end of message."""
 
@@ -157,14 +160,15 @@ class Conversation:
                 break
         stream.endpoint.outstanding_bytes += self.exchange.told_bytes - told_before
 
-    async def recipient_verdict(self, index: int) -> verdict_pb2.RecipientVerdict | Unavailable | None:
-        """The early verdict on a recipient; None when the ingress stays silent for the RCPT budget."""
-        deadline_s = self._loop.time() + self._link.budgets.recipient_s
-        self.exchange.asked_recipient, self.exchange.recipient_deadline_s = index, deadline_s
+    async def early_verdict(self, stage: Stage, recipient: int = 0) -> EarlyVerdict | Unavailable | None:
+        """The verdict at a stage, at RCPT on a recipient; None when the ingress stays silent for the stage's budget."""
+        exchange = self.exchange
+        deadline_s = self._loop.time() + self._link.budgets.early_s[stage]
+        exchange.asked, exchange.asked_recipient, exchange.early_deadline_s = stage, recipient, deadline_s
         try:
             answer = await self._ask(deadline_s)
         finally:
-            self.exchange.asked_recipient = None
+            exchange.asked = None
         assert not isinstance(answer, verdict_pb2.Verdict)  # noqa: S101  (heard() sorts them)
         return answer
 
@@ -203,7 +207,7 @@ class Conversation:
         self._arm()
 
     def unplaced(self) -> None:
-        """No ingress is there: the connect budget runs, on from where it was when one came and was of no use."""
+        """No ingress is there: the ingress budget runs, on from where it was when one came and was of no use."""
         self.stream = None
         if self._unplaced_since_s is None:
             self._unplaced_since_s = self._loop.time()
@@ -224,10 +228,16 @@ class Conversation:
     def heard(self, answer: Answer) -> None:
         """An answer came; a late one is dropped."""
         self._unplaced_since_s = None
+        exchange = self.exchange
         if isinstance(answer, verdict_pb2.RecipientVerdict):
-            if answer.recipient == self.exchange.asked_recipient:
+            if exchange.asked is Stage.RCPT and answer.recipient == exchange.asked_recipient:
                 self._resolve(answer)
-        elif self.exchange.verdict_deadline_s is None:
+        elif isinstance(answer, verdict_pb2.StageVerdict):
+            if exchange.asked is not None and answer.stage == NUMBERS[exchange.asked]:
+                if not exchange.transaction.has_mail:
+                    self._leave()
+                self._resolve(answer)
+        elif exchange.verdict_deadline_s is None:
             log.warning("verdict_before_end_of_message")
             self.failed(Failure.INTERNAL)
         else:
@@ -254,7 +264,7 @@ class Conversation:
             return
         until_s = self._deadline_s
         if self.stream is None and self._unplaced_since_s is not None:
-            until_s = min(until_s, self._unplaced_since_s + self._link.budgets.connect_s)
+            until_s = min(until_s, self._unplaced_since_s + self._link.budgets.ingress_s)
         self._timer = self._loop.call_at(until_s, self._expire)
 
     def _disarm(self) -> None:

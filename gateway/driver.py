@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import cast
 
 from gateway import replies
+from gateway.early import offer
 from gateway.judge import Judge, Services
 from gateway.session import (
-    OFFER,
-    AskRecipient,
+    AskEarly,
     AskVerdict,
     Negotiate,
     RefuseMessage,
@@ -46,7 +46,7 @@ class Driver(asyncio.Protocol):
         self._on_open = on_open
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
-        self._codec = FilterConnection(services.limits, OFFER)
+        self._codec = FilterConnection(services.limits, offer(services.rules.stages))
         self._session = Session(services.rules, services.held, self._telemetry.identify)
         self._judge = Judge(services)
         self._asking = False
@@ -141,8 +141,8 @@ class Driver(asyncio.Protocol):
 
     async def _satisfy(self, want: Want) -> None:
         """Do what the session wants."""
-        if isinstance(want, AskRecipient):
-            answers = await self._judge_recipient(self._transaction, want.index)
+        if isinstance(want, AskEarly):
+            answers = await self._judge_early(want)
         elif isinstance(want, AskVerdict):
             answers = await self._judge_message(self._transaction)
         elif isinstance(want, Negotiate):
@@ -169,12 +169,15 @@ class Driver(asyncio.Protocol):
         elif not self._over:
             self._send(answers)
 
-    async def _judge_recipient(self, transaction: Transaction, index: int) -> replies.Replies:
+    async def _judge_early(self, question: AskEarly) -> replies.Replies:
         with self._asked():
-            answer = await self._judge.ask_recipient(transaction, index)
+            answer = await self._judge.ask_early(question)
         if self._moot:
             return []
-        return self._judge.answer_recipient(transaction, index, answer, self._negotiated)
+        answers = self._judge.answer_early(question, answer, self._negotiated)
+        if not isinstance(answers[-1], ev.Continue):
+            self._session.refuse(question)
+        return answers
 
     async def _judge_message(self, transaction: Transaction) -> replies.Replies:
         began_s = self._telemetry.now_s()

@@ -4,6 +4,7 @@ Strategy: a cursor over the transaction. `take()` gives the events from the curs
 it; `rewind()` sets it to the start for another ingress. Body bytes wait for credit; end of message waits for the body.
 """
 
+from gateway.early import NUMBERS, Stage
 from gateway.transaction import Transaction
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import message_pb2
@@ -23,6 +24,7 @@ class Exchange:
     """The cursor of one transaction on one ingress. `number` is its number on every stream."""
 
     __slots__ = (
+        "_asked",
         "_begun",
         "_chunk",
         "_credit",
@@ -30,9 +32,10 @@ class Exchange:
         "_headers",
         "_offset",
         "_recipients",
+        "asked",
         "asked_recipient",
+        "early_deadline_s",
         "number",
-        "recipient_deadline_s",
         "told_bytes",
         "transaction",
         "verdict_deadline_s",
@@ -41,9 +44,10 @@ class Exchange:
     def __init__(self, number: int, transaction: Transaction) -> None:
         self.number = number
         self.transaction = transaction
-        self.asked_recipient: int | None = None
-        """The recipient whose early verdict is waited for, until `recipient_deadline_s`."""
-        self.recipient_deadline_s = 0.0
+        self.asked: Stage | None = None
+        """The stage whose early verdict is waited for, until `early_deadline_s`; at RCPT that of `asked_recipient`."""
+        self.asked_recipient = 0
+        self.early_deadline_s = 0.0
         self.verdict_deadline_s: float | None = None
         """Set when the message is complete and its verdict is wanted."""
         self.rewind()
@@ -51,6 +55,7 @@ class Exchange:
     def rewind(self) -> None:
         """Start over: the next ingress knows nothing."""
         self._begun = False
+        self._asked = False
         self._recipients = 0
         self._headers = False
         self._chunk = 0
@@ -70,6 +75,9 @@ class Exchange:
         if not self._begun:
             self._begun = True
             self._begin(events)
+        if self.asked is not None and self.asked is not Stage.RCPT and not self._asked:
+            self._asked = True
+            self._ask(events, self.asked, now_s)
         while self._recipients < len(transaction.recipients):
             self._recipient(events, self._recipients, now_s)
             self._recipients += 1
@@ -100,6 +108,9 @@ class Exchange:
                 helo=client.helo,
                 auth_user=transaction.auth_user,
                 tls_version=client.tls_version,
+                cert_subject=client.cert_subject,
+                cert_issuer=client.cert_issuer,
+                auth_type=transaction.auth_type,
             ),
             direction=transaction.direction,
             tenant=transaction.tenant,
@@ -107,16 +118,21 @@ class Exchange:
             mta_name=client.mta_name,
             received_at_ms=identity.received_at_ns // 1_000_000,
         )
-        mail = filter_pb.Mail(sender=transaction.sender, esmtp_args=transaction.esmtp_args)
         events.append((filter_pb.Event(transaction=self.number, begin=begin), BEGIN_BYTES))
-        events.append((filter_pb.Event(transaction=self.number, mail=mail), len(transaction.sender)))
+        if transaction.has_mail:
+            mail = filter_pb.Mail(sender=transaction.sender, esmtp_args=transaction.esmtp_args)
+            events.append((filter_pb.Event(transaction=self.number, mail=mail), len(transaction.sender)))
+
+    def _ask(self, events: list[SizedEvent], stage: Stage, now_s: float) -> None:
+        ask = filter_pb.Ask(stage=NUMBERS[stage], budget_ms=_milliseconds(self.early_deadline_s - now_s))
+        events.append((filter_pb.Event(transaction=self.number, ask=ask), 0))
 
     def _recipient(self, events: list[SizedEvent], index: int, now_s: float) -> None:
         known = self.transaction.recipients[index]
-        waited_for = index == self.asked_recipient
+        waited_for = self.asked is Stage.RCPT and index == self.asked_recipient
         new = filter_pb.NewRecipient(
             recipient=message_pb2.Recipient(address=known.address, esmtp_args=known.esmtp_args, tenant=known.tenant),
-            budget_ms=_milliseconds(self.recipient_deadline_s - now_s) if waited_for else 0,
+            budget_ms=_milliseconds(self.early_deadline_s - now_s) if waited_for else 0,
         )
         events.append((filter_pb.Event(transaction=self.number, recipient=new), len(known.address)))
 

@@ -35,8 +35,8 @@ _FORGED = re.compile(rb"(?mi)^%b[ \t]*:" % re.escape(UNFILTERED_FIELD))
 class OnFailureConfig(Section, frozen=True):
     """[gateway.on_failure]: mail without a verdict: tempfail (451), reject (554), accept or quarantine (both marked).
 
-    The mark is X-Tamis-Unfiltered with the class, at end of message; RCPT and earlier stages go on to it. Where the MTA
-    does not let us mark or quarantine, it is a tempfail.
+    The mark is X-Tamis-Unfiltered with the class, at end of message; RCPT goes on to it, earlier stages always go on.
+    Where the MTA does not let us mark or quarantine, it is a tempfail.
     """
 
     unreachable: str = "tempfail"
@@ -78,6 +78,9 @@ class FailurePolicy:
         """What the MTA hears about this mail."""
         local = self._fallback.decide(case)
         rule, action = (local.rule, local.action) if local is not None else ("", self._action[failure])
+        if not rule and not case.whole_message and case.recipient is None:
+            # Before RCPT the client may go on: a later stage asks again.
+            return Outcome("continue", [ev.Continue()])
         if action == "reject":
             return Outcome(action, [_rejection(rule)], rule)
         if action == "tempfail":

@@ -9,12 +9,13 @@ import logging
 from dataclasses import dataclass
 
 from gateway import replies
-from gateway.conversation import Conversation, Unavailable
+from gateway.conversation import Conversation, EarlyVerdict, Unavailable
+from gateway.early import Stage
 from gateway.failure_policy import FailurePolicy, Outcome
 from gateway.fallback import Case
 from gateway.link import Link
 from gateway.metrics import ACTIONS, OVERSIZE
-from gateway.session import HeldBytes, SessionRules
+from gateway.session import AskEarly, HeldBytes, SessionRules
 from gateway.telemetry import Ending, Telemetry
 from gateway.transaction import Failure, Transaction
 from tamis.filter.v1 import verdict_pb2
@@ -23,7 +24,7 @@ from wire.milter import events as ev
 
 log = logging.getLogger(__name__)
 
-RecipientAnswer = verdict_pb2.RecipientVerdict | Unavailable | None
+EarlyAnswer = EarlyVerdict | Unavailable | None
 MessageAnswer = verdict_pb2.Verdict | Unavailable
 
 
@@ -59,28 +60,19 @@ class Judge:
         if self._conversation is not None:
             self._conversation.abort()
 
-    async def ask_recipient(self, transaction: Transaction, index: int) -> RecipientAnswer:
-        """The early verdict on a recipient; None = silence for the RCPT budget."""
-        conversation = self._follow(transaction)
+    async def ask_early(self, question: AskEarly) -> EarlyAnswer:
+        """The verdict at a stage before the end of the message; None = silence for the stage's budget."""
+        conversation = self._follow(question.transaction)
         if conversation is None:
             return Unavailable(Failure.OVERLOADED)
-        return await conversation.recipient_verdict(index)
+        return await conversation.early_verdict(question.stage, question.recipient)
 
-    def answer_recipient(
-        self, transaction: Transaction, index: int, answer: RecipientAnswer, negotiated: ev.Negotiated
-    ) -> replies.Replies:
-        """Silence lets the recipient through to the message stage."""
-        counted = self._telemetry.metrics.recipients
-        if answer is None:
-            counted["late"].inc()
-            return [ev.Continue()]
-        outcome = self._recipient_outcome(transaction, index, answer, negotiated)
-        if outcome.action in ("accept", "continue"):
-            counted["accept"].inc()
-        else:
-            counted[outcome.action].inc()
-            transaction.refused.add(index)
-            self._telemetry.recipient_refused(transaction, outcome.action, answer, outcome.rule)
+    def answer_early(self, question: AskEarly, answer: EarlyAnswer, negotiated: ev.Negotiated) -> replies.Replies:
+        """Silence lets the client go on to the next stage."""
+        outcome = Outcome("late", [ev.Continue()])
+        if answer is not None:
+            outcome = self._early_outcome(question, answer, negotiated)
+        self._telemetry.answered_early(question.transaction, question.stage, outcome.action, answer, outcome.rule)
         return outcome.replies
 
     async def ask_message(self, transaction: Transaction) -> MessageAnswer:
@@ -119,20 +111,22 @@ class Judge:
         """The message is refused without a question."""
         self._telemetry.ended(transaction, Ending(OVERSIZE, 0.0, self._lasted_s(transaction)))
 
-    def _recipient_outcome(
-        self,
-        transaction: Transaction,
-        index: int,
-        answer: verdict_pb2.RecipientVerdict | Unavailable,
-        negotiated: ev.Negotiated,
+    def _early_outcome(
+        self, question: AskEarly, answer: EarlyVerdict | Unavailable, negotiated: ev.Negotiated
     ) -> Outcome:
-        failure = answer.failure if isinstance(answer, Unavailable) else Failure.INTERNAL
-        if isinstance(answer, verdict_pb2.RecipientVerdict):
+        if isinstance(answer, Unavailable):
+            failure = answer.failure
+        else:
             try:
-                return Outcome(ACTIONS[answer.action], [replies.for_recipient(answer)])
+                reply = replies.for_early(answer)
+                return Outcome(ACTIONS[answer.action], [reply])
             except replies.InvalidVerdict as error:
-                log.warning("invalid_verdict", extra={"fields": {"why": str(error)}})
-        return self._unanswered(failure, Case(transaction.client, transaction, recipient=index), negotiated)
+                failure = Failure.INTERNAL
+                log.warning("invalid_verdict", extra={"fields": {"stage": question.stage, "why": str(error)}})
+        transaction = question.transaction
+        recipient = question.recipient if question.stage is Stage.RCPT else None
+        case = Case(transaction.client, transaction if transaction.has_mail else None, recipient)
+        return self._unanswered(failure, case, negotiated)
 
     def _unanswered(self, failure: Failure, case: Case, negotiated: ev.Negotiated) -> Outcome:
         """The one place where asking has failed: answered by the failure policy, and counted."""

@@ -2,7 +2,7 @@
 
 Strategy: a line per endpoint dials, serves and dials again. The link places each conversation on the stream that the
 balance chooses. A broken stream or a refusal places it again, in another cell if need be, and the exchange tells
-everything from Begin. Without any stream a conversation waits for one until the connect budget is over. Endpoints come
+everything from Begin. Without any stream a conversation waits for one until the ingress budget is over. Endpoints come
 and go with the DNS and with a reload; a stream that is no longer wanted finishes what it has.
 """
 
@@ -27,7 +27,7 @@ REPLAYS_MAX = 4
 """A transaction that was on more broken streams than this may be what breaks them; it is not told again."""
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 2.0
-"""Below the connect budget, so that an ingress that has come back is found within it."""
+"""Below the ingress budget, so that an ingress that has come back is found within it."""
 
 Dial = Callable[[str], AbstractAsyncContextManager[Pipe]]
 
@@ -274,6 +274,8 @@ class Link:
             conversation.heard(answer.verdict)
         elif kind == "recipient_verdict":
             conversation.heard(answer.recipient_verdict)
+        elif kind == "stage_verdict":
+            conversation.heard(answer.stage_verdict)
         elif kind == "credit":
             conversation.granted(answer.credit.body_bytes)
         elif kind == "refused":

@@ -5,6 +5,7 @@ Counters with labels are bound once: a bound increment costs 2 us, a lookup by l
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from gateway.early import Stage
 from gateway.failure_policy import OUTCOMES
 from gateway.fallback import DECISIONS
 from gateway.transaction import Failure
@@ -21,6 +22,8 @@ ACTIONS = {
 """Action number -> its word in metrics, logs and traces."""
 OVERSIZE = "oversize"
 """The action of a message above what the gateway takes: refused here, without a verdict."""
+EARLY_ACTIONS = ("accept", "tempfail", "reject", "late", "continue")
+"""late = no answer in time; continue = nobody could be asked; after both the next stage judges."""
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
 
@@ -49,10 +52,10 @@ class Metrics:
             "tamis_gateway_transactions", "Messages by final action", ["action"], registry=self.registry
         )
         self.transactions = {action: transactions.labels(action) for action in (*ACTIONS.values(), OVERSIZE)}
-        recipients = Counter(
-            "tamis_gateway_recipients", "Recipients by early answer", ["action"], registry=self.registry
+        early = Counter(
+            "tamis_gateway_early", "Answers before the end of the message", ["stage", "action"], registry=self.registry
         )
-        self.recipients = {action: recipients.labels(action) for action in ("accept", "tempfail", "reject", "late")}
+        self.early = {(stage, action): early.labels(stage, action) for stage in Stage for action in EARLY_ACTIONS}
         failures = Counter(
             "tamis_gateway_failures",
             "Questions without a verdict, by class and what became of them",

@@ -47,13 +47,16 @@ def for_verdict(verdict: pb.Verdict, negotiated: ev.Negotiated) -> Replies:
     return replies
 
 
-def for_recipient(verdict: pb.RecipientVerdict) -> ev.Reply:
-    """The answer to one RCPT. Raises InvalidVerdict."""
+def for_early(verdict: pb.StageVerdict | pb.RecipientVerdict) -> ev.Reply:
+    """The answer to CONNECT, HELO, MAIL or one RCPT. Raises InvalidVerdict.
+
+    Never Accept: to the MTA that would mean not to filter what comes after.
+    """
     if verdict.action == pb.ACTION_ACCEPT:
         return ev.Continue()
     if verdict.action in (pb.ACTION_TEMPFAIL, pb.ACTION_REJECT):
         return _reply_code(verdict.action, verdict.reply)
-    raise InvalidVerdict(f"action {verdict.action} for a recipient")
+    raise InvalidVerdict(f"action {verdict.action} before the end of the message")
 
 
 def lead(negotiated: ev.Negotiated) -> bytes:

@@ -1,7 +1,7 @@
 """Milter events of one connection into transactions, and what each event asks of the shell. Pure: no I/O, no clock.
 
 Strategy: `receive` notes what it learns in `transaction` and returns a want when the MTA waits for more than a plain
-"continue": ask for a recipient, ask for the verdict, respond, close. The shell reads `transaction` to forward it. What
+"continue": ask early, ask for the verdict, respond, close. The shell reads `transaction` to forward it. What
 belongs to one message is dropped whole at Abort, MAIL, HELO and `finish`, so nothing of it reaches the next.
 """
 
@@ -9,25 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway import tenancy
+from gateway.early import Stage
 from gateway.transaction import Client, Failure, Identity, Recipient, Transaction
-from wire.milter import MacroTable, Wanted, client_ip, folds_to_crlf, format_reply, strip_brackets
+from wire.milter import MacroTable, client_ip, folds_to_crlf, format_reply, strip_brackets
 from wire.milter import constants as c
 from wire.milter import events as ev
 
-OFFER = Wanted(
-    actions=c.ALL_ACTIONS,
-    # Refused recipients are counted too; DATA and unknown commands tell us nothing.
-    steps=c.WANTED_STEPS | c.SMFIP_RCPT_REJ | c.SMFIP_NODATA | c.SMFIP_NOUNKNOWN,
-    symlists=(
-        (c.SMFIM_CONNECT, b"j {daemon_name}"),
-        (c.SMFIM_HELO, b"{tls_version}"),
-        (c.SMFIM_ENVFROM, b"i {auth_authen}"),
-        (c.SMFIM_ENVRCPT, b"{rcpt_mailer}"),
-        (c.SMFIM_EOH, b"i"),
-        (c.SMFIM_EOM, b"i"),
-    ),
-)
-"""What the gateway negotiates: only RCPT and end of message wait for an answer."""
 RECIPIENTS_MAX = 10_000
 """What an ingress takes (its default); the SMTP client sends the others in another transaction."""
 HEADERS_MAX = 50_000
@@ -47,10 +34,14 @@ class Negotiate:
 
 
 @dataclass(frozen=True, slots=True)
-class AskRecipient:
-    """The MTA waits for an answer to this recipient."""
+class AskEarly:
+    """The MTA waits for an answer at a stage before the end of the message."""
 
-    index: int
+    stage: Stage
+    transaction: Transaction
+    """At CONNECT and HELO one of its own, of which only the client is known."""
+    recipient: int = 0
+    """At RCPT, the index of the recipient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +68,7 @@ class Close:
     """The MTA said goodbye."""
 
 
-Want = Negotiate | AskRecipient | AskVerdict | Respond | RefuseMessage | Close
+Want = Negotiate | AskEarly | AskVerdict | Respond | RefuseMessage | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +76,8 @@ class SessionRules:
     """What the config says about transactions."""
 
     message_bytes_max: int
+    stages: frozenset[Stage] = frozenset({Stage.RCPT})
+    """Where the MTA waits before the end of the message."""
     tenants: Mapping[str, str] = field(default_factory=dict)
     daemon_tenants: Mapping[str, str] = field(default_factory=dict)
     outbound_daemons: frozenset[str] = frozenset()
@@ -138,6 +131,13 @@ class Session:
             self._held.release(self.transaction.held_bytes)
             self.transaction = None
 
+    def refuse(self, question: AskEarly) -> None:
+        """The answer to the question was no; after CONNECT and HELO a client that goes on is judged anew."""
+        if question.stage is Stage.RCPT:
+            question.transaction.refused.add(question.recipient)
+        elif question.transaction is self.transaction:
+            self.finish()
+
     def _negotiate(self, event: ev.Negotiate) -> Want:
         return Negotiate(event)
 
@@ -145,7 +145,7 @@ class Session:
         self._macros.update(event)
         self._macros_for = event.command
 
-    def _connect(self, event: ev.Connect) -> None:
+    def _connect(self, event: ev.Connect) -> Want | None:
         self.finish()
         self._client = Client(
             ip=client_ip(event),
@@ -154,28 +154,46 @@ class Session:
             daemon_name=self._text(b"daemon_name"),
             mta_name=self._text(b"j"),
         )
+        return self._ask_about_client(Stage.CONNECT)
 
-    def _helo(self, event: ev.Helo) -> None:
+    def _helo(self, event: ev.Helo) -> Want | None:
         self.finish()
-        self._client = replace(self._client, helo=event.name, tls_version=self._text(b"tls_version"))
+        self._client = replace(
+            self._client,
+            helo=event.name,
+            tls_version=self._text(b"tls_version"),
+            cert_subject=self._text(b"cert_subject"),
+            cert_issuer=self._text(b"cert_issuer"),
+        )
+        return self._ask_about_client(Stage.HELO)
 
-    def _mail(self, event: ev.Mail) -> None:
+    def _ask_about_client(self, stage: Stage) -> AskEarly | None:
+        if stage not in self._rules.stages:
+            return None
+        return AskEarly(stage, self._begin(b"", has_mail=False))
+
+    def _mail(self, event: ev.Mail) -> Want | None:
         self.finish()
         if not self._announced(c.SMFIC_MAIL):
             # An MTA that sends no macros with this MAIL must not give it the user of the last one.
             self._macros.forget_transaction()
-        client = self._client
-        auth_user = self._macros.get(b"auth_authen")
-        rules = self._rules
-        self.transaction = Transaction(
+        transaction = self._begin(self._macros.get(b"auth_authen"), has_mail=True)
+        transaction.auth_type = self._text(b"auth_type")
+        transaction.sender = strip_brackets(event.address)
+        transaction.esmtp_args = event.esmtp_args
+        transaction.queue_id = self._text(b"i")
+        self.transaction = transaction
+        return AskEarly(Stage.MAIL, transaction) if Stage.MAIL in self._rules.stages else None
+
+    def _begin(self, auth_user: bytes, *, has_mail: bool) -> Transaction:
+        client, rules = self._client, self._rules
+        return Transaction(
             identity=self._identify(),
             client=client,
             auth_user=auth_user,
             direction=tenancy.direction(auth_user, client.daemon_name, client.ip, rules.outbound_daemons),
             tenant=tenancy.tenant_of_sender(auth_user, client.daemon_name, rules.tenants, rules.daemon_tenants),
-            sender=strip_brackets(event.address),
-            esmtp_args=event.esmtp_args,
-            queue_id=self._text(b"i"),
+            has_mail=has_mail,
         )
 
     def _recipient(self, event: ev.Recipient) -> Want | None:
@@ -184,8 +202,14 @@ class Session:
             return None
         address = strip_brackets(event.address)
         index = len(transaction.recipients)
+        waits = Stage.RCPT in self._rules.stages
         if index >= RECIPIENTS_MAX:
-            return Respond(TOO_MANY_REPLY)
+            if waits:
+                return Respond(TOO_MANY_REPLY)
+            # Nobody waits for an answer here: the message is refused as a whole.
+            transaction.oversize = True
+            self._drop_content(transaction)
+            return None
         kept_bytes = RECIPIENT_BYTES + len(address) + sum(map(len, event.esmtp_args))
         if self._may_keep(transaction, kept_bytes):
             transaction.envelope_bytes += kept_bytes
@@ -195,7 +219,7 @@ class Session:
             # SMFIP_RCPT_REJ: the MTA has refused it already and only lets us know.
             transaction.refused.add(index)
             return None
-        return AskRecipient(index)
+        return AskEarly(Stage.RCPT, transaction, index) if waits else None
 
     def _header(self, event: ev.Header) -> None:
         transaction = self.transaction
@@ -265,12 +289,15 @@ class Session:
         else:
             transaction.held_bytes += size_bytes
             return True
+        self._drop_content(transaction)
+        return False
+
+    def _drop_content(self, transaction: Transaction) -> None:
         self._held.release(transaction.held_bytes - transaction.envelope_bytes)
         transaction.held_bytes = transaction.envelope_bytes
         transaction.header_block = None
         transaction.body.clear()
         self._fields.clear()
-        return False
 
     def _announced(self, command: int) -> bool:
         """Whether macros came right before this command."""

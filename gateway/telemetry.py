@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.conversation import Unavailable
+from gateway.conversation import EarlyVerdict, Unavailable
+from gateway.early import Stage
 from gateway.metrics import Metrics
 from gateway.transaction import Failure, Identity, Transaction
 from tamis.filter.v1 import verdict_pb2
@@ -86,29 +87,38 @@ class Telemetry:
         if self._export is not None:
             self._export([transaction_span(transaction, ending)])
 
-    def recipient_refused(
+    def answered_early(
         self,
         transaction: Transaction,
+        stage: Stage,
         action: str,
-        answer: verdict_pb2.RecipientVerdict | Unavailable | None,
+        answer: EarlyVerdict | Unavailable | None,
         rule: str = "",
     ) -> None:
-        """One line: a message that ends here is seen nowhere else."""
-        fields: dict[str, object] = {
-            "queue_id": transaction.queue_id,
-            "trace_id": f"{transaction.identity.trace.trace_id:032x}",
-            "client": transaction.client.ip,
-            "action": action,
-        }
-        if isinstance(answer, Unavailable):
-            log.warning("recipient_refused", extra={"fields": fields | {"failure": answer.failure, "rule": rule}})
-        else:
-            reasons = list(answer.reasons) if answer is not None else []
-            log.info("recipient_refused", extra={"fields": fields | {"reasons": reasons}})
+        """Count an early answer; a refusal is one line, since what ends there is seen nowhere else."""
+        self.metrics.early[stage, action].inc()
+        refused = action in ("tempfail", "reject")
+        if refused:
+            fields: dict[str, object] = {
+                "stage": stage,
+                "queue_id": transaction.queue_id,
+                "trace_id": f"{transaction.identity.trace.trace_id:032x}",
+                "client": transaction.client.ip,
+                "action": action,
+            }
+            if isinstance(answer, Unavailable):
+                log.warning("refused_early", extra={"fields": fields | {"failure": answer.failure, "rule": rule}})
+            else:
+                reasons = list(answer.reasons) if answer is not None else []
+                log.info("refused_early", extra={"fields": fields | {"reasons": reasons}})
+        over = not transaction.has_mail or (refused and stage is Stage.MAIL)
+        if over and transaction.identity.trace.sampled and self._export is not None:
+            lasted_s = self.now_s() - transaction.identity.opened_at_s
+            self._export([transaction_span(transaction, Ending(action, lasted_s, lasted_s, rule=rule), stage)])
 
 
-def transaction_span(transaction: Transaction, ending: Ending) -> SpanRecord:
-    """The root span of a message."""
+def transaction_span(transaction: Transaction, ending: Ending, stage: Stage | None = None) -> SpanRecord:
+    """The root span of a message, or of a question at an earlier stage that was the end."""
     identity = transaction.identity
     attributes: dict[str, str | int | float | bool] = {
         "mail.queue_id": transaction.queue_id,
@@ -119,7 +129,7 @@ def transaction_span(transaction: Transaction, ending: Ending) -> SpanRecord:
         "mail.recipients": len(transaction.recipients),
         "mail.body_bytes": transaction.body_bytes,
         "client.address": transaction.client.ip,
-        "end_of_message_ms": round(ending.waited_s * 1000, 3),
+        f"{stage or 'end_of_message'}_ms": round(ending.waited_s * 1000, 3),
     }
     if ending.rule:
         attributes["mail.rule"] = ending.rule

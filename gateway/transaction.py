@@ -15,7 +15,7 @@ class Failure(StrEnum):
     """Why a transaction got no verdict: the class in the metrics, the log and the X-Tamis-Unfiltered header."""
 
     UNREACHABLE = "unreachable"
-    """No ingress within the connect budget."""
+    """No ingress within the ingress budget."""
     TIMEOUT = "timeout"
     """No verdict within the end-of-message budget."""
     OVERLOADED = "overloaded"
@@ -49,6 +49,8 @@ class Client:
     hostname: bytes = b""
     helo: bytes = b""
     tls_version: str = ""
+    cert_subject: str = ""
+    cert_issuer: str = ""
     daemon_name: str = ""
     mta_name: str = ""
 
@@ -64,15 +66,18 @@ class Recipient:
 
 @dataclass(slots=True)
 class Transaction:
-    """From MAIL to the verdict."""
+    """From MAIL to the verdict; or a question about the client alone, at CONNECT or HELO."""
 
     identity: Identity
     client: Client
     auth_user: bytes
     direction: message_pb2.Direction
     tenant: str
-    sender: bytes
-    esmtp_args: tuple[bytes, ...]
+    sender: bytes = b""
+    esmtp_args: tuple[bytes, ...] = ()
+    auth_type: str = ""
+    has_mail: bool = True
+    """False for a question about the client alone."""
     queue_id: str = ""
     recipients: list[Recipient] = field(default_factory=list)
     refused: set[int] = field(default_factory=set)

@@ -14,7 +14,7 @@ def link_settings(config: GatewayConfig) -> LinkSettings:
     if config.tls.configured:
         # The dialer reads them again at each dial; what is wrong with them now should not be found out then.
         read_credentials(config.tls)
-    budgets = Budgets(config.connect_budget_s, config.rcpt_budget_s, config.end_of_message_budget_s)
+    budgets = Budgets(config.ingress_budget_s, config.early.budgets_s, config.end_of_message_budget_s)
     return LinkSettings(config.all_cells, budgets, GrpcDialer(config.tls, config.compression), _lookup(config))
 
 

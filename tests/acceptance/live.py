@@ -242,14 +242,14 @@ def stopped_cleanly(report: Report, stack: Stack) -> Iterator[None]:
 
 
 def unreachable_cluster(report: Report) -> None:
-    """A gateway without any ingress answers 451 within its connect budget."""
+    """A gateway without any ingress answers 451 within its ingress budget."""
     budget_s = 2.0
     run_dir = Path(f"/tmp/tamis-lonely-{os.getpid()}")
     run_dir.mkdir()
     config, ready = run_dir / "t.toml", run_dir / "ready.json"
     config.write_text(
         f'[gateway]\nlisten = ["inet:0@127.0.0.1"]\nops_listen = "127.0.0.1:0"\n'
-        f'ingress = ["127.0.0.1:{free_port()}"]\nconnect_budget_s = {budget_s}\n'
+        f'ingress = ["127.0.0.1:{free_port()}"]\ningress_budget_s = {budget_s}\n'
     )
     command = [sys.executable, "-m", "gateway", "--config", str(config), "--ready-file", str(ready)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as gateway:

@@ -10,6 +10,7 @@ import grpc.aio
 from gateway.dial import Pipe, StreamLost
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import filter_service_pb2_grpc as filter_grpc
+from tamis.filter.v1 import message_pb2
 from tamis.filter.v1 import verdict_pb2 as pb
 from wire.stream import CHANNEL_OPTIONS, INITIAL_BODY_CREDIT_BYTES
 
@@ -28,6 +29,7 @@ class Heard:
     pieces: int = 0
     credit_bytes: int = INITIAL_BODY_CREDIT_BYTES
     end: filter_pb.EndOfMessage | None = None
+    asks: list[filter_pb.Ask] = field(default_factory=list)
 
 
 Judge = Callable[[Heard], filter_pb.Answer | None]
@@ -63,6 +65,22 @@ def reject_recipients(*addresses: bytes) -> Judge:
     return judge
 
 
+def go_on(heard: Heard) -> filter_pb.Answer:
+    return at_stage(pb.ACTION_ACCEPT)(heard)
+
+
+def at_stage(action: pb.Action, *reasons: str, **reply: object) -> Judge:
+    """The answer to the latest Ask; `reply` are the fields of the SMTP reply."""
+
+    def judge(heard: Heard) -> filter_pb.Answer:
+        early = pb.StageVerdict(stage=heard.asks[-1].stage, action=action, reasons=reasons)
+        if reply:
+            early.reply.CopyFrom(pb.Reply(**reply))  # type: ignore[arg-type]
+        return filter_pb.Answer(transaction=heard.number, stage_verdict=early)
+
+    return judge
+
+
 def silent(_heard: Heard) -> None:
     return None
 
@@ -70,9 +88,15 @@ def silent(_heard: Heard) -> None:
 class FakeIngress:
     """Answers each stage by a judge; grants credit as bytes are consumed; notes what breaks the contract."""
 
-    def __init__(self, judge: Judge = ACCEPT, recipient: Judge = let_in, *, grants: bool = True) -> None:
+    def __init__(
+        self, judge: Judge = ACCEPT, recipient: Judge = let_in, stage: Judge = go_on, *, grants: bool = True
+    ) -> None:
         self.judge = judge
         self.recipient = recipient
+        self.stage = stage
+        """Answers CONNECT, HELO and MAIL."""
+        self.asked: list[Heard] = []
+        """Of each of these, what was known."""
         self.grants = grants
         self.open: dict[int, Heard] = {}
         self.judged: list[Heard] = []
@@ -103,6 +127,8 @@ class FakeIngress:
         answer: filter_pb.Answer | None = None
         if kind == "mail":
             heard.sender = event.mail.sender
+        elif kind == "ask":
+            answer = self._ask(heard, event.ask)
         elif kind == "recipient":
             heard.recipients.append(event.recipient.recipient.address)
             heard.recipient_budgets_ms.append(event.recipient.budget_ms)
@@ -122,6 +148,14 @@ class FakeIngress:
         if answer is not None and answer.WhichOneof("kind") in ("verdict", "refused"):
             self.open.pop(heard.number, None)
         return [answer] if answer is not None else []
+
+    def _ask(self, heard: Heard, ask: filter_pb.Ask) -> filter_pb.Answer | None:
+        heard.asks.append(ask)
+        self.asked.append(heard)
+        answer = self.stage(heard)
+        if answer is not None and ask.stage != message_pb2.STAGE_MAIL:
+            del self.open[heard.number]
+        return answer
 
     def _body(self, heard: Heard, piece: bytes) -> filter_pb.Answer | None:
         heard.body += piece

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from gateway.cells import CellConfig
 from gateway.conversation import Budgets, Conversation, Unavailable
 from gateway.discovery import no_lookup
+from gateway.early import Stage
 from gateway.link import Link, LinkSettings
 from gateway.metrics import Metrics
 from gateway.transaction import Client, Identity, Recipient, Transaction
@@ -15,7 +16,7 @@ from tamis.filter.v1 import verdict_pb2 as pb
 from tests.gateway.fake_ingress import Cell
 from wire.trace import TraceContext
 
-BUDGETS = Budgets(connect_s=5.0, recipient_s=5.0, verdict_s=20.0)
+BUDGETS = Budgets(ingress_s=5.0, early_s=dict.fromkeys(Stage, 5.0), verdict_s=20.0)
 
 
 def transaction(*recipients: bytes, body: bytes = b"hello\r\n") -> Transaction:

@@ -9,6 +9,7 @@ from gateway.__main__ import LIMITS
 from gateway.config import GatewayConfig, GatewayRoot
 from gateway.conversation import Budgets
 from gateway.driver import Driver
+from gateway.early import Stage
 from gateway.failure_policy import FailurePolicy
 from gateway.fallback import Fallback
 from gateway.judge import Services
@@ -59,7 +60,7 @@ class Rig:
         config = (root or GatewayRoot()).gateway
         self.metrics = Metrics()
         self.spans: list[SpanRecord] = []
-        budgets = Budgets(config.connect_budget_s, config.rcpt_budget_s, config.end_of_message_budget_s)
+        budgets = Budgets(config.ingress_budget_s, config.early.budgets_s, config.end_of_message_budget_s)
         self.link = Link(settings(cell, *targets, budgets=budgets), self.metrics)
         self.held = HeldBytes(config.held_bytes_max)
         telemetry = Telemetry(
@@ -72,7 +73,7 @@ class Rig:
         services = Services(
             self.link,
             telemetry,
-            SessionRules(config.message_bytes_max, tenants=config.tenants),
+            SessionRules(config.message_bytes_max, frozenset(map(Stage, config.early.stages)), tenants=config.tenants),
             LIMITS,
             self.held,
             FailurePolicy(config.on_failure, Fallback(config.fallback)),

@@ -66,6 +66,9 @@ def test_sections_of_other_processes_are_theirs() -> None:
         ("[gateway]\nend_of_message_budget_s = 300", "`end_of_message_budget_s` must be"),
         ("[gateway]\nmessage_bytes_max = 999999999", "`message_bytes_max` must be between"),
         ("[gateway]\nheld_bytes_max = 5", "`held_bytes_max` must not be below"),
+        ("[gateway.early]\nstages = ['data']", "`stages` must be one of connect, helo, mail, rcpt"),
+        ("[gateway.early]\nmail_budget_s = 30", "`mail_budget_s` must be more than 0 and below 30"),
+        ("[gateway]\ningress_budget_s = 0", "`ingress_budget_s` must be more than 0"),
         ("[gateway]\ndrain_s = -1", "`drain_s` must not be negative"),
     ],
 )

@@ -110,9 +110,9 @@ async def test_a_recipient_refused_early_counts_and_is_not_delivered(lines: LogL
         end = ingress.judged[0].end
         assert end is not None
         assert list(end.refused_recipients) == [0]
-        assert rig.value("recipients_total", action="reject") == 1
-        assert rig.value("recipients_total", action="accept") == 1
-        assert [line["action"] for line in lines.of("recipient_refused")] == ["reject"]
+        assert rig.value("early_total", stage="rcpt", action="reject") == 1
+        assert rig.value("early_total", stage="rcpt", action="accept") == 1
+        assert [line["action"] for line in lines.of("refused_early")] == ["reject"]
 
 
 async def test_a_recipient_without_a_verdict_in_time_is_counted_as_late() -> None:
@@ -120,7 +120,7 @@ async def test_a_recipient_without_a_verdict_in_time_is_counted_as_late() -> Non
         mta = rig.connect()
         await mta.open()
         assert (await mta.message(Mail())).final == ev.Accept()
-        assert rig.value("recipients_total", action="late") == 1
+        assert rig.value("early_total", stage="rcpt", action="late") == 1
 
 
 async def test_progress_is_sent_while_the_verdict_takes_long() -> None:
@@ -161,7 +161,7 @@ async def test_every_failure_of_asking_is_a_451_of_its_class(judge: object, fail
 
 
 async def test_without_a_cluster_each_recipient_gets_451_within_the_connect_budget(lines: LogLines) -> None:
-    async with rigged(Cell(), "nowhere", connect_budget_s=2.0) as rig:
+    async with rigged(Cell(), "nowhere", ingress_budget_s=2.0) as rig:
         mta = rig.connect()
         await mta.open()
         began_s = asyncio.get_running_loop().time()
@@ -169,7 +169,7 @@ async def test_without_a_cluster_each_recipient_gets_451_within_the_connect_budg
         assert heard.recipients == [UNAVAILABLE, UNAVAILABLE]
         assert asyncio.get_running_loop().time() - began_s == pytest.approx(2.0)
         assert rig.value("failures_total", failure="unreachable", action="tempfail") == 2
-        assert [line["failure"] for line in lines.of("recipient_refused")] == ["unreachable"] * 2
+        assert [line["failure"] for line in lines.of("refused_early")] == ["unreachable"] * 2
 
 
 async def test_accept_on_failure_marks_and_counts_what_it_lets_through() -> None:
@@ -211,7 +211,7 @@ async def test_cut_from_the_cluster_the_local_lists_still_act_and_are_counted(li
         assert rig.value("unfiltered_total") == 1
     (message,) = lines.of("message")
     assert (message["queue_id"], message["failure"], message["rule"]) == ("4ABC", "unreachable", "allow_clients")
-    assert [line["rule"] for line in lines.of("recipient_refused")] == ["deny_recipients", ""]
+    assert [line["rule"] for line in lines.of("refused_early")] == ["deny_recipients", ""]
 
 
 async def test_while_the_cluster_answers_the_local_lists_say_nothing() -> None:

@@ -80,7 +80,7 @@ async def test_an_mta_that_goes_away_in_the_middle_leaves_nothing_behind(stage: 
         assert [line["reason"] for line in lines.of("session_closed")] == ["disconnected"]
         assert len(lines.records) == 1
         assert (rig.value("sessions"), rig.held.total, ingress.open) == (0, 0, {})
-        assert rig.value("recipients_total", action="late") == 0
+        assert rig.value("early_total", stage="rcpt", action="late") == 0
         if playing is not None:
             with pytest.raises(EOFError):
                 await playing

@@ -1,3 +1,4 @@
+from gateway.early import Stage
 from gateway.exchange import VERDICT_MARGIN_S, Exchange
 from gateway.transaction import Client, Identity, Recipient, Transaction
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
@@ -73,10 +74,31 @@ def test_end_of_message_waits_until_credit_let_the_whole_body_out() -> None:
 def test_only_the_recipient_that_is_waited_for_has_a_budget() -> None:
     exchange = make_exchange()
     exchange.transaction.recipients += [Recipient(b"a@a.example", (), ""), Recipient(b"b@b.example", (b"X=Y",), "acme")]
-    exchange.asked_recipient, exchange.recipient_deadline_s = 1, 105.0
+    exchange.asked, exchange.asked_recipient, exchange.early_deadline_s = Stage.RCPT, 1, 105.0
     events = [event.recipient for event, _ in exchange.take(100.0)[2:]]
     assert [recipient.budget_ms for recipient in events] == [0, 5000]
     assert events[1].recipient == message_pb2.Recipient(address=b"b@b.example", esmtp_args=[b"X=Y"], tenant="acme")
+
+
+def test_a_question_about_the_client_tells_nothing_else() -> None:
+    exchange = make_exchange()
+    exchange.transaction.has_mail = False
+    exchange.asked, exchange.early_deadline_s = Stage.HELO, 102.0
+    begin, ask = (event for event, _ in exchange.take(100.0))
+    assert begin.WhichOneof("kind") == "begin"
+    assert ask.ask == filter_pb.Ask(stage=message_pb2.STAGE_HELO, budget_ms=2000)
+    assert kinds(exchange) == []
+
+
+def test_a_question_at_mail_is_asked_anew_after_a_replay_while_it_is_open() -> None:
+    exchange = make_exchange()
+    exchange.asked, exchange.early_deadline_s = Stage.MAIL, 105.0
+    assert kinds(exchange) == ["begin", "mail", "ask"]
+    exchange.rewind()
+    assert kinds(exchange) == ["begin", "mail", "ask"]
+    exchange.asked = None
+    exchange.rewind()
+    assert kinds(exchange) == ["begin", "mail"]
 
 
 def test_a_late_event_still_has_a_budget_because_zero_means_that_nobody_waits() -> None:

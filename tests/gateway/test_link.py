@@ -4,6 +4,7 @@ import pytest
 
 from gateway.balance import OVERLOAD_PAUSE_S
 from gateway.conversation import Unavailable
+from gateway.early import Stage
 from gateway.transaction import Failure, Recipient
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import verdict_pb2 as pb
@@ -45,7 +46,7 @@ async def test_an_early_verdict_answers_its_recipient_and_others_are_not_waited_
         conversation = link.open(told)
         conversation.advance()
         told.recipients.append(Recipient(b"bad@recipient.example", (), ""))
-        answer = await conversation.recipient_verdict(1)
+        answer = await conversation.early_verdict(Stage.RCPT, 1)
         assert isinstance(answer, pb.RecipientVerdict)
         assert answer.action == pb.ACTION_REJECT
         (heard,) = ingress.open.values()
@@ -55,7 +56,7 @@ async def test_an_early_verdict_answers_its_recipient_and_others_are_not_waited_
 async def test_a_silent_ingress_lets_the_recipient_pass_after_the_rcpt_budget() -> None:
     async with linked(Cell(a=FakeIngress(recipient=silent))) as link:
         began_s = asyncio.get_running_loop().time()
-        assert await link.open(transaction(b"reader@recipient.example")).recipient_verdict(0) is None
+        assert await link.open(transaction(b"reader@recipient.example")).early_verdict(Stage.RCPT, 0) is None
         assert asyncio.get_running_loop().time() - began_s == pytest.approx(5.0)
 
 
@@ -169,4 +170,4 @@ async def test_keep_goes_to_the_ingress_that_judged() -> None:
 async def test_a_verdict_before_end_of_message_is_a_failure_of_the_ingress() -> None:
     async with linked(Cell(a=FakeIngress(recipient=verdict()))) as link:
         conversation = link.open(transaction(b"reader@recipient.example"))
-        assert await conversation.recipient_verdict(0) == Unavailable(Failure.INTERNAL)
+        assert await conversation.early_verdict(Stage.RCPT, 0) == Unavailable(Failure.INTERNAL)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.conversation import WRITE_S, Unavailable
+from gateway.early import Stage
 from gateway.link import REPLAYS_MAX, Link, backoff_s
 from gateway.transaction import Failure
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
@@ -23,7 +24,7 @@ async def test_without_any_ingress_the_answer_comes_within_the_connect_budget() 
     async with linked(Cell(), "nowhere") as link:
         began_s = asyncio.get_running_loop().time()
         conversation = link.open(transaction(b"one@recipient.example"))
-        assert await conversation.recipient_verdict(0) == Unavailable(Failure.UNREACHABLE)
+        assert await conversation.early_verdict(Stage.RCPT, 0) == Unavailable(Failure.UNREACHABLE)
         assert asyncio.get_running_loop().time() - began_s == pytest.approx(5.0)
         assert await conversation.verdict() == Unavailable(Failure.UNREACHABLE)
         assert asyncio.get_running_loop().time() - began_s == pytest.approx(5.0)
@@ -74,7 +75,7 @@ async def test_a_recipient_that_is_waited_for_is_asked_again_after_a_loss() -> N
     cell = Cell(first=FakeIngress(recipient=silent), second=FakeIngress(recipient=let_in))
     async with linked(cell) as link:
         conversation = link.open(transaction(b"reader@recipient.example"))
-        asking = asyncio.create_task(conversation.recipient_verdict(0))
+        asking = asyncio.create_task(conversation.early_verdict(Stage.RCPT, 0))
         await asyncio.sleep(1.0)
         cell.kill("first")
         answer = await asking
@@ -138,7 +139,7 @@ async def test_an_ingress_that_answered_gives_the_next_loss_the_whole_connect_bu
     cell = Cell()
     async with linked(cell, "only") as link:
         conversation = link.open(transaction(b"reader@recipient.example"))
-        asking = asyncio.create_task(conversation.recipient_verdict(0))
+        asking = asyncio.create_task(conversation.early_verdict(Stage.RCPT, 0))
         await asyncio.sleep(3.0)
         cell.ingresses["only"] = FakeIngress()
         assert isinstance(await asking, pb.RecipientVerdict)

@@ -215,7 +215,7 @@ async def test_an_ingress_that_hangs_costs_a_message_seconds_and_not_its_verdict
 
 
 async def test_an_unreachable_cluster_is_a_451_within_the_connect_budget(run_dir: Path) -> None:
-    with gateway(run_dir, "127.0.0.1:1", settings="connect_budget_s = 1.0\n") as running:
+    with gateway(run_dir, "127.0.0.1:1", settings="ingress_budget_s = 1.0\n") as running:
         mta = await running.connect()
         await mta.open()
         began_s = time.monotonic()

@@ -154,7 +154,7 @@ def test_a_reply_of_the_wrong_form_is_invalid(action: pb.Action, code: int, enha
     with pytest.raises(InvalidVerdict):
         replies.for_verdict(accept(action=action, reply=reply), ALL)
     with pytest.raises(InvalidVerdict):
-        replies.for_recipient(pb.RecipientVerdict(action=action, reply=reply))
+        replies.for_early(pb.RecipientVerdict(action=action, reply=reply))
 
 
 def test_quarantine_holds_the_edited_message() -> None:
@@ -172,9 +172,9 @@ def test_discard_is_discard_and_an_unknown_action_is_invalid() -> None:
 
 
 def test_a_recipient_may_be_let_in_or_refused_and_nothing_else() -> None:
-    assert replies.for_recipient(pb.RecipientVerdict(action=pb.ACTION_ACCEPT)) == ev.Continue()
+    assert replies.for_early(pb.RecipientVerdict(action=pb.ACTION_ACCEPT)) == ev.Continue()
     with pytest.raises(InvalidVerdict):
-        replies.for_recipient(pb.RecipientVerdict(action=pb.ACTION_DISCARD))
+        replies.for_early(pb.RecipientVerdict(action=pb.ACTION_DISCARD))
 
 
 EDITS = st.one_of(

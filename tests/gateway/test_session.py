@@ -1,6 +1,7 @@
 import pytest
 
-from gateway.session import AskRecipient, AskVerdict, Close, HeldBytes, RefuseMessage, Respond, Session, SessionRules
+from gateway.early import Stage
+from gateway.session import AskEarly, AskVerdict, Close, HeldBytes, RefuseMessage, Respond, Session, SessionRules
 from gateway.transaction import Failure, Identity, Transaction
 from wire.milter import constants as c
 from wire.milter import events as ev
@@ -47,7 +48,9 @@ def content(session: Session, *chunks: bytes, queue_id: bytes = b"4ABC") -> obje
 def test_a_transaction_knows_client_envelope_and_content() -> None:
     session = make_session(SessionRules(MEBIBYTE, tenants={"recipient.example": "acme"}))
     transaction = start(session, auth_authen=b"anna")
-    assert session.receive(ev.Recipient(b"<reader@recipient.example>", (b"NOTIFY=NEVER",))) == AskRecipient(0)
+    assert session.receive(ev.Recipient(b"<reader@recipient.example>", (b"NOTIFY=NEVER",))) == AskEarly(
+        Stage.RCPT, transaction, 0
+    )
     session.receive(ev.Header(b"Subject", b" hello"))
     assert content(session, b"one\r\n", b"two\r\n") == AskVerdict()
     client = transaction.client
@@ -94,7 +97,7 @@ def test_a_recipient_that_the_mta_refused_counts_and_is_not_asked_about() -> Non
     session.receive(ev.Macros(c.SMFIC_RCPT, ((b"{rcpt_mailer}", b"error"),)))
     assert session.receive(ev.Recipient(b"<nobody@recipient.example>")) is None
     session.receive(ev.Macros(c.SMFIC_RCPT, ()))
-    assert session.receive(ev.Recipient(b"<reader@recipient.example>")) == AskRecipient(1)
+    assert session.receive(ev.Recipient(b"<reader@recipient.example>")) == AskEarly(Stage.RCPT, transaction, 1)
     assert transaction.refused == {0}
 
 
@@ -139,7 +142,7 @@ def test_a_recipient_without_macros_does_not_inherit_the_refusal_of_the_last() -
     transaction = start(session)
     session.receive(ev.Macros(c.SMFIC_RCPT, ((b"{rcpt_mailer}", b"error"),)))
     session.receive(ev.Recipient(b"<nobody@recipient.example>"))
-    assert session.receive(ev.Recipient(b"<reader@recipient.example>")) == AskRecipient(1)
+    assert session.receive(ev.Recipient(b"<reader@recipient.example>")) == AskEarly(Stage.RCPT, transaction, 1)
     assert transaction.refused == {0}
 
 
@@ -228,7 +231,7 @@ def test_recipients_are_not_kept_beyond_what_the_gateway_may_hold() -> None:
     session = make_session(held=held)
     transaction = start(session)
     for number in range(10):
-        assert isinstance(session.receive(ev.Recipient(b"<%d@recipient.example>" % number)), AskRecipient)
+        assert isinstance(session.receive(ev.Recipient(b"<%d@recipient.example>" % number)), AskEarly)
     assert transaction.failure is Failure.OVERLOADED
     assert 0 < len(transaction.recipients) < 4
     assert 0 < held.total <= 1000
@@ -241,12 +244,63 @@ def test_recipients_beyond_the_bound_are_put_off_and_the_message_goes_on(monkeyp
     monkeypatch.setattr("gateway.session.RECIPIENTS_MAX", 1)
     session = make_session()
     transaction = start(session)
-    assert session.receive(ev.Recipient(b"<one@recipient.example>")) == AskRecipient(0)
+    assert session.receive(ev.Recipient(b"<one@recipient.example>")) == AskEarly(Stage.RCPT, transaction, 0)
     assert session.receive(ev.Recipient(b"<two@recipient.example>")) == Respond(
         ev.ReplyCode(b"452 4.5.3 Too many recipients")
     )
     assert len(transaction.recipients) == 1
     assert content(session) == AskVerdict()
+
+
+def test_where_nobody_waits_at_rcpt_too_many_recipients_refuse_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.session.RECIPIENTS_MAX", 1)
+    held = HeldBytes(MEBIBYTE)
+    session = make_session(SessionRules(MEBIBYTE, stages=frozenset()), held)
+    start(session)
+    assert session.receive(ev.Recipient(b"<one@recipient.example>")) is None
+    assert session.receive(ev.Recipient(b"<two@recipient.example>")) is None
+    assert isinstance(content(session), RefuseMessage)
+    session.finish()
+    assert held.total == 0
+
+
+def test_a_session_asks_at_the_stages_of_the_config_with_what_is_known() -> None:
+    session = make_session(SessionRules(MEBIBYTE, stages=frozenset({Stage.CONNECT, Stage.HELO, Stage.MAIL})))
+    connect = session.receive(ev.Connect(b"client.example", c.SMFIA_INET, 2525, b"192.0.2.7"))
+    session.receive(ev.Macros(c.SMFIC_HELO, ((b"{cert_subject}", b"mx"), (b"{cert_issuer}", b"Our CA"))))
+    helo = session.receive(ev.Helo(b"mail.client.example"))
+    assert isinstance(connect, AskEarly)
+    assert isinstance(helo, AskEarly)
+    assert (connect.stage, connect.transaction.client.ip, connect.transaction.client.helo) == (
+        Stage.CONNECT,
+        "192.0.2.7",
+        b"",
+    )
+    client = helo.transaction.client
+    assert (helo.stage, client.helo, client.cert_subject, client.cert_issuer) == (
+        Stage.HELO,
+        b"mail.client.example",
+        "mx",
+        "Our CA",
+    )
+    assert not connect.transaction.has_mail
+    assert session.transaction is None
+    session.receive(ev.Macros(c.SMFIC_MAIL, ((b"{auth_authen}", b"anna"), (b"{auth_type}", b"PLAIN"))))
+    mail = session.receive(ev.Mail(b"<anna@shop.example>"))
+    assert isinstance(mail, AskEarly)
+    assert (mail.stage, mail.transaction) == (Stage.MAIL, session.transaction)
+    assert (mail.transaction.has_mail, mail.transaction.auth_type) == (True, "PLAIN")
+    assert session.receive(ev.Recipient(b"<reader@recipient.example>")) is None
+
+
+def test_a_refused_mail_ends_its_transaction_and_a_refused_recipient_only_itself() -> None:
+    session = make_session(SessionRules(MEBIBYTE, stages=frozenset({Stage.MAIL, Stage.RCPT})))
+    transaction = start(session)
+    session.refuse(AskEarly(Stage.RCPT, transaction, 3))
+    assert session.transaction is transaction
+    assert transaction.refused == {3}
+    session.refuse(AskEarly(Stage.MAIL, transaction))
+    assert session.transaction is None
 
 
 def test_a_message_that_does_not_fit_into_what_the_gateway_may_hold_fails_alone() -> None:
