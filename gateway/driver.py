@@ -127,6 +127,9 @@ class Driver(asyncio.Protocol):
     async def _serve(self) -> None:
         codec, receive = self._codec, self._session.receive
         while not self._over:
+            fields = codec.take_fields()
+            if fields:
+                self._session.take_fields(fields)
             event = codec.next_event()
             if event is NEED_DATA:
                 self._judge.forward(self._session.transaction)

@@ -5,7 +5,7 @@ Strategy: `receive` notes what it learns in `transaction` and returns a want whe
 belongs to one message is dropped whole at Abort, MAIL, HELO and `finish`, so nothing of it reaches the next.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway import tenancy
@@ -221,16 +221,22 @@ class Session:
             return None
         return AskEarly(Stage.RCPT, transaction, index) if waits else None
 
-    def _header(self, event: ev.Header) -> None:
+    def take_fields(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        """Header fields (name, value) that the MTA does not wait for."""
         transaction = self.transaction
         if transaction is None:
             return
-        value = folds_to_crlf(event.value) if b"\n" in event.value else event.value
-        line = b"%b%b%b\r\n" % (event.name, b":" if self.leading_space else b": ", value)
-        transaction.headers += 1
-        transaction.header_bytes += len(line)
-        if self._may_keep(transaction, len(line)):
-            self._fields += line
+        colon = b":" if self.leading_space else b": "
+        lines = b"".join(
+            [b"%b%b%b\r\n" % (name, colon, folds_to_crlf(value) if b"\n" in value else value) for name, value in fields]
+        )
+        transaction.headers += len(fields)
+        transaction.header_bytes += len(lines)
+        if self._may_keep(transaction, len(lines)):
+            self._fields += lines
+
+    def _header(self, event: ev.Header) -> None:
+        self.take_fields([(event.name, event.value)])
 
     def _end_of_headers(self, _event: ev.EndOfHeaders) -> None:
         transaction = self.transaction

@@ -15,7 +15,7 @@ from wire.milter.errors import LocalProtocolError, ProtocolError, RemoteProtocol
 from wire.milter.frames import FrameReader, encode_frame
 from wire.milter.limits import Limits, Tally
 from wire.milter.negotiation import Wanted, negotiate
-from wire.milter.readers import COMMAND_READERS, REPLY_READERS
+from wire.milter.readers import COMMAND_READERS, REPLY_READERS, read_field
 from wire.milter.states import (
     ENDS_CONTENT,
     INTERRUPTS,
@@ -46,10 +46,12 @@ class FilterConnection:
         self._limits = limits
         self._wanted = offer
         self._frames = FrameReader(c.DATA_BYTES_64K + limits.frame_slack_bytes)
-        self._checks = Tally(limits).checks
+        self._tally = Tally(limits)
+        self._checks = self._tally.checks
         # Postfix sends the same macros before every header: they are read once.
         self._macros = ev.Macros(0, ())
         self._macros_payload: bytes | None = None
+        self._macros_frame = b""
         self._table = transitions(0)
         self._answered = answered(0)
         self._unknown = unknown(c.VERSION_MAX)
@@ -87,6 +89,24 @@ class FilterConnection:
             if frame is None:
                 return NEED_DATA
             return self._take(*frame)
+        except RemoteProtocolError:
+            self._move(State.CLOSED)
+            raise
+
+    def take_fields(self) -> list[tuple[bytes, bytes]]:
+        """The header fields (name, value) that come next, when nobody waits for an answer to them; else empty.
+
+        What `next_event` gives one by one, with the same checks: a message has tens of them, and together they cost a
+        quarter. Raises RemoteProtocolError.
+        """
+        if self._state is not State.HEADERS or c.SMFIC_HEADER in self._answered:
+            return []
+        payloads = self._frames.take_run(c.SMFIC_HEADER, self._macros_frame)
+        if not payloads:
+            return []
+        try:
+            self._tally.fields(len(payloads), sum(map(len, payloads)))
+            return list(map(read_field, payloads))
         except RemoteProtocolError:
             self._move(State.CLOSED)
             raise
@@ -138,6 +158,7 @@ class FilterConnection:
             self._body_replacement = _BodyReplacement.NONE
         elif isinstance(event, ev.Macros):
             self._macros, self._macros_payload = event, payload
+            self._macros_frame = encode_frame(command, payload)
         elif isinstance(event, ev.Negotiate):
             self._offered = event
         return event

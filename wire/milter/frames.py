@@ -61,6 +61,29 @@ class FrameReader:
         self._offset = end
         return command, bytes(buffer[start + 5 : end])
 
+    def take_run(self, command: int, between: bytes) -> list[bytes]:
+        """The payloads of the frames that come next, as far as they are complete and of this command.
+
+        `between` is a frame that may stand before each of them and is skipped.
+        """
+        data = bytes(memoryview(self._buffer)[self._offset :])
+        skip_bytes = len(between)
+        start = 0
+        last_head = len(data) - _HEAD.size
+        payloads: list[bytes] = []
+        while start <= last_head:
+            if skip_bytes and data.startswith(between, start):
+                start += skip_bytes
+                continue
+            length, found = _HEAD.unpack_from(data, start)
+            end = start + _LENGTH_BYTES + length
+            if found != command or end > len(data) or not 0 < length <= self.payload_bytes_max + 1:
+                break  # for next_frame to judge
+            payloads.append(data[start + 5 : end])
+            start = end
+        self._offset += start
+        return payloads
+
     def _drop_consumed(self) -> None:
         del self._buffer[: self._offset]
         self._offset = 0

@@ -83,8 +83,12 @@ class Tally:
             raise LimitExceeded(f"more than {limits.esmtp_args_max} ESMTP arguments")
 
     def _header(self, payload: bytes) -> None:
-        self._headers += 1
-        self._header_bytes += len(payload)
+        self.fields(1, len(payload))
+
+    def fields(self, count: int, size_bytes: int) -> None:
+        """Count header fields."""
+        self._headers += count
+        self._header_bytes += size_bytes
         if self._headers > self._limits.headers_max:
             raise LimitExceeded(f"more than {self._limits.headers_max} header fields")
         if self._header_bytes > self._limits.header_bytes_max:

@@ -30,11 +30,10 @@ def _string(payload: bytes, what: str) -> bytes:
 
 
 def _pair(payload: bytes, what: str) -> tuple[bytes, bytes]:
-    first, _, rest = payload.partition(b"\0")
-    second, nul, tail = rest.partition(b"\0")
-    if not nul or tail:
+    parts = payload.split(b"\0", 2)
+    if len(parts) != 3 or parts[2]:
         raise RemoteProtocolError(f"{what}: not two strings")
-    return first, second
+    return parts[0], parts[1]
 
 
 def _string_and_maybe_args(payload: bytes, what: str) -> tuple[bytes, bytes]:
@@ -109,9 +108,13 @@ def _data(payload: bytes) -> ev.Data:
     return ev.Data()
 
 
+def read_field(payload: bytes) -> tuple[bytes, bytes]:
+    """Name and value of a HEADER command."""
+    return _pair(payload, "HEADER")
+
+
 def _header(payload: bytes) -> ev.Header:
-    name, value = _pair(payload, "HEADER")
-    return ev.Header(name, value)
+    return ev.Header(*read_field(payload))
 
 
 def _end_of_headers(payload: bytes) -> ev.EndOfHeaders:
