@@ -1,6 +1,7 @@
-"""The command `tamis-gateway`: wiring only. Read the config, build the parts, serve until SIGTERM, drain.
+"""The command `tamis-gateway`: wiring only. Read the config, build the parts, serve until SIGTERM, hand over or drain.
 
-What is wrong with the config or an address is one line on stderr and exit code 2. The OTLP exporter is loaded only when
+What is wrong with the config or an address is one line on stderr and exit code 2. SIGHUP reads the config again;
+SIGINT drains without handing over; a second SIGTERM or SIGINT ends at once. The OTLP exporter is loaded only when
 there is somewhere to export to.
 """
 
@@ -9,52 +10,28 @@ import asyncio
 import json
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import uvloop
 
 from gateway import logs, trace_milter
-from gateway.cells import parse_host_port
 from gateway.config import GatewayRoot, with_addresses
-from gateway.early import Stage
-from gateway.failure_policy import FailurePolicy
-from gateway.fallback import Fallback
-from gateway.judge import Services
-from gateway.link import Link, LinkSettings
-from gateway.metrics import Metrics
-from gateway.ops import OpsServer
-from gateway.server import ListenError, Server
-from gateway.session import HeldBytes, SessionRules
-from gateway.telemetry import Export, Telemetry
-from gateway.wiring import link_settings
-from wire.config import ConfigError, defaults, dump, load
+from gateway.listeners import ListenError
+from gateway.runtime import Bound, Gateway, raise_file_limit
+from gateway.service_manager import PassedFile, ServiceManager, passed_files
+from gateway.telemetry import Export
+from wire.config import ConfigError, defaults, dump, load, version_of
 from wire.memory import keep_freed_memory, settle_collector
-from wire.milter import Limits
 from wire.tls import TlsError
+from wire.toml import to_toml
 from wire.trace import TraceConfig
 
-FILES_BESIDE_SESSIONS = 256
-"""File descriptors for listeners, ingresses, logs and probes."""
-LIMITS = Limits(message_bytes_max=sys.maxsize, header_bytes_max=sys.maxsize, headers_max=sys.maxsize)
-"""The session counts the message itself, so that a large one gets a reply instead of a closed connection."""
-
 log = logging.getLogger("gateway")
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Everything of one gateway process."""
-
-    link: Link
-    server: Server
-    metrics: Metrics
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,19 +40,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return trace_milter.main(arguments)
     options = _parser().parse_args(arguments)
     try:
-        root = load(options.config, GatewayRoot) if options.config else defaults(GatewayRoot)
-        gateway = with_addresses(root.gateway, options.listen, options.ingress)
-    except (ConfigError, ValueError) as error:
+        root = read_config(options)
+        manager = ServiceManager.of_environment(os.environ, os.getpid())
+    except (ConfigError, ValueError, OSError) as error:
         _give_up(error)
-    logs.setup(gateway.log_level)
-    _raise_file_limit(gateway.sessions_max + FILES_BESIDE_SESSIONS)
+    if options.show_config:
+        print(to_toml(dump(root)), end="")  # noqa: T201
+        return None
+    logs.setup(root.gateway.log_level)
+    raise_file_limit(root.gateway)
     keep_freed_memory()
     settle_collector()
+    files = passed_files(os.environ, os.getpid())
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(GatewayRoot(gateway=gateway, trace=root.trace), options.ready_file))
+            runner.run(serve(root, manager, files, options))
     except (ListenError, TlsError) as error:
         _give_up(error)
+
+
+def read_config(options: argparse.Namespace) -> GatewayRoot:
+    """The file with the addresses of the command line. Raises ConfigError and ValueError."""
+    root = load(options.config, GatewayRoot) if options.config else defaults(GatewayRoot)
+    return GatewayRoot(gateway=with_addresses(root.gateway, options.listen, options.ingress), trace=root.trace)
 
 
 def _give_up(error: Exception) -> NoReturn:
@@ -83,79 +70,52 @@ def _give_up(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
-async def serve(root: GatewayRoot, ready_file: Path | None) -> None:
+async def serve(
+    root: GatewayRoot, manager: ServiceManager, files: Sequence[PassedFile], options: argparse.Namespace
+) -> None:
     """Run one gateway until SIGTERM or SIGINT. Raises ListenError and TlsError."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, stop.set)
     export, close_export = _exporter(root.trace)
-    parts = build(root, link_settings(root.gateway), export)
-    bound = await parts.server.start()
-    ops = OpsServer(parts.metrics, lambda: why_not_ready(parts))
-    ops_bound = await _start_ops(ops, root.gateway.ops_listen)
-    parts.link.start()
-    log.info("listening", extra={"fields": {"milter": bound, "ops": ops_bound, "config": dump(root.gateway)}})
-    if ready_file is not None:
-        write_ready_file(ready_file, bound, ops_bound)
-    await stop.wait()
-    log.info("draining")
-    await parts.server.drain(root.gateway.drain_s)
-    if ops_bound:
-        ops.close()
-    await parts.link.close()
+    gateway = Gateway(root, export, manager)
+    stopping = _on_signals(gateway, lambda: read_config(options))
+    bound = await gateway.start(files)
+    fields = {"milter": bound.milter, "ops": bound.ops, "config_version": version_of(root), "config": dump(root)}
+    log.info("listening", extra={"fields": fields})
+    if options.ready_file is not None:
+        write_ready_file(options.ready_file, bound)
+    await gateway.stop(hand_over=await stopping is signal.SIGTERM)
     close_export()
 
 
-def build(root: GatewayRoot, ways: LinkSettings, export: Export | None) -> Parts:
-    """The parts and who knows whom."""
-    config = root.gateway
-    metrics = Metrics()
-    link = Link(ways, metrics)
-    telemetry = Telemetry(
-        metrics, sample_ratio=root.trace.sample_ratio, slow_s=root.trace.slow_ms / 1000, export=export
-    )
-    services = Services(
-        link=link,
-        telemetry=telemetry,
-        rules=SessionRules(
-            message_bytes_max=config.message_bytes_max,
-            stages=frozenset(map(Stage, config.early.stages)),
-            tenants={domain.lower(): tenant for domain, tenant in config.tenants.items()},
-            daemon_tenants=config.daemon_tenants,
-            outbound_daemons=frozenset(config.outbound_daemons),
-        ),
-        limits=LIMITS,
-        held=HeldBytes(config.held_bytes_max),
-        failure_policy=FailurePolicy(config.on_failure, Fallback(config.fallback)),
-    )
-    return Parts(link, Server(config, services), metrics)
+def _on_signals(gateway: Gateway, read: Callable[[], GatewayRoot]) -> asyncio.Future[signal.Signals]:
+    """The first signal to stop; from then on each further one hurries."""
+    loop = asyncio.get_running_loop()
+    stopping: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def stop(number: signal.Signals) -> None:
+        if stopping.done():
+            gateway.hurry()
+        else:
+            stopping.set_result(number)
+
+    def reload() -> None:
+        if not stopping.done():
+            gateway.reload(read)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    return stopping
 
 
-def why_not_ready(parts: Parts) -> str:
-    """Empty when mail can be filtered."""
-    if parts.server.draining:
-        return "draining"
-    return "" if parts.link.ready else "no ingress"
-
-
-def write_ready_file(path: Path, bound: list[str], ops_bound: str) -> None:
+def write_ready_file(path: Path, bound: Bound) -> None:
     """One JSON object with the real addresses; it appears by rename, so nobody reads half of it."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    addresses = {"milter": bound.milter[0], "listen": bound.milter, "ops": bound.ops}
     try:
-        partial.write_text(json.dumps({"milter": bound[0], "listen": bound, "ops": ops_bound}) + "\n")
+        partial.write_text(json.dumps(addresses) + "\n")
         partial.replace(path)
     except OSError as error:
         raise ListenError(f"--ready-file {path}: {error.strerror or error}") from error
-
-
-async def _start_ops(ops: OpsServer, listen: str) -> str:
-    if not listen:
-        return ""
-    try:
-        return await ops.start(*parse_host_port(listen))
-    except OSError as error:
-        raise ListenError(f"ops_listen {listen}: cannot listen: {error.strerror or error}") from error
 
 
 def _exporter(trace: TraceConfig) -> tuple[Export | None, Callable[[], None]]:
@@ -167,17 +127,6 @@ def _exporter(trace: TraceConfig) -> tuple[Export | None, Callable[[], None]]:
     return export.send, export.close
 
 
-def _raise_file_limit(files: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= files:
-        return
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, max(hard, files)))
-    except (ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(files, hard), hard))
-        log.warning("file_limit", extra={"fields": {"wanted": files, "limit": hard}})
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tamis-gateway", description="The milter gateway of Tamis.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file; [gateway] and [trace] are read")
@@ -187,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--trace-milter", action="store_true", help="show what an MTA sends, filter nothing; see --help"
     )
+    parser.add_argument("--show-config", action="store_true", help="print the settings as they hold, as TOML, and exit")
     return parser
 
 

@@ -77,6 +77,10 @@ class GatewayConfig(Section, frozen=True):
     """Milter sockets: inet:PORT@HOST, inet6:PORT@HOST or unix:PATH; port 0 = any free one."""
     socket_mode: str = "0660"
     """Permissions of unix sockets, octal; the MTA must be able to write."""
+    socket_group: str = ""
+    """Group of unix sockets, one that the MTA's user is in; empty = the gateway's own."""
+    reuse_port: bool = False
+    """Several gateways on this machine listen on the same TCP ports; the kernel deals connections out among them."""
     ingress: tuple[str, ...] = INGRESS
     """host:port of the ingresses of the one cell, or srv:NAME; the one with the least to do is asked, the others take
     over. Off loopback only with [gateway.tls]."""

@@ -8,6 +8,7 @@ exactly one log line, and the line has a reason.
 
 import asyncio
 import logging
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -19,11 +20,13 @@ from gateway.session import (
     AskEarly,
     AskVerdict,
     Negotiate,
+    Question,
     RefuseMessage,
     Respond,
     Session,
     Want,
 )
+from gateway.snapshot import SavedConnection
 from gateway.transaction import Transaction
 from wire.milter import NEED_DATA, FilterConnection, LimitExceeded, ProtocolError, State
 from wire.milter import constants as c
@@ -49,11 +52,13 @@ class Driver(asyncio.Protocol):
         self._codec = FilterConnection(services.limits, offer(services.rules.stages))
         self._session = Session(services.rules, services.held, self._telemetry.identify)
         self._judge = Judge(services)
-        self._asking = False
+        self._asking: Question | None = None
         self._interrupt: ev.Event | ProtocolError | None = None
         self._more: asyncio.Future[None] | None = None
         self._over = False
         self._last_heard_s = self._loop.time()
+        self.resumed = False
+        """Another process began this session."""
 
     # --- asyncio.Protocol --------------------------------------------------------------------------------------------
 
@@ -69,7 +74,7 @@ class Driver(asyncio.Protocol):
         """Bytes of the MTA."""
         self._last_heard_s = self._loop.time()
         self._codec.receive_data(data)
-        if self._asking:
+        if self._asking is not None:
             self._listen_while_asking()
         else:
             self._wake()
@@ -97,7 +102,7 @@ class Driver(asyncio.Protocol):
 
     def silent_for_s(self, now_s: float) -> float:
         """How long the MTA has sent nothing; 0 while it waits for us."""
-        return 0.0 if self._asking else now_s - self._last_heard_s
+        return 0.0 if self._asking is not None else now_s - self._last_heard_s
 
     def close(self, reason: str, why: str = "") -> None:
         """End the connection with one log line."""
@@ -106,6 +111,42 @@ class Driver(asyncio.Protocol):
             self._report(reason, why)
             self._transport.abort()
             self._wake()
+
+    # --- from process to process -------------------------------------------------------------------------------------
+
+    def read(self, *, on: bool) -> None:
+        """Go on or stop taking bytes; what the MTA sends meanwhile stays in the kernel."""
+        if not self._over and on != self._transport.is_reading():
+            (self._transport.resume_reading if on else self._transport.pause_reading)()
+
+    def snapshot(self, *, asking: bool) -> SavedConnection | None:
+        """What another process needs to go on; None while events are worked on, or with `asking` unset a question is.
+
+        Only for a connection that does not read.
+        """
+        quiet = self._more is not None and not self._more.done()
+        waiting = asking and self._asking is not None and self._interrupt is None
+        if self._over or not (quiet or waiting) or self._transport.get_write_buffer_size():
+            return None
+        return SavedConnection(self._codec.snapshot(), self._session.snapshot(self._asking))
+
+    def resume(self, saved: SavedConnection) -> None:
+        """Before `connection_made`: go on where another process left off. Raises BrokenSnapshot."""
+        self._codec = FilterConnection.restore(saved.codec, self._services.limits, offer(self._services.rules.stages))
+        self._asking = self._session.resume(saved.session)
+        self.resumed = True
+
+    @property
+    def socket(self) -> TransportSocket:
+        """The connection's socket, to be duplicated and not to be used."""
+        return cast("TransportSocket", self._transport.get_extra_info("socket"))
+
+    def leave(self) -> None:
+        """Let go of the connection without a word; it lives on in a duplicate of its socket."""
+        self._over = True
+        self._judge.abort()
+        self._transport.abort()
+        self._wake()
 
     # --- the coroutine -----------------------------------------------------------------------------------------------
 
@@ -126,6 +167,8 @@ class Driver(asyncio.Protocol):
 
     async def _serve(self) -> None:
         codec, receive = self._codec, self._session.receive
+        if self._asking is not None:
+            await self._satisfy(self._asking)
         while not self._over:
             fields = codec.take_fields()
             if fields:
@@ -147,7 +190,7 @@ class Driver(asyncio.Protocol):
         if isinstance(want, AskEarly):
             answers = await self._judge_early(want)
         elif isinstance(want, AskVerdict):
-            answers = await self._judge_message(self._transaction)
+            answers = await self._judge_message(self._transaction, want)
         elif isinstance(want, Negotiate):
             negotiated = self._codec.negotiate(want.offered)
             self._session.leading_space = bool(negotiated.steps & c.SMFIP_HDR_LEADSPC)
@@ -173,7 +216,7 @@ class Driver(asyncio.Protocol):
             self._send(answers)
 
     async def _judge_early(self, question: AskEarly) -> replies.Replies:
-        with self._asked():
+        with self._asked(question):
             answer = await self._judge.ask_early(question)
         if self._moot:
             return []
@@ -182,9 +225,9 @@ class Driver(asyncio.Protocol):
             self._session.refuse(question)
         return answers
 
-    async def _judge_message(self, transaction: Transaction) -> replies.Replies:
+    async def _judge_message(self, transaction: Transaction, question: AskVerdict) -> replies.Replies:
         began_s = self._telemetry.now_s()
-        with self._asked(), self._progressing():
+        with self._asked(question), self._progressing():
             answer = await self._judge.ask_message(transaction)
         if self._moot:
             return []
@@ -215,12 +258,12 @@ class Driver(asyncio.Protocol):
         return self._over or self._interrupt is not None
 
     @contextmanager
-    def _asked(self) -> Iterator[None]:
-        self._asking = True
+    def _asked(self, question: Question) -> Iterator[None]:
+        self._asking = question
         try:
             yield
         finally:
-            self._asking = False
+            self._asking = None
             self._last_heard_s = self._loop.time()
 
     def _listen_while_asking(self) -> None:

@@ -72,6 +72,14 @@ class Metrics:
         self.unfiltered = Counter(
             "tamis_gateway_unfiltered", "Messages accepted or quarantined without a verdict", registry=self.registry
         )
+        reloads = Counter("tamis_gateway_reloads", "Config read again, by result", ["result"], registry=self.registry)
+        self.reloads = {result: reloads.labels(result) for result in ("ok", "failed")}
+        self._config = Gauge("tamis_gateway_config_info", "Version of the config", ["version"], registry=self.registry)
         self.closed = Counter(
             "tamis_gateway_closed", "Milter connections closed by us, by reason", ["reason"], registry=self.registry
         )
+
+    def show_config(self, version: str) -> None:
+        """The config that holds now."""
+        self._config.clear()
+        self._config.labels(version).set(1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway import tenancy
 from gateway.early import Stage
+from gateway.snapshot import BrokenSnapshot, SavedQuestion, SavedSession, restore_transaction, save_transaction
 from gateway.transaction import Client, Failure, Identity, Recipient, Transaction
 from wire.milter import MacroTable, client_ip, folds_to_crlf, format_reply, strip_brackets
 from wire.milter import constants as c
@@ -68,7 +69,8 @@ class Close:
     """The MTA said goodbye."""
 
 
-Want = Negotiate | AskEarly | AskVerdict | Respond | RefuseMessage | Close
+Question = AskEarly | AskVerdict
+Want = Negotiate | Question | Respond | RefuseMessage | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +89,19 @@ class HeldBytes:
     """How much mail all sessions together keep for replay, under one bound."""
 
     def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
         self.total = 0
 
     def take(self, size_bytes: int) -> bool:
         """Count bytes that are to be kept; False when they may not be."""
-        if self.total + size_bytes > self._bytes_max:
+        if self.total + size_bytes > self.bytes_max:
             return False
         self.total += size_bytes
         return True
+
+    def resume(self, size_bytes: int) -> None:
+        """Count bytes that another process kept under its bound."""
+        self.total += size_bytes
 
     def release(self, size_bytes: int) -> None:
         """The bytes are no longer kept."""
@@ -137,6 +143,46 @@ class Session:
             question.transaction.refused.add(question.recipient)
         elif question.transaction is self.transaction:
             self.finish()
+
+    def snapshot(self, asked: Question | None) -> SavedSession:
+        """All that is known of the connection, and the question whose answer the MTA waits for, for another process."""
+        transaction = self.transaction
+        question = None
+        if isinstance(asked, AskEarly):
+            client_only = save_transaction(asked.transaction) if asked.transaction is not transaction else None
+            question = SavedQuestion(asked.stage, client_only, asked.recipient)
+        elif asked is not None:
+            question = SavedQuestion()
+        return SavedSession(
+            stages=self._rules.stages,
+            leading_space=self.leading_space,
+            client=self._client,
+            macros=self._macros.stages(),
+            macros_for=self._macros_for,
+            fields=bytes(self._fields),
+            transaction=save_transaction(transaction) if transaction is not None else None,
+            question=question,
+        )
+
+    def resume(self, saved: SavedSession) -> Question | None:
+        """Go on where another process left off, with the question to ask again. Raises BrokenSnapshot."""
+        question, asked = saved.question, None
+        transaction = restore_transaction(saved.transaction) if saved.transaction is not None else None
+        if question is not None and question.stage is not None:
+            about = restore_transaction(question.client_only) if question.client_only is not None else transaction
+            if about is None:
+                raise BrokenSnapshot("a question about no transaction")
+            asked = AskEarly(question.stage, about, question.recipient)
+        self.transaction = transaction
+        self._held.resume(transaction.held_bytes if transaction is not None else 0)
+        # What was negotiated holds, whatever the config says by now.
+        self._rules = replace(self._rules, stages=saved.stages)
+        self.leading_space = saved.leading_space
+        self._client = saved.client
+        self._macros = MacroTable.of_stages(saved.macros)
+        self._macros_for = saved.macros_for
+        self._fields += saved.fields
+        return AskVerdict() if question is not None and asked is None else asked
 
     def _negotiate(self, event: ev.Negotiate) -> Want:
         return Negotiate(event)

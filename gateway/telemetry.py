@@ -48,13 +48,14 @@ class Ending:
 class Telemetry:
     """Where transactions begin their trace and end in numbers."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, by name
         self,
         metrics: Metrics,
         *,
         sample_ratio: float,
         slow_s: float,
         export: Export | None,
+        config_version: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.metrics = metrics
@@ -63,6 +64,7 @@ class Telemetry:
         self._sample_ratio = sample_ratio if export is not None else 0.0
         self._slow_s = slow_s
         self._export = export
+        self._config_version = config_version
 
     def identify(self) -> Identity:
         """Ids, trace context and clocks for a new transaction."""
@@ -85,7 +87,7 @@ class Telemetry:
             if not (slow or ending.degraded):
                 return
         if self._export is not None:
-            self._export([transaction_span(transaction, ending)])
+            self._export([transaction_span(transaction, ending, self._config_version)])
 
     def answered_early(
         self,
@@ -114,10 +116,13 @@ class Telemetry:
         over = not transaction.has_mail or (refused and stage is Stage.MAIL)
         if over and transaction.identity.trace.sampled and self._export is not None:
             lasted_s = self.now_s() - transaction.identity.opened_at_s
-            self._export([transaction_span(transaction, Ending(action, lasted_s, lasted_s, rule=rule), stage)])
+            ending = Ending(action, lasted_s, lasted_s, rule=rule)
+            self._export([transaction_span(transaction, ending, self._config_version, stage)])
 
 
-def transaction_span(transaction: Transaction, ending: Ending, stage: Stage | None = None) -> SpanRecord:
+def transaction_span(
+    transaction: Transaction, ending: Ending, config_version: str, stage: Stage | None = None
+) -> SpanRecord:
     """The root span of a message, or of a question at an earlier stage that was the end."""
     identity = transaction.identity
     attributes: dict[str, str | int | float | bool] = {
@@ -129,6 +134,7 @@ def transaction_span(transaction: Transaction, ending: Ending, stage: Stage | No
         "mail.recipients": len(transaction.recipients),
         "mail.body_bytes": transaction.body_bytes,
         "client.address": transaction.client.ip,
+        "config.version": config_version,
         f"{stage or 'end_of_message'}_ms": round(ending.waited_s * 1000, 3),
     }
     if ending.rule:

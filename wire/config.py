@@ -5,6 +5,7 @@ each section's `__post_init__`. msgspec names the place as a path (`$.gateway.li
 in the text, since tomllib keeps no positions.
 """
 
+import hashlib
 import re
 import tomllib
 from pathlib import Path
@@ -66,6 +67,11 @@ def dump(settings: object) -> dict[str, Any]:
     """Settings as plain data, for `config dump` and the log; passwords inside URLs are masked."""
     plain: dict[str, Any] = msgspec.json.decode(_PASSWORD.sub(rb"\1***@", msgspec.json.encode(settings)))
     return plain
+
+
+def version_of(settings: object) -> str:
+    """A short name for exactly these settings, to compare processes by: eight hexadecimal digits."""
+    return hashlib.sha256(msgspec.json.encode(dump(settings))).hexdigest()[:8]
 
 
 def _with_lists(data: dict[str, Any], section: type) -> dict[str, Any]:

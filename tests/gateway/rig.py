@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.__main__ import LIMITS
 from gateway.config import GatewayConfig, GatewayRoot
 from gateway.conversation import Budgets
 from gateway.driver import Driver
@@ -15,6 +14,7 @@ from gateway.fallback import Fallback
 from gateway.judge import Services
 from gateway.link import Link
 from gateway.metrics import Metrics
+from gateway.runtime import LIMITS
 from gateway.server import Server
 from gateway.session import HeldBytes, SessionRules
 from gateway.telemetry import Telemetry

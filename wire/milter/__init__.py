@@ -13,7 +13,7 @@ values.py       brackets, folds, reply texts; address.py: `inet:PORT@HOST`
 """
 
 from wire.milter.address import Address, AddressError, TcpAddress, UnixAddress, parse_listen
-from wire.milter.connection import NEED_DATA, FilterConnection, MtaConnection, NeedData
+from wire.milter.connection import NEED_DATA, FilterConnection, FilterSnapshot, MtaConnection, NeedData
 from wire.milter.errors import LimitExceeded, LocalProtocolError, ProtocolError, RemoteProtocolError
 from wire.milter.limits import Limits
 from wire.milter.macros import MacroTable
@@ -26,6 +26,7 @@ __all__ = [
     "Address",
     "AddressError",
     "FilterConnection",
+    "FilterSnapshot",
     "LimitExceeded",
     "Limits",
     "LocalProtocolError",

@@ -6,7 +6,7 @@ A conversation in which a rule was broken stays broken.
 """
 
 import enum
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from wire.milter import constants as c
@@ -37,6 +37,20 @@ class NeedData(enum.Enum):
 
 
 NEED_DATA: Final = NeedData.NEED_DATA
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSnapshot:
+    """A filter's end between two events, so that another process can go on with the conversation."""
+
+    state: State
+    due: int | None
+    """The command that the MTA waits for an answer to."""
+    offered: ev.Negotiate | None
+    negotiated: ev.Negotiated | None
+    waiting: bytes
+    """Received, and not yet an event."""
+    counts: tuple[int, int, int, int, int]
 
 
 class FilterConnection:
@@ -136,6 +150,25 @@ class FilterConnection:
             self._settle(reply)
         self._sent(kind, due)
         return encode_frame(code, payload)
+
+    def snapshot(self) -> FilterSnapshot:
+        """Where the conversation is. Not between the replies at end of message: they are sent all or none."""
+        return FilterSnapshot(
+            self._state, self._due, self._offered, self.negotiated, self._frames.waiting(), self._tally.counts()
+        )
+
+    @classmethod
+    def restore(cls, snapshot: FilterSnapshot, limits: Limits, offer: Wanted) -> "FilterConnection":
+        """A conversation that goes on where another process left it."""
+        connection = cls(limits, offer)
+        connection._offered = snapshot.offered
+        if snapshot.negotiated is not None:
+            connection._settle(snapshot.negotiated)
+        connection._move(snapshot.state)
+        connection._due = snapshot.due
+        connection._tally.resume(snapshot.counts)
+        connection._frames.feed(snapshot.waiting)
+        return connection
 
     def _take(self, command: int, payload: bytes) -> ev.Event:
         state = self._moves.get(command)

@@ -35,6 +35,10 @@ class FrameReader:
         """Bytes received and not yet returned in a frame."""
         return len(self._buffer) - self._offset
 
+    def waiting(self) -> bytes:
+        """Those bytes, for another reader."""
+        return bytes(self._buffer[self._offset :])
+
     def feed(self, data: bytes) -> None:
         """Store received bytes."""
         self._buffer += data

@@ -51,6 +51,14 @@ class Tally:
         """Command -> what counts its payload; each raises LimitExceeded."""
         self._reset()
 
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """What was counted, for another tally."""
+        return self._recipients, self._envelope_bytes, self._headers, self._header_bytes, self._body_bytes
+
+    def resume(self, counts: tuple[int, int, int, int, int]) -> None:
+        """Go on from the counts of another tally."""
+        self._recipients, self._envelope_bytes, self._headers, self._header_bytes, self._body_bytes = counts
+
     def _reset(self, _payload: bytes = b"") -> None:
         self._recipients = 0
         self._envelope_bytes = 0

@@ -5,6 +5,7 @@ replace its earlier ones. Looking up goes from the latest stage back to CONNECT.
 belongs to the transaction, QUIT_NC everything: nothing of one message is seen in the next.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from wire.milter import constants as c
@@ -46,6 +47,17 @@ class MacroTable:
                 if _bare(key) == wanted:
                     return value
         return default
+
+    def stages(self) -> dict[int, tuple[tuple[bytes, bytes], ...]]:
+        """A copy by stage, for another table."""
+        return dict(self._stages)
+
+    @classmethod
+    def of_stages(cls, stages: Mapping[int, tuple[tuple[bytes, bytes], ...]]) -> "MacroTable":
+        """The table that `stages` was taken from."""
+        table = cls()
+        table._stages.update(stages)
+        return table
 
     def forget_transaction(self) -> None:
         """ABORT, end of message, HELO: keep what belongs to the client's connection."""
