@@ -52,8 +52,9 @@ def read_zone(lines: Iterable[str]) -> dict[tuple[str, str], list[str]]:
 class Nameserver(asyncio.DatagramProtocol):
     """Answers questions about one zone; `questions` counts them."""
 
-    def __init__(self, zone: Zone, delay_s: tuple[float, float] = (0.0, 0.0)) -> None:
+    def __init__(self, zone: Zone, delay_s: tuple[float, float] = (0.0, 0.0), ttl_s: int = TTL_S) -> None:
         self.zone = zone
+        self.ttl_s = ttl_s
         self.delay_s = delay_s
         self.questions = 0
         self.port = 0
@@ -114,7 +115,7 @@ class Nameserver(asyncio.DatagramProtocol):
         kind = dns.rdatatype.to_text(asked.rdtype)
         rdatas = self.zone.get((name, kind))
         if rdatas:
-            response.answer.append(dns.rrset.from_text_list(asked.name, TTL_S, "IN", kind, rdatas))
+            response.answer.append(dns.rrset.from_text_list(asked.name, self.ttl_s, "IN", kind, rdatas))
         elif name not in self._names:
             response.set_rcode(dns.rcode.NXDOMAIN)
         wire = response.to_wire(max_size=65535)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from actors.model import ErrorKind, Finding, Outcome
+from cli.channel import channel_credentials
+from wire.tls import TlsConfig
 
 
 class Answer(Protocol):
@@ -68,8 +70,8 @@ def _errors(findings: Sequence[Finding]) -> tuple[tuple[str, ...], tuple[str, ..
     return tuple(missing), tuple(alone)
 
 
-def scan_asker(ingress: str, timeout_s: float) -> Callable[[], Answer]:
-    """Asks the ingress at host:port by gRPC; the channel lives as long as the process."""
+def scan_asker(ingress: str, tls: TlsConfig, timeout_s: float) -> Callable[[], Answer]:
+    """Asks the ingress at host:port by gRPC; the channel lives as long as the process. Raises ConfigError."""
     import grpc
 
     from cluster.codec import verdict_from_proto
@@ -78,7 +80,12 @@ def scan_asker(ingress: str, timeout_s: float) -> Callable[[], Answer]:
     from tamis.filter.v1.filter_service_pb2_grpc import FilterServiceStub
     from wire.stream import CHANNEL_OPTIONS
 
-    stub = FilterServiceStub(grpc.insecure_channel(ingress, options=CHANNEL_OPTIONS))
+    credentials = channel_credentials(ingress, tls)
+    if credentials is None:
+        channel = grpc.insecure_channel(ingress, options=CHANNEL_OPTIONS)
+    else:
+        channel = grpc.secure_channel(ingress, credentials, options=CHANNEL_OPTIONS)
+    stub = FilterServiceStub(channel)
     request = ScanRequest(message=message_pb2.Message(header_block=b"Subject: probe\r\n", body=b"probe\r\n"))
 
     class Call:

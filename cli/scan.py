@@ -15,15 +15,19 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from actors.config import JudgementConfig
 from actors.model import Client, Envelope, Message, Recipient, Verdict
+from cli.channel import channel_credentials, first_ingress
 from cli.config import load_config
 from cli.mail_file import MailFile, dates, read_mail_file
 from wire.config import ConfigError
+
+if TYPE_CHECKING:
+    import grpc
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -99,7 +103,8 @@ def scan(  # noqa: PLR0913  the options of the command
         if local:
             judge = _judge_here(settings.judgement(), dns_zone, timeout_s)
         else:
-            judge = _judge_there(to or settings.gateway.ingress[0], timeout_s)
+            address = to or first_ingress(settings.gateway)
+            judge = _judge_there(address, channel_credentials(address, settings.gateway.tls), timeout_s)
         failed = asyncio.run(_scan_all(files, options, judge, _show_json if as_json else _show_text))
     except (ScanError, ConfigError) as error:
         print(f"tamis scan: {error}", file=sys.stderr)
@@ -210,7 +215,9 @@ async def _judge_here(config: JudgementConfig, dns_zone: Path | None, timeout_s:
 
 
 @contextlib.asynccontextmanager
-async def _judge_there(address: str, timeout_s: float) -> AsyncIterator[Judge]:
+async def _judge_there(
+    address: str, credentials: "grpc.ChannelCredentials | None", timeout_s: float
+) -> AsyncIterator[Judge]:
     """The cluster. Its judge raises ClusterAwayError, and FileError for an answer that is about the message."""
     import grpc
 
@@ -219,7 +226,11 @@ async def _judge_there(address: str, timeout_s: float) -> AsyncIterator[Judge]:
     from tamis.filter.v1.filter_service_pb2_grpc import FilterServiceStub
     from wire.stream import CHANNEL_OPTIONS
 
-    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+    if credentials is None:
+        opened = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    else:
+        opened = grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
+    async with opened as channel:
         stub = FilterServiceStub(channel)
 
         async def judge(message: Message) -> Verdict:

@@ -25,6 +25,7 @@ import msgspec
 import typer
 
 from cli.addresses import check_port, check_unix, free_port, host_port
+from cli.channel import channel_credentials, first_ingress
 from cli.children import Child, Warden, adopt_orphans, end_descendants
 from cli.config import TamisConfig, load_config
 from cli.probe import Probe, scan_asker
@@ -32,6 +33,7 @@ from cluster.config import ClusterConfig, listen_address
 from gateway.cells import parse_host_port
 from wire.config import ConfigError
 from wire.milter import UnixAddress, parse_listen
+from wire.tls import TlsError, read_credentials
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -116,7 +118,12 @@ def _run(
     listen = host_port(host, port or free_port(host))
     settings = msgspec.structs.replace(settings, cluster=msgspec.structs.replace(settings.cluster, listen=listen))
     ingresses, watch_cell = _start_cell(settings, run_dir, parts)
-    gateway, listens = _start_gateway(config, ingresses, run_dir, parts)
+    if settings.cluster.tls.configured:
+        # Certificates hold names: the gateway dials what [gateway] says, not what is listened on.
+        ingresses = (first_ingress(settings.gateway),)
+        gateway, listens = _start_gateway(config, (), run_dir, parts)
+    else:
+        gateway, listens = _start_gateway(config, ingresses, run_dir, parts)
     children.append(gateway)
     ready = {
         "milter": listens["milter"],
@@ -125,7 +132,7 @@ def _run(
         "redis": settings.redis.url,
         "ops": listens["ops"] or None,
     }
-    probe: Probe | None = Probe(scan_asker(ingresses[0], _PROBE_S), _say)
+    probe: Probe | None = Probe(scan_asker(ingresses[0], settings.gateway.tls, _PROBE_S), _say)
     while True:
         if probe is not None and probe.step(_WATCH_EVERY_S):
             probe = None
@@ -151,6 +158,7 @@ def _check_addresses(settings: TamisConfig) -> None:
     """Raises ConfigError when a port is taken: found out before anything starts."""
     if settings.cluster.address == "" and not any(msgspec.structs.astuple(settings.cluster.pools)):
         raise ConfigError("[cluster.pools]: every pool is empty, nothing would score")
+    _check_tls(settings)
     host, port = listen_address(settings.cluster.listen)
     wanted = [("[cluster] listen", host, port + number if port else 0) for number in range(settings.cluster.ingresses)]
     for text in settings.gateway.listen:
@@ -168,6 +176,19 @@ def _check_addresses(settings: TamisConfig) -> None:
             raise ConfigError(f"[antivirus] yara_rules: {rules} is no file")
     if settings.classifier.model and not Path(settings.classifier.model).is_file():
         raise ConfigError(f"[classifier] model: {settings.classifier.model} is no file")
+
+
+def _check_tls(settings: TamisConfig) -> None:
+    """Raises ConfigError when the gateway could not dial the ingress of the same file."""
+    tls = settings.cluster.tls
+    if tls.configured != settings.gateway.tls.configured:
+        raise ConfigError("[cluster.tls] and [gateway.tls]: `tamis up` needs both or none")
+    if tls.configured:
+        try:
+            read_credentials(tls)
+        except TlsError as error:
+            raise ConfigError(f"[cluster.tls]: {error}") from error
+        channel_credentials(first_ingress(settings.gateway), settings.gateway.tls)
 
 
 def _check_ready_file(ready_file: Path | None) -> None:

@@ -9,8 +9,18 @@ import msgspec
 
 from wire.config import Section
 from wire.stream import GRPC_MESSAGE_BYTES_MAX
+from wire.tls import TlsConfig, on_loopback
 
 _RAY_OBJECT_STORE_MB_MIN = 80
+_AT_LEAST_ONE = (
+    "transactions_max",
+    "held_bytes_max",
+    "recipients_max",
+    "header_bytes_max",
+    "replica_tasks_max",
+    "replica_running_max",
+    "body_by_reference_bytes",
+)
 
 
 class Pools(Section, frozen=True):
@@ -37,7 +47,8 @@ class ClusterConfig(Section, frozen=True):
     address: str = ""
     """Ray to join, "auto" or host:port, with RAY_AUTH_MODE=token and its token set; empty = a Ray of our own."""
     listen: str = "127.0.0.1:11333"
-    """host:port of the first ingress, a loopback address (TLS is not there yet); port 0 = any free one."""
+    """host:port of the first ingress, an IP address, off loopback only with [cluster.tls]; port 0 = any free one."""
+    tls: TlsConfig = TlsConfig()
     ingresses: int = 1
     """Ingress processes; number n listens on the port of `listen` plus n."""
     pools: Pools = Pools()
@@ -71,14 +82,13 @@ class ClusterConfig(Section, frozen=True):
     """Where a Ray of our own keeps sockets and logs; empty = below the run directory, in /tmp if that path is long."""
 
     def __post_init__(self) -> None:
-        listen_address(self.listen)
+        host, _ = listen_address(self.listen)
+        if not (self.tls.configured or on_loopback(host)):
+            raise ValueError(f"`listen` {self.listen} is not on loopback: that needs [cluster.tls]")
         for key in ("early_s", "end_of_message_s", "replica_wait_s", "unresponsive_s"):
             if not 0 < getattr(self, key) <= 3600:
                 raise ValueError(f"`{key}` must be above 0 and at most 3600")
-        for key in ("transactions_max", "held_bytes_max", "recipients_max", "header_bytes_max"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"`{key}` must be at least 1")
-        for key in ("replica_tasks_max", "replica_running_max", "body_by_reference_bytes"):
+        for key in _AT_LEAST_ONE:
             if getattr(self, key) < 1:
                 raise ValueError(f"`{key}` must be at least 1")
         if not 1 <= self.ingresses <= 64:
@@ -90,7 +100,7 @@ class ClusterConfig(Section, frozen=True):
 
 
 def listen_address(value: str) -> tuple[str, int]:
-    """(host, port) of `listen`. Raises ValueError unless it is a loopback IP address with a port."""
+    """(host, port) of `listen`. Raises ValueError unless it is an IP address with a port."""
     host, colon, port = value.rpartition(":")
     try:
         address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
@@ -98,8 +108,6 @@ def listen_address(value: str) -> tuple[str, int]:
         address = None
     if not colon or address is None or not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise ValueError(f"`listen` must be an IP address and a port such as 127.0.0.1:11333, not {value!r}")
-    if not address.is_loopback:
-        raise ValueError(f"`listen` must be a loopback address, not {host}: streams are not encrypted yet")
     return str(address), int(port)
 
 

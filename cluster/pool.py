@@ -161,7 +161,7 @@ class IngressProcess(Process):
             transactions_max=config.transactions_max,
             held_bytes_max=config.held_bytes_max,
         )
-        self._server, port = await serve(self._hall, self._host, self._port)
+        self._server, port = await serve(self._hall, self._host, self._port, config.tls)
         settle_collector()
         return f"{self._host}:{port}"
 

@@ -6,9 +6,14 @@ link above has one of its own per stream.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
+
+# gRPC's own lines on stderr are no JSON, and there is one for each attempt; what they say is in the errors too.
+# It looks only when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc.aio
 

@@ -3,4 +3,5 @@
 transaction.py  the order and limits of one transaction's events (pure)
 session.py      one stream of many transactions: asks the dispatcher, decides, answers (pure but for its ports)
 service.py      the gRPC servicer and its server
+tls.py          its certificates, taken anew when the files change
 """

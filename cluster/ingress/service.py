@@ -12,9 +12,11 @@ from collections.abc import AsyncIterator, Iterator
 import grpc
 
 from cluster.ingress.session import Hall, Session
+from cluster.ingress.tls import server_credentials
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import filter_service_pb2_grpc, message_pb2
 from wire.stream import CHANNEL_OPTIONS, INITIAL_BODY_CREDIT_BYTES, AdaptiveWriter
+from wire.tls import TlsConfig
 
 log = logging.getLogger(__name__)
 
@@ -123,13 +125,16 @@ def scan_events(message: message_pb2.Message, left_s: float, traceparent: str) -
     yield pb.Event(transaction=1, end_of_message=pb.EndOfMessage(budget_ms=budget_ms))
 
 
-async def serve(hall: Hall, host: str, port: int) -> tuple[grpc.aio.Server, int]:
-    """Start the server; returns it with its port. Raises OSError when the port is taken."""
+async def serve(hall: Hall, host: str, port: int, tls: TlsConfig) -> tuple[grpc.aio.Server, int]:
+    """Start the server; returns it with its port. Raises OSError when the port is taken, TlsError for unfit files."""
     server = grpc.aio.server(options=_SERVER_OPTIONS)
     filter_service_pb2_grpc.add_FilterServiceServicer_to_server(FilterServicer(hall), server)
     name = f"[{host}]" if ":" in host else host
     try:
-        bound = server.add_insecure_port(f"{name}:{port}")
+        if tls.configured:
+            bound = server.add_secure_port(f"{name}:{port}", server_credentials(tls))
+        else:
+            bound = server.add_insecure_port(f"{name}:{port}")
     except RuntimeError as error:
         raise OSError(f"{name}:{port} cannot be bound") from error
     await server.start()

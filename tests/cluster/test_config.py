@@ -2,6 +2,7 @@ import pytest
 
 from cluster.config import ClusterConfig, listen_address, pool_sizes
 from wire.config import ConfigError, Section, parse
+from wire.tls import TlsConfig
 
 
 class Root(Section, frozen=True):
@@ -17,7 +18,8 @@ def test_the_defaults_are_one_replica_of_each_actor_on_loopback() -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('listen = "0.0.0.0:11333"', "must be a loopback address, not 0.0.0.0"),
+        ('listen = "0.0.0.0:11333"', "0.0.0.0:11333 is not on loopback: that needs [cluster.tls]"),
+        ('tls = {certificate = "c"}', "`certificate`, `key` and `authority` belong together"),
         ('listen = "localhost:1"', "must be an IP address and a port"),
         ('listen = "127.0.0.1"', "must be an IP address and a port"),
         ('listen = "127.0.0.1:65536"', "must be an IP address and a port"),
@@ -42,5 +44,7 @@ def test_a_wrong_setting_is_one_line_with_its_place(line: str, complaint: str) -
 
 
 @pytest.mark.parametrize("listen", ["[::1]:0", "127.0.0.2:5"])
-def test_any_loopback_address_will_do(listen: str) -> None:
-    assert listen_address(listen)
+def test_any_loopback_address_will_do_and_any_at_all_with_tls(listen: str) -> None:
+    assert ClusterConfig(listen=listen)
+    files = TlsConfig(certificate="c", key="k", authority="a")
+    assert listen_address(ClusterConfig(listen="0.0.0.0:5", tls=files).listen) == ("0.0.0.0", 5)

@@ -253,10 +253,12 @@ class FakeServicer(filter_grpc.FilterServiceServicer):
             listening.cancel()
 
 
-async def serve(ingress: FakeIngress, address: str = "127.0.0.1:0") -> tuple[grpc.aio.Server, str]:
+async def serve(
+    ingress: FakeIngress, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None
+) -> tuple[grpc.aio.Server, str]:
     """A gRPC server for the ingress and its host:port."""
     server = grpc.aio.server(options=CHANNEL_OPTIONS)
     filter_grpc.add_FilterServiceServicer_to_server(FakeServicer(ingress), server)
-    port = server.add_insecure_port(address)
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     await server.start()
     return server, f"127.0.0.1:{port}"
