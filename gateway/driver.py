@@ -220,10 +220,7 @@ class Driver(asyncio.Protocol):
             answer = await self._judge.ask_early(question)
         if self._moot:
             return []
-        answers = self._judge.answer_early(question, answer, self._negotiated)
-        if not isinstance(answers[-1], ev.Continue):
-            self._session.refuse(question)
-        return answers
+        return self._judge.answer_early(question, answer, self._negotiated)
 
     async def _judge_message(self, transaction: Transaction, question: AskVerdict) -> replies.Replies:
         began_s = self._telemetry.now_s()

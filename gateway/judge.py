@@ -68,10 +68,12 @@ class Judge:
         return await conversation.early_verdict(question.stage, question.recipient)
 
     def answer_early(self, question: AskEarly, answer: EarlyAnswer, negotiated: ev.Negotiated) -> replies.Replies:
-        """Silence lets the client go on to the next stage."""
+        """Silence lets the client go on to the next stage; one that goes on after a refusal is judged anew there."""
         outcome = Outcome("late", [ev.Continue()])
         if answer is not None:
             outcome = self._early_outcome(question, answer, negotiated)
+        if question.stage is Stage.RCPT and not isinstance(outcome.replies[-1], ev.Continue):
+            question.transaction.refused.add(question.recipient)
         self._telemetry.answered_early(question.transaction, question.stage, outcome.action, answer, outcome.rule)
         return outcome.replies
 

@@ -137,13 +137,6 @@ class Session:
             self._held.release(self.transaction.held_bytes)
             self.transaction = None
 
-    def refuse(self, question: AskEarly) -> None:
-        """The answer to the question was no; after CONNECT and HELO a client that goes on is judged anew."""
-        if question.stage is Stage.RCPT:
-            question.transaction.refused.add(question.recipient)
-        elif question.transaction is self.transaction:
-            self.finish()
-
     def snapshot(self, asked: Question | None) -> SavedSession:
         """All that is known of the connection, and the question whose answer the MTA waits for, for another process."""
         transaction = self.transaction

@@ -10,14 +10,15 @@ from gateway.failure_policy import OnFailureConfig
 from gateway.fallback import FallbackConfig
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import verdict_pb2 as pb
-from tests.gateway.fake_ingress import Cell, FakeIngress, Judge, at_stage, go_on, refuse, silent
-from tests.gateway.mta import Mail, Mta
+from tests.gateway.fake_ingress import Cell, FakeIngress, Judge, at_stage, go_on, refuse, silent, verdict
+from tests.gateway.mta import Heard, Mail, Mta
 from tests.gateway.rig import LogLines, rigged
 from wire.milter import constants as c
 from wire.milter import events as ev
 
 ALL = EarlyConfig(stages=tuple(Stage))
 REJECT = at_stage(pb.ACTION_REJECT, "denied_client: listed", code=550, enhanced="5.7.1", text="Access denied")
+REPLY = pb.Reply(code=550, enhanced="5.7.1", text="Access denied")
 DENIED = ev.ReplyCode(b"550 5.7.1 Access denied")
 EVENTS = {
     Stage.CONNECT: ev.Connect(b"mail.shop.example", c.SMFIA_INET, 54321, b"192.0.2.7"),
@@ -97,7 +98,7 @@ async def test_a_refusal_carries_the_clusters_own_reply_and_is_one_line(stage: S
         assert line["trace_id"] == f"{span.trace_id:032x}"
         assert span.attributes["mail.action"] == "reject"
         await asyncio.sleep(0.01)
-        assert ingress.open == {}
+        assert len(ingress.open) == (stage is Stage.MAIL)
 
 
 @pytest.mark.parametrize("stage", BEFORE_RCPT)
@@ -117,7 +118,19 @@ async def test_a_client_that_goes_on_after_a_refusal_is_judged_anew(stage: Stage
         await play(mta, stage)
         ingress.stage = go_on
         assert (await mta.message(Mail())).final == ev.Accept()
-        assert ingress.faults == []
+        assert (ingress.open, ingress.faults) == ({}, [])
+
+
+async def test_mail_of_an_mta_that_overlooks_a_refused_mail_is_not_passed_unfiltered() -> None:
+    ingress = FakeIngress(verdict(pb.ACTION_REJECT, reply=REPLY), stage=REJECT)
+    async with rigged(Cell(a=ingress), early=only(Stage.MAIL)) as rig:
+        mta = rig.connect()
+        assert await play(mta, Stage.MAIL) == DENIED
+        await mta.say(ev.Recipient(b"<reader@recipient.example>"))
+        heard = Heard()
+        await mta.content(Mail())
+        await mta.hear_verdict(heard)
+        assert heard.final == DENIED
 
 
 async def test_accept_at_connect_filters_the_session_all_the_same() -> None:

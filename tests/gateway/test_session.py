@@ -293,16 +293,6 @@ def test_a_session_asks_at_the_stages_of_the_config_with_what_is_known() -> None
     assert session.receive(ev.Recipient(b"<reader@recipient.example>")) is None
 
 
-def test_a_refused_mail_ends_its_transaction_and_a_refused_recipient_only_itself() -> None:
-    session = make_session(SessionRules(MEBIBYTE, stages=frozenset({Stage.MAIL, Stage.RCPT})))
-    transaction = start(session)
-    session.refuse(AskEarly(Stage.RCPT, transaction, 3))
-    assert session.transaction is transaction
-    assert transaction.refused == {3}
-    session.refuse(AskEarly(Stage.MAIL, transaction))
-    assert session.transaction is None
-
-
 def test_a_message_that_does_not_fit_into_what_the_gateway_may_hold_fails_alone() -> None:
     held = HeldBytes(1500)
     small, large = make_session(held=held), make_session(held=held)
