@@ -1,6 +1,6 @@
 """The sidecar: bytes of the MTA in, verdict applied.
 
-    Postfix ── milter ──► server ► driver ► session (pure) ► transaction
+    Postfix ── milter ──► server ► driver ► session (pure) ► transaction ► body (pure) ◄── spool (disk)
                              │         │
                              │         └──► judge ┬► link ► exchange (pure) ── gRPC ──► ingress
                              │                    └► replies (pure): verdict → checked milter replies

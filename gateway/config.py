@@ -10,6 +10,7 @@ from gateway.early import Stage
 from gateway.exchange import TRANSACTION_S
 from gateway.failure_policy import OnFailureConfig
 from gateway.fallback import FallbackConfig
+from gateway.spool import SpoolConfig
 from wire.config import Section
 from wire.milter import parse_listen
 from wire.stream import GRPC_MESSAGE_BYTES_MAX
@@ -104,7 +105,7 @@ class GatewayConfig(Section, frozen=True):
     message_bytes_max: int = 100 * _MEBIBYTE
     """A larger message is refused with 552 5.3.4; set the MTA's own limit below."""
     held_bytes_max: int = 1024 * _MEBIBYTE
-    """Mail kept for replay, all sessions together; above it new content fails as overloaded."""
+    """Mail kept for replay, all sessions together; above it new content fails as overloaded. See [gateway.spool]."""
     read_timeout_s: float = 300.0
     """An MTA that falls silent in the middle of a milter packet is disconnected after this time."""
     idle_timeout_s: float = 7_200.0
@@ -120,6 +121,7 @@ class GatewayConfig(Section, frozen=True):
     early: EarlyConfig = EarlyConfig()
     on_failure: OnFailureConfig = OnFailureConfig()
     fallback: FallbackConfig = FallbackConfig()
+    spool: SpoolConfig = SpoolConfig()
 
     def __post_init__(self) -> None:
         self._check_addresses()

@@ -159,6 +159,8 @@ class Conversation:
             if not stream.tell(event, size_bytes):
                 break
         stream.endpoint.outstanding_bytes += self.exchange.told_bytes - told_before
+        if self.exchange.starved:
+            self.exchange.fetch(self._fetched)
 
     async def early_verdict(self, stage: Stage, recipient: int = 0) -> EarlyVerdict | Unavailable | None:
         """The verdict at a stage, at RCPT on a recipient; None when the ingress stays silent for the stage's budget."""
@@ -243,6 +245,13 @@ class Conversation:
         else:
             self._judge = self._leave()
             self._resolve(answer)
+
+    def _fetched(self) -> None:
+        """What is on disk came, or cannot be read."""
+        if self.exchange.transaction.body.unreadable:
+            self.failed(Failure.INTERNAL)
+        else:
+            self.advance()
 
     async def _ask(self, deadline_s: float) -> Answer | Unavailable | None:
         self._waiter = self._loop.create_future()

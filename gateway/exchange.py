@@ -4,6 +4,8 @@ Strategy: a cursor over the transaction. `take()` gives the events from the curs
 it; `rewind()` sets it to the start for another ingress. Body bytes wait for credit; end of message waits for the body.
 """
 
+from collections.abc import Callable
+
 from gateway.early import NUMBERS, Stage
 from gateway.transaction import Transaction
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
@@ -26,7 +28,6 @@ class Exchange:
     __slots__ = (
         "_asked",
         "_begun",
-        "_chunk",
         "_credit",
         "_ended",
         "_headers",
@@ -36,6 +37,7 @@ class Exchange:
         "asked_recipient",
         "early_deadline_s",
         "number",
+        "starved",
         "told_bytes",
         "transaction",
         "verdict_deadline_s",
@@ -50,6 +52,8 @@ class Exchange:
         self.early_deadline_s = 0.0
         self.verdict_deadline_s: float | None = None
         """Set when the message is complete and its verdict is wanted."""
+        self.starved = False
+        """The body goes on with what is on disk: it must be fetched first."""
         self.rewind()
 
     def rewind(self) -> None:
@@ -58,7 +62,6 @@ class Exchange:
         self._asked = False
         self._recipients = 0
         self._headers = False
-        self._chunk = 0
         self._offset = 0
         self._ended = False
         self._credit = Credit()
@@ -85,9 +88,9 @@ class Exchange:
             self._headers = True
             headers = filter_pb.Headers(header_block=transaction.header_block, queue_id=transaction.queue_id)
             events.append((filter_pb.Event(transaction=self.number, headers=headers), len(transaction.header_block)))
-        if self._chunk < len(transaction.body):
+        if self._offset < transaction.body.size_bytes:
             self._body(events)
-        if self.verdict_deadline_s is not None and not self._ended and self._chunk == len(transaction.body):
+        if self.verdict_deadline_s is not None and not self._ended and self._offset == transaction.body.size_bytes:
             self._ended = True
             self._end(events, self.verdict_deadline_s - VERDICT_MARGIN_S - now_s)
         for _, size_bytes in events:
@@ -137,18 +140,20 @@ class Exchange:
         events.append((filter_pb.Event(transaction=self.number, recipient=new), len(known.address)))
 
     def _body(self, events: list[SizedEvent]) -> None:
-        body = self.transaction.body
-        while self._chunk < len(body):
-            chunk = body[self._chunk]
-            allowed = self._credit.spend(len(chunk) - self._offset)
-            if not allowed:
+        body, credit = self.transaction.body, self._credit
+        self.starved = False
+        while self._offset < body.size_bytes and credit.left_bytes:
+            piece = body.piece(self._offset, credit.left_bytes)
+            if piece is None:
+                self.starved = True
                 return
-            piece = chunk[self._offset : self._offset + allowed]
-            events.append((filter_pb.Event(transaction=self.number, body=piece), allowed))
-            self._offset += allowed
-            if self._offset == len(chunk):
-                self._chunk += 1
-                self._offset = 0
+            credit.spend(len(piece))
+            events.append((filter_pb.Event(transaction=self.number, body=piece), len(piece)))
+            self._offset += len(piece)
+
+    def fetch(self, then: Callable[[], None]) -> None:
+        """`starved`: bring what is to be told next into memory; `then` is called when `take` has more."""
+        self.transaction.body.fetch(self._offset, then)
 
     def _end(self, events: list[SizedEvent], left_s: float) -> None:
         end = filter_pb.EndOfMessage(

@@ -9,13 +9,15 @@ import logging
 from dataclasses import dataclass
 
 from gateway import replies
+from gateway.bounds import HeldBytes
 from gateway.conversation import Conversation, EarlyVerdict, Unavailable
 from gateway.early import Stage
 from gateway.failure_policy import FailurePolicy, Outcome
 from gateway.fallback import Case
 from gateway.link import Link
 from gateway.metrics import ACTIONS, OVERSIZE
-from gateway.session import AskEarly, HeldBytes, SessionRules
+from gateway.session import AskEarly, SessionRules
+from gateway.spool import Spool
 from gateway.telemetry import Ending, Telemetry
 from gateway.transaction import Failure, Transaction
 from tamis.filter.v1 import verdict_pb2
@@ -38,6 +40,7 @@ class Services:
     limits: Limits
     held: HeldBytes
     failure_policy: FailurePolicy
+    spool: Spool
 
 
 class Judge:

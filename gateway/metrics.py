@@ -35,6 +35,7 @@ class Metrics:
         self.sessions = Gauge("tamis_gateway_sessions", "Open milter connections", registry=self.registry)
         self.ingresses = Gauge("tamis_gateway_ingresses", "Ingresses with a live stream", registry=self.registry)
         self.held_bytes = Gauge("tamis_gateway_held_bytes", "Mail held for replay", registry=self.registry)
+        self.spool_bytes = Gauge("tamis_gateway_spool_bytes", "Mail on disk for replay", registry=self.registry)
         self.message_bytes = Counter(
             "tamis_gateway_message_bytes", "Bytes of mail that reached end of message", registry=self.registry
         )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway import handover
+from gateway.bounds import HeldBytes
 from gateway.cells import parse_host_port
 from gateway.config import GatewayConfig, GatewayRoot
 from gateway.early import Stage
@@ -28,8 +29,9 @@ from gateway.metrics import Metrics
 from gateway.ops import OpsServer
 from gateway.server import FILES_BESIDE_SESSIONS, Server
 from gateway.service_manager import ManagerStuck, PassedFile, ServiceManager
-from gateway.session import HeldBytes, SessionRules
+from gateway.session import SessionRules
 from gateway.snapshot import BrokenSnapshot
+from gateway.spool import Spool, SpoolConfig, probe
 from gateway.telemetry import Export, Telemetry
 from gateway.wiring import link_settings
 from wire.config import ConfigError, version_of
@@ -57,13 +59,15 @@ class Gateway:
     """The parts and who knows whom."""
 
     def __init__(self, root: GatewayRoot, export: Export | None, manager: ServiceManager) -> None:
-        """Raises TlsError."""
+        """Raises ListenError and TlsError."""
         config = root.gateway
         self._root = root
         self._export = export
         self._manager = manager
         self._metrics = Metrics()
         self._held = HeldBytes(config.held_bytes_max)
+        _probe_spool(config.spool)
+        self._spool = Spool(config.spool)
         self._link = Link(link_settings(config), self._metrics)
         self._server = Server(config, self._services(root))
         self._ops = OpsServer(self._metrics, self.why_not_ready)
@@ -90,7 +94,8 @@ class Gateway:
         try:
             root = read()
             ways = link_settings(root.gateway)
-        except (ConfigError, ValueError, TlsError) as error:
+            _probe_spool(root.gateway.spool)
+        except (ConfigError, ValueError, TlsError, ListenError) as error:
             self._metrics.reloads["failed"].inc()
             log.error("reload_failed", extra={"fields": {"why": str(error)}})  # noqa: TRY400 - its text says all
         else:
@@ -139,10 +144,12 @@ class Gateway:
                 tenants={domain.lower(): tenant for domain, tenant in config.tenants.items()},
                 daemon_tenants=config.daemon_tenants,
                 outbound_daemons=frozenset(config.outbound_daemons),
+                spools=bool(config.spool.directory),
             ),
             limits=LIMITS,
             held=self._held,
             failure_policy=FailurePolicy(config.on_failure, Fallback(config.fallback)),
+            spool=self._spool,
         )
 
     def _apply(self, root: GatewayRoot, ways: LinkSettings) -> None:
@@ -155,6 +162,7 @@ class Gateway:
         raise_file_limit(config)
         self._link.reload(ways)
         self._held.bytes_max = config.held_bytes_max
+        self._spool.config = config.spool
         self._server.configure(config, self._services(root))
         self._metrics.show_config(version)
         self._metrics.reloads["ok"].inc()
@@ -206,9 +214,18 @@ def needs_restart(before: GatewayRoot, after: GatewayRoot) -> list[str]:
     return changed
 
 
+def _probe_spool(spool: SpoolConfig) -> None:
+    """Raises ListenError when the directory of the spool cannot be used."""
+    try:
+        probe(spool)
+    except OSError as error:
+        raise ListenError(f"[gateway.spool] directory {spool.directory}: {error.strerror or error}") from error
+
+
 def raise_file_limit(config: GatewayConfig) -> None:
     """Let the process open as many files as its sessions need, as far as it may."""
-    files = config.sessions_max + FILES_BESIDE_SESSIONS
+    # Every session may have a file in the spool too.
+    files = config.sessions_max * (2 if config.spool.directory else 1) + FILES_BESIDE_SESSIONS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= files:
         return

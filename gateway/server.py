@@ -49,6 +49,7 @@ class Server:
         self.configure(config, services)
         services.telemetry.metrics.sessions.set_function(lambda: len(self._sessions))
         services.telemetry.metrics.held_bytes.set_function(lambda: services.held.total)
+        services.telemetry.metrics.spool_bytes.set_function(lambda: services.spool.total_bytes)
 
     @property
     def count(self) -> int:

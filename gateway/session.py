@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway import tenancy
+from gateway.bounds import HeldBytes
 from gateway.early import Stage
 from gateway.snapshot import BrokenSnapshot, SavedQuestion, SavedSession, restore_transaction, save_transaction
 from gateway.transaction import Client, Failure, Identity, Recipient, Transaction
@@ -21,6 +22,8 @@ RECIPIENTS_MAX = 10_000
 HEADERS_MAX = 50_000
 HEADER_BYTES_MAX = 2 * 1024 * 1024
 """Of the header section with CRLF line ends: half of what an ingress takes (its default)."""
+STORED_BYTES_MIN = 256 * 1024
+"""So much of a body goes to disk at once when memory is tight: going through a thread costs 0.1 ms (decision 0005)."""
 RECIPIENT_BYTES = 256
 """What a recipient takes of our memory besides its text."""
 TOO_MANY_REPLY = ev.ReplyCode(format_reply(452, "4.5.3", "Too many recipients"))  # RFC 5321 section 4.5.3.1.10
@@ -83,29 +86,8 @@ class SessionRules:
     tenants: Mapping[str, str] = field(default_factory=dict)
     daemon_tenants: Mapping[str, str] = field(default_factory=dict)
     outbound_daemons: frozenset[str] = frozenset()
-
-
-class HeldBytes:
-    """How much mail all sessions together keep for replay, under one bound."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self.bytes_max = bytes_max
-        self.total = 0
-
-    def take(self, size_bytes: int) -> bool:
-        """Count bytes that are to be kept; False when they may not be."""
-        if self.total + size_bytes > self.bytes_max:
-            return False
-        self.total += size_bytes
-        return True
-
-    def resume(self, size_bytes: int) -> None:
-        """Count bytes that another process kept under its bound."""
-        self.total += size_bytes
-
-    def release(self, size_bytes: int) -> None:
-        """The bytes are no longer kept."""
-        self.total -= size_bytes
+    spools: bool = False
+    """Large bodies may go to disk."""
 
 
 class Session:
@@ -135,6 +117,7 @@ class Session:
         self._fields.clear()
         if self.transaction is not None:
             self._held.release(self.transaction.held_bytes)
+            self.transaction.body.release()
             self.transaction = None
 
     def snapshot(self, asked: Question | None) -> SavedSession:
@@ -176,6 +159,34 @@ class Session:
         self._macros_for = saved.macros_for
         self._fields += saved.fields
         return AskVerdict() if question is not None and asked is None else asked
+
+    @property
+    def wants_disk(self) -> bool:
+        """What came of the body should go to disk now."""
+        transaction = self.transaction
+        return (
+            self._rules.spools
+            and transaction is not None
+            and transaction.body.memory_bytes >= STORED_BYTES_MIN
+            and self._held.tight
+        )
+
+    @property
+    def on_disk(self) -> bool:
+        """Part of what is known of the transaction is in a file of this process."""
+        return self.transaction is not None and self.transaction.body.file is not None
+
+    def stored(self, size_bytes: int) -> None:
+        """So much of the body went from memory to disk."""
+        if self.transaction is not None:
+            self._held.release(size_bytes)
+            self.transaction.held_bytes -= size_bytes
+
+    def fail(self, failure: Failure) -> None:
+        """The content can no longer be kept: it is counted to its end, and gets no verdict."""
+        if self.transaction is not None and self.transaction.keeps_content:
+            self.transaction.failure = failure
+            self._drop_content(self.transaction)
 
     def _negotiate(self, event: ev.Negotiate) -> Want:
         return Negotiate(event)
@@ -341,7 +352,7 @@ class Session:
         self._held.release(transaction.held_bytes - transaction.envelope_bytes)
         transaction.held_bytes = transaction.envelope_bytes
         transaction.header_block = None
-        transaction.body.clear()
+        transaction.body.release()
         self._fields.clear()
 
     def _announced(self, command: int) -> bool:

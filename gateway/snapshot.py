@@ -151,7 +151,7 @@ def save_transaction(transaction: Transaction) -> SavedTransaction:
         header_block=transaction.header_block,
         header_bytes=transaction.header_bytes,
         headers=transaction.headers,
-        body=transaction.body,
+        body=transaction.body.in_memory(),
         body_bytes=transaction.body_bytes,
         held_bytes=transaction.held_bytes,
         envelope_bytes=transaction.envelope_bytes,
@@ -165,7 +165,7 @@ def restore_transaction(saved: SavedTransaction) -> Transaction:
     trace = parse_traceparent(saved.traceparent)
     if trace is None or saved.direction not in message_pb2.Direction.values():
         raise BrokenSnapshot("trace or direction of a transaction")
-    return Transaction(
+    restored = Transaction(
         identity=Identity(saved.transaction_id, trace, saved.received_at_ns, saved.opened_at_s),
         client=saved.client,
         auth_user=saved.auth_user,
@@ -181,13 +181,15 @@ def restore_transaction(saved: SavedTransaction) -> Transaction:
         header_block=saved.header_block,
         header_bytes=saved.header_bytes,
         headers=saved.headers,
-        body=saved.body,
         body_bytes=saved.body_bytes,
         held_bytes=saved.held_bytes,
         envelope_bytes=saved.envelope_bytes,
         oversize=saved.oversize,
         failure=saved.failure,
     )
+    for chunk in saved.body:
+        restored.body.append(chunk)
+    return restored
 
 
 def _framed(value: _Head | tuple[int, bytes]) -> bytes:

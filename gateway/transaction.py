@@ -7,6 +7,7 @@ it, so that forwarding and replay are one thing. Mail is bytes; only macros beco
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.body import Body
 from tamis.filter.v1 import message_pb2
 from wire.trace import TraceContext
 
@@ -87,11 +88,11 @@ class Transaction:
     header_bytes: int = 0
     """Of the header section as received, also of one that is not kept; `headers` is the number of its fields."""
     headers: int = 0
-    body: list[bytes] = field(default_factory=list)
+    body: Body = field(default_factory=Body)
     body_bytes: int = 0
     """Of the body as received, also of one that is not kept."""
     held_bytes: int = 0
-    """What this copy holds of the gateway's memory; `envelope_bytes` of them stay when the content is dropped."""
+    """What this copy holds of the gateway's memory, not of its disk; `envelope_bytes` stay to its end."""
     envelope_bytes: int = 0
     oversize: bool = False
     """Above what may be one message: no longer kept or forwarded."""

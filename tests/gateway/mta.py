@@ -3,6 +3,7 @@
 Like Postfix it keeps what it has to say until it needs an answer, and then writes all of it at once.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -46,6 +47,8 @@ class Mta:
         self._write = write
         self._read = read
         self._waiting = bytearray()
+        self.drain: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
+        """Waits until more may be written; who writes much gives others a turn, as a socket does."""
 
     async def say(self, event: ev.Event) -> ev.Reply | None:
         """Send one event; the reply if one is due (edits and Progress are skipped)."""
@@ -101,6 +104,7 @@ class Mta:
             await self.say(ev.Body(mail.body[start : start + mail.chunk_bytes]))
             if len(self._waiting) > WRITE_BYTES:
                 self.flush()
+                await self.drain()
         await self.say(ev.Macros(c.SMFIC_BODYEOB, ((b"i", mail.queue_id),)))
         self._waiting += self.codec.send(ev.EndOfBody())
 

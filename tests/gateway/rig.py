@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from gateway.bounds import HeldBytes
 from gateway.config import GatewayConfig, GatewayRoot
 from gateway.conversation import Budgets
 from gateway.driver import Driver
@@ -16,12 +17,23 @@ from gateway.link import Link
 from gateway.metrics import Metrics
 from gateway.runtime import LIMITS
 from gateway.server import Server
-from gateway.session import HeldBytes, SessionRules
+from gateway.session import SessionRules
+from gateway.spool import Spool
 from gateway.telemetry import Telemetry
 from tests.gateway.fake_ingress import Cell
 from tests.gateway.linked import settings
 from tests.gateway.mta import Mta
 from wire.trace import SpanRecord
+
+
+def in_place(work: Callable[[], object]) -> "asyncio.Future[object]":
+    """What would go to a thread is done at once: a virtual clock does not wait for threads."""
+    done = asyncio.get_running_loop().create_future()
+    try:
+        done.set_result(work())
+    except OSError as error:
+        done.set_exception(error)
+    return done
 
 
 class MemoryTransport(asyncio.Transport):
@@ -32,6 +44,8 @@ class MemoryTransport(asyncio.Transport):
         self._driver = driver
         self.incoming: asyncio.Queue[bytes] = asyncio.Queue()
         self.closed = False
+        self.paused = False
+        self._unread = b""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.closed, "written to a closed connection"
@@ -44,6 +58,25 @@ class MemoryTransport(asyncio.Transport):
             asyncio.get_running_loop().call_soon(self._driver.connection_lost, None)
 
     abort = close
+
+    def is_reading(self) -> bool:
+        return not self.paused
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+        waiting, self._unread = self._unread, b""
+        if waiting:
+            asyncio.get_running_loop().call_soon(self.deliver, waiting)
+
+    def deliver(self, data: bytes) -> None:
+        """The MTA writes."""
+        if self.paused:
+            self._unread += data
+        else:
+            self._driver.data_received(data)
 
 
 class Rig:
@@ -63,6 +96,7 @@ class Rig:
         budgets = Budgets(config.ingress_budget_s, config.early.budgets_s, config.end_of_message_budget_s)
         self.link = Link(settings(cell, *targets, budgets=budgets), self.metrics)
         self.held = HeldBytes(config.held_bytes_max)
+        self.spool = Spool(config.spool, in_place)
         telemetry = Telemetry(
             self.metrics,
             sample_ratio=sample_ratio,
@@ -73,10 +107,16 @@ class Rig:
         services = Services(
             self.link,
             telemetry,
-            SessionRules(config.message_bytes_max, frozenset(map(Stage, config.early.stages)), tenants=config.tenants),
+            SessionRules(
+                config.message_bytes_max,
+                frozenset(map(Stage, config.early.stages)),
+                tenants=config.tenants,
+                spools=bool(config.spool.directory),
+            ),
             LIMITS,
             self.held,
             FailurePolicy(config.on_failure, Fallback(config.fallback)),
+            self.spool,
         )
         self.server = Server(config, services)
         self.transports: list[MemoryTransport] = []
@@ -87,7 +127,7 @@ class Rig:
         transport = MemoryTransport(driver)
         self.transports.append(transport)
         driver.connection_made(transport)
-        return Mta(driver.data_received, transport.incoming.get)
+        return Mta(transport.deliver, transport.incoming.get)
 
     def hang_up(self, number: int = -1) -> None:
         """The MTA's end of a connection goes away."""

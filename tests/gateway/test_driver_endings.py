@@ -159,3 +159,18 @@ async def test_a_bug_in_one_session_ends_that_session_only(lines: LogLines, monk
         assert [line["reason"] for line in lines.of("session_closed")] == ["internal_error"]
         assert rig.held.total == 0
         assert (await other.message(Mail())).final == ev.Accept()
+
+
+async def test_of_much_that_comes_at_once_some_waits_and_a_goodbye_is_heard_while_we_ask() -> None:
+    async with rigged(Cell(a=FakeIngress(silent))) as rig:
+        mta = await open_session(rig)
+        mta.flush()
+        mta._write(mta.codec.send(ev.Mail(b"<>")) + mta.codec.send(ev.EndOfHeaders()))
+        mta._write(b"".join(mta.codec.send(ev.Body(b"x" * 65_535)) for _ in range(8)))
+        assert rig.transports[0].paused
+        await settle()
+        assert not rig.transports[0].paused
+        mta._write(b"".join(mta.codec.send(ev.Body(b"x" * 65_535)) for _ in range(8)) + mta.codec.send(ev.EndOfBody()))
+        assert rig.transports[0].paused
+        await settle()
+        assert not rig.transports[0].paused

@@ -60,7 +60,8 @@ def test_rewinding_tells_everything_again_and_only_end_of_message_has_less_time(
 
 def test_end_of_message_waits_until_credit_let_the_whole_body_out() -> None:
     exchange = make_exchange()
-    exchange.transaction.body += [b"a" * INITIAL_BODY_CREDIT_BYTES, b"b" * 10]
+    exchange.transaction.body.append(b"a" * INITIAL_BODY_CREDIT_BYTES)
+    exchange.transaction.body.append(b"b" * 10)
     exchange.verdict_deadline_s = 120.0
     assert kinds(exchange) == ["begin", "mail", "body"]
     exchange.grant(4)

@@ -107,8 +107,9 @@ async def test_a_body_goes_out_as_credit_allows() -> None:
     ingress = FakeIngress()
     body = bytes(range(256)) * 20_000
     async with linked(Cell(a=ingress)) as link:
-        told = transaction()
-        told.body[:] = [body[start : start + 65_535] for start in range(0, len(body), 65_535)]
+        told = transaction(body=body[:65_535])
+        for start in range(65_535, len(body), 65_535):
+            told.body.append(body[start : start + 65_535])
         assert isinstance(await link.open(told).verdict(), pb.Verdict)
     assert ingress.judged[0].body == body
     assert ingress.faults == []

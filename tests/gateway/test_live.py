@@ -52,6 +52,7 @@ class Gateway:
             reader, writer = await asyncio.open_connection(address.host, address.port)
         mta = Mta(writer.write, lambda: reader.read(65_536))
         mta.writer = writer  # type: ignore[attr-defined]
+        mta.drain = writer.drain
         return mta
 
     def get(self, path: str) -> tuple[int, str]:

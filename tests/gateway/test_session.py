@@ -1,7 +1,8 @@
 import pytest
 
+from gateway.bounds import HeldBytes
 from gateway.early import Stage
-from gateway.session import AskEarly, AskVerdict, Close, HeldBytes, RefuseMessage, Respond, Session, SessionRules
+from gateway.session import AskEarly, AskVerdict, Close, RefuseMessage, Respond, Session, SessionRules
 from gateway.transaction import Failure, Identity, Transaction
 from wire.milter import constants as c
 from wire.milter import events as ev
@@ -62,7 +63,7 @@ def test_a_transaction_knows_client_envelope_and_content() -> None:
     assert (recipient.address, recipient.esmtp_args) == (b"reader@recipient.example", (b"NOTIFY=NEVER",))
     assert recipient.tenant == "acme"
     assert transaction.header_block == b"Subject: hello\r\n"
-    assert b"".join(transaction.body) == b"one\r\ntwo\r\n"
+    assert transaction.body.in_memory() == [b"one\r\n", b"two\r\n"]
     assert transaction.queue_id == "4ABC"
 
 
@@ -120,7 +121,7 @@ def test_nothing_of_one_message_reaches_the_next(event: ev.Event) -> None:
     assert second is not first
     assert second.identity != first.identity
     assert (second.auth_user, second.recipients, second.queue_id) == (b"", [], "4SECOND")
-    assert (second.header_block, second.body) == (b"X-Second: 2\r\n", [b"second"])
+    assert (second.header_block, second.body.in_memory()) == (b"X-Second: 2\r\n", [b"second"])
     session.finish()
     assert held.total == 0
 
@@ -178,7 +179,7 @@ def test_a_message_above_the_limit_is_refused_for_good_and_not_kept() -> None:
     want = content(session, b"x" * 999, b"x" * 999)
     assert isinstance(want, RefuseMessage)
     assert want.reply == ev.ReplyCode(b"552 5.3.4 Message is too big for the mail filter")
-    assert (transaction.body, held.total, transaction.body_bytes) == ([], 0, 1998)
+    assert (transaction.body.in_memory(), held.total, transaction.body_bytes) == ([], 0, 1998)
 
 
 @pytest.mark.parametrize(("bound", "most"), [("HEADER_BYTES_MAX", 1000), ("HEADERS_MAX", 10)])
@@ -195,7 +196,7 @@ def test_a_header_section_above_a_bound_is_refused_at_the_end_and_not_kept(
     session.receive(ev.Header(b"X", b""))
     assert (held.total, transaction.oversize) == (0, True)
     assert isinstance(content(session, b"x"), RefuseMessage)
-    assert (transaction.header_block, transaction.body) == (None, [])
+    assert (transaction.header_block, transaction.body.size_bytes) == (None, 0)
     assert (transaction.header_bytes, transaction.message_bytes) == (1004, 1005)
     mail(session)
     session.receive(ev.Header(b"X", b""))
@@ -212,7 +213,7 @@ def test_what_is_kept_is_what_is_counted() -> None:
     session.receive(ev.Header(b"Subject", b" hello"))
     assert held.total == envelope_bytes + len(b"Subject: hello\r\n")
     content(session, b"x" * 2000)
-    assert (transaction.oversize, transaction.header_block, transaction.body) == (True, None, [])
+    assert (transaction.oversize, transaction.header_block, transaction.body.size_bytes) == (True, None, 0)
     assert held.total == envelope_bytes
     session.finish()
     assert held.total == 0
@@ -300,7 +301,7 @@ def test_a_message_that_does_not_fit_into_what_the_gateway_may_hold_fails_alone(
     content(small, b"x" * 1000)
     assert content(large, b"x" * 1000) == AskVerdict()
     assert dropped.failure is Failure.OVERLOADED
-    assert dropped.body == []
+    assert dropped.body.size_bytes == 0
     assert kept.failure is None
     assert held.total == 1000
 
