@@ -59,6 +59,9 @@ class MemoryTransport(asyncio.Transport):
 
     abort = close
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def is_reading(self) -> bool:
         return not self.paused
 
