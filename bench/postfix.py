@@ -108,9 +108,11 @@ class Sink:
 class Postfix:
     """Context manager: a Postfix whose smtpd asks the milter at inet:PORT@HOST."""
 
-    def __init__(self, milter: str, protocol: int = 6) -> None:
+    def __init__(self, milter: str, protocol: int = 6, extra: str = "") -> None:
+        """`extra`: further lines of main.cf."""
         self.milter = milter
         self.protocol = protocol
+        self._extra = extra
         self.port = free_port()
         self.sink = Sink()
         self.dir = Path(tempfile.mkdtemp(prefix="tamis-postfix-", dir="/tmp"))
@@ -149,7 +151,7 @@ class Postfix:
         # Postfix writes it the other way round than sendmail and we do.
         values = {"dir": self.dir, "sink": self._controller.port, "protocol": self.protocol}
         values["milter"] = f"inet:{host}:{port}"
-        (self.dir / "main.cf").write_text(MAIN_CF.format(**values))
+        (self.dir / "main.cf").write_text(MAIN_CF.format(**values) + self._extra)
         (self.dir / "master.cf").write_text(MASTER_CF.format(port=self.port))
         for table in ("dynamicmaps.cf", "postfix-files"):
             source = Path("/etc/postfix") / table

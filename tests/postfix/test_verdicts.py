@@ -2,13 +2,17 @@
 
 import smtplib
 import socket
+import ssl
 from email import message_from_bytes
+from pathlib import Path
 
 import pytest
 
+from bench.postfix import Postfix
 from gateway.early import NUMBERS, Stage
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import verdict_pb2 as pb
+from tests.certificates import Authority
 from tests.gateway.fake_ingress import Heard, at_stage, go_on, let_in, verdict
 from tests.postfix.conftest import Filtered, eventually
 
@@ -17,6 +21,13 @@ pytestmark = pytest.mark.postfix
 RAW = b"From: ben@friends.example\r\nSubject: hello\r\nMessage-ID: <%s@verdicts.example>\r\n\r\nprivate\r\n"
 REPLY = {"code": 550, "enhanced": "5.7.1", "text": "Our own text, 100% sure"}
 HEARD = (550, b"5.7.1 Our own text, 100% sure")
+TLS = """
+smtpd_tls_security_level = may
+smtpd_tls_ask_ccert = yes
+smtpd_tls_cert_file = {tls.certificate}
+smtpd_tls_key_file = {tls.key}
+smtpd_tls_CAfile = {tls.authority}
+"""
 WHY = "score_reached: 12 of 10"
 LATER = {"code": 450, "enhanced": "4.7.1", "text": "Our own text, later"}
 
@@ -193,3 +204,21 @@ def test_a_client_that_vanishes_in_data_ends_the_work_for_it_within_a_second(fil
         client.sendall(b"From: a@b.example\r\n\r\n" + b"half a line" * 1000)
     eventually(lambda: filtered.ingress.aborted, timeout_s=1.0)
     assert filtered.ingress.judged == []
+
+
+def test_the_names_of_a_verified_client_certificate_reach_the_ingress(filtered: Filtered, run_dir: Path) -> None:
+    ours = Authority("Our CA")
+    server, partner = ours.issue(run_dir / "mx", "mx"), ours.issue(run_dir / "partner", "partner")
+    stranger = Authority("Another CA").issue(run_dir / "stranger", "stranger")
+    with Postfix(filtered.gateway.milter[0], extra=TLS.format(tls=server)) as postfix:
+        for client, subject, issuer in ((partner, "partner", "Our CA"), (stranger, "", "")):
+            context = ssl.create_default_context(cafile=server.authority)
+            context.check_hostname = False
+            context.load_cert_chain(client.certificate, client.key)
+            with smtplib.SMTP("127.0.0.1", postfix.port) as smtp:
+                smtp.starttls(context=context)
+                smtp.ehlo("client.example")
+                assert smtp.mail("ben@friends.example")[0] == 250
+            told = filtered.ingress.asked[-1].begin.client
+            assert (told.cert_subject, told.cert_issuer) == (subject, issuer)
+            assert told.tls_version.startswith("TLSv1")
