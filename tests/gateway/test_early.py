@@ -11,6 +11,7 @@ from gateway.fallback import FallbackConfig
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import verdict_pb2 as pb
 from tests.gateway.fake_ingress import Cell, FakeIngress, Judge, at_stage, go_on, refuse, silent, verdict
+from tests.gateway.linked import linked, transaction
 from tests.gateway.mta import Heard, Mail, Mta
 from tests.gateway.rig import LogLines, rigged
 from wire.milter import constants as c
@@ -223,3 +224,27 @@ async def test_a_client_that_leaves_while_it_waits_ends_the_question(stage: Stag
         assert ingress.aborted == [heard.number]
         with pytest.raises(EOFError):
             await asking
+
+
+async def test_a_late_answer_to_mail_is_no_answer_to_rcpt() -> None:
+    ingress = FakeIngress(stage=silent, recipient=silent)
+    cell = Cell(a=ingress)
+    async with rigged(cell, early=EarlyConfig(stages=(Stage.MAIL, Stage.RCPT))) as rig:
+        mta = rig.connect()
+        await play(mta, Stage.MAIL)
+        asking = asyncio.create_task(mta.say(ev.Recipient(b"<reader@recipient.example>")))
+        await asyncio.sleep(0.01)
+        late = REJECT(ingress.asked[0])
+        assert late is not None
+        cell.pipes["a"].answer(late)
+        assert await asking == ev.Continue()
+
+
+async def test_a_question_about_the_client_leaves_its_ingress_with_the_answer() -> None:
+    async with linked(Cell(a=FakeIngress())) as link:
+        asked, other = transaction(), transaction()
+        asked.has_mail = False
+        conversation, mail = link.open(asked), link.open(other)
+        answers = [await conversation.early_verdict(Stage.CONNECT), await mail.early_verdict(Stage.MAIL)]
+        assert all(isinstance(answer, pb.StageVerdict) for answer in answers)
+        assert (conversation.stream, mail.stream is not None) == (None, True)
