@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint format lock bench accept-main clean
+.PHONY: setup demo test lint format lock bench accept-main soak clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,10 @@ format: setup
 accept-main: setup
 	tests/postfix/install
 	$(BIN)/python -m tests.acceptance.main
+
+# A million short sessions through one gateway, at most 20 minutes; the figures go to bench/soak.json.
+soak: setup
+	$(BIN)/python -m bench.soak --write bench/soak.json
 
 # Figures for bench/RESULTS.md.
 bench: setup

@@ -78,11 +78,13 @@ async def load(address: str, sessions: int, messages: int, size_bytes: int) -> l
     return waits_s
 
 
-def start_gateway(folder: Path, ingress: str, log_level: str) -> tuple["subprocess.Popen[bytes]", str, float]:
+def start_gateway(
+    folder: Path, *ingress: str, log_level: str = "info", listen: str = "inet:0@127.0.0.1"
+) -> tuple["subprocess.Popen[bytes]", str, float]:
     """A gateway process, its milter address and how long it took to listen, in seconds."""
     ready, config = folder / "ready", folder / "tamis.toml"
     config.write_text(
-        f'[gateway]\nlisten = ["inet:0@127.0.0.1"]\ningress = ["{ingress}"]\nops_listen = ""\n'
+        f'[gateway]\nlisten = ["{listen}"]\ningress = {json.dumps(ingress)}\nops_listen = ""\n'
         f'log_level = "{log_level}"\n'
     )
     began_s = time.perf_counter()
@@ -95,7 +97,7 @@ def start_gateway(folder: Path, ingress: str, log_level: str) -> tuple["subproce
 
 async def run(folder: Path, options: argparse.Namespace) -> None:
     server, target = await serve(FakeIngress(verdict(pb.ACTION_ADD_HEADER, edits=EDITS)))
-    gateway, address, start_s = await asyncio.to_thread(start_gateway, folder, target, options.log_level)
+    gateway, address, start_s = await asyncio.to_thread(start_gateway, folder, target, log_level=options.log_level)
     await load(address, options.sessions, 200, options.bytes)
     cpu_before_s, began_s = cpu_s(gateway.pid), time.perf_counter()
     waits_s = await load(address, options.sessions, options.messages, options.bytes)
