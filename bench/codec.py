@@ -1,10 +1,11 @@
-"""How many packets a second the milter codec takes: `python bench/codec.py`.
+"""How many packets a second the milter codec takes: `python -m bench.codec`.
 
 Strategy: one session as Postfix sends it (macros before each header, four signatures, a 43 kB body in one chunk), fed
 to a FilterConnection in reads of 16 kB, again and again; replies are sent where they are due. One core, no I/O.
 """
 
 import argparse
+import json
 import time
 
 from wire.milter import NEED_DATA, FilterConnection, MtaConnection
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--headers", type=int, default=25)
     parser.add_argument("--body-bytes", type=int, default=43_000)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     options = parser.parse_args()
     data, packets = session_bytes(options.headers, options.body_bytes)
     assert take(data) == packets
@@ -81,10 +83,17 @@ def main() -> None:
     while (spent := time.process_time() - start) < options.seconds:
         take(data)
         sessions += 1
-    print(
-        f"{sessions * packets / spent:,.0f} packets/s, {sessions / spent:,.0f} messages/s"
-        f" ({packets} packets, {len(data):,} bytes a message; CPU seconds of one core)"
-    )
+    figures = {
+        "packets_per_s": round(sessions * packets / spent),
+        "messages_per_s": round(sessions / spent),
+        "packets_per_message": packets,
+        "bytes_per_message": len(data),
+    }
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:<24} {value:,}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
@@ -79,12 +80,13 @@ async def load(address: str, sessions: int, messages: int, size_bytes: int) -> l
 
 
 def start_gateway(
-    folder: Path, *ingress: str, log_level: str = "info", listen: str = "inet:0@127.0.0.1"
+    folder: Path, ingress: str | Sequence[str], log_level: str = "info", listen: str = "inet:0@127.0.0.1"
 ) -> tuple["subprocess.Popen[bytes]", str, float]:
     """A gateway process, its milter address and how long it took to listen, in seconds."""
     ready, config = folder / "ready", folder / "tamis.toml"
+    targets = [ingress] if isinstance(ingress, str) else list(ingress)
     config.write_text(
-        f'[gateway]\nlisten = ["{listen}"]\ningress = {json.dumps(ingress)}\nops_listen = ""\n'
+        f'[gateway]\nlisten = ["{listen}"]\ningress = {json.dumps(targets)}\nops_listen = ""\n'
         f'log_level = "{log_level}"\n'
     )
     began_s = time.perf_counter()
@@ -97,18 +99,27 @@ def start_gateway(
 
 async def run(folder: Path, options: argparse.Namespace) -> None:
     server, target = await serve(FakeIngress(verdict(pb.ACTION_ADD_HEADER, edits=EDITS)))
-    gateway, address, start_s = await asyncio.to_thread(start_gateway, folder, target, log_level=options.log_level)
+    gateway, address, start_s = await asyncio.to_thread(start_gateway, folder, target, options.log_level)
     await load(address, options.sessions, 200, options.bytes)
     cpu_before_s, began_s = cpu_s(gateway.pid), time.perf_counter()
     waits_s = await load(address, options.sessions, options.messages, options.bytes)
     took_s, used_s = time.perf_counter() - began_s, cpu_s(gateway.pid) - cpu_before_s
     quantiles = statistics.quantiles(waits_s, n=100)
-    print(
-        f"sessions {options.sessions}  messages {options.messages}  bytes {options.bytes}\n"
-        f"gateway CPU {used_s / options.messages * 1000:.3f} ms/message  {options.messages / took_s:.0f} messages/s\n"
-        f"end of message p50 {quantiles[49] * 1000:.2f} ms  p99 {quantiles[98] * 1000:.2f} ms\n"
-        f"start to listening {start_s:.2f} s  PSS {pss_bytes(gateway.pid) / 1e6:.0f} MB"
-    )
+    figures = {
+        "sessions": options.sessions,
+        "messages": options.messages,
+        "message_bytes": options.bytes,
+        "gateway_cpu_ms_per_message": round(used_s / options.messages * 1000, 3),
+        "messages_per_s": round(options.messages / took_s),
+        "end_of_message_ms": {"p50": round(quantiles[49] * 1000, 2), "p99": round(quantiles[98] * 1000, 2)},
+        "start_s": round(start_s, 2),
+        "pss_mb": round(pss_bytes(gateway.pid) / 1e6),
+    }
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:<28} {value}")
     gateway.terminate()
     await asyncio.to_thread(gateway.wait)
     await server.stop(0)
@@ -120,6 +131,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=4000)
     parser.add_argument("--bytes", type=int, default=6000)
     parser.add_argument("--log-level", default="info")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(Path(folder), options))

@@ -99,7 +99,7 @@ def main() -> int:
         IngressProcess(VERDICT_MS) as two,
         tempfile.TemporaryDirectory(prefix="tamis-kill-", dir="/tmp") as folder,
     ):
-        gateway, milter, _ = start_gateway(Path(folder), one.target, two.target)
+        gateway, milter, _ = start_gateway(Path(folder), [one.target, two.target])
         try:
             with own_postfix(milter) as postfix:
                 quiet, _ = uvloop.run(stretch(postfix, options, QUIET_S, (), 0))
