@@ -3,9 +3,9 @@
     python -m bench.restarts --restarts 20 [--sessions 12] [--json]
 
 Strategy: the gateway runs under the stand-in for systemd (bench/service_manager.py), with a socket passed to it and a
-file descriptor store; an ingress in this process judges after 0 to 80 ms. Clients write slowly now and then, also in the
-middle of DATA, and keep their connections over many messages. Counted: every reply that is not 2xx or 3xx, messages
-that were accepted and never reached the sink, and messages that reached it twice. Needs root and Debian's postfix.
+file descriptor store; an ingress in this process judges after 0 to 80 ms. Clients write slowly now and then, also amid
+DATA, and keep their connections over many messages. Counted: every reply that is not 2xx or 3xx, messages that were
+accepted and never reached the sink, and messages that reached it twice. Needs root and Debian's postfix.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from bench.postfix import Postfix, why_not
 from bench.service_manager import ManagedService
@@ -49,7 +50,7 @@ class Ingress:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
 
-    def __enter__(self) -> "Ingress":
+    def __enter__(self) -> Self:
         self._thread.start()
         self._up.wait(20)
         return self
@@ -102,6 +103,7 @@ class Client(threading.Thread):
         self._sent = 0
 
     def run(self) -> None:
+        """The thread."""
         while not self._over.is_set():
             try:
                 with smtplib.SMTP("127.0.0.1", self._port, timeout=60) as client:
@@ -123,7 +125,7 @@ class Client(threading.Thread):
             if not self._heard(client, command):
                 client.docmd("RSET")
                 return
-        head = f"From: ben@friends.example\r\nSubject: {key}\r\nX-Key: {key}\r\nMessage-ID: <{key}@friends.example>\r\n\r\n"
+        head = f"From: ben@friends.example\r\nX-Key: {key}\r\nMessage-ID: <{key}@friends.example>\r\n\r\n"
         for part in (head, "line\r\n" * self._random.choice([1, 100, 5000]), "end\r\n"):
             client.send(part)
             self._pause()

@@ -125,6 +125,7 @@ class ManagedService:
                     self._spawn()
                 elif self._watchdog_s and self.ready and time.monotonic() - self._heard_s > self._watchdog_s:
                     os.kill(self.pid, signal.SIGABRT)
+                    os.kill(self.pid, signal.SIGCONT)
                     self._heard_s = time.monotonic()
                 self._changed.notify_all()
 

@@ -5,7 +5,7 @@ to the file (gateway/spool.py) says with `moved` how much of the memory it took 
 at once: `piece` gives None, and after `fetch` it gives a window of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 FETCH_BYTES = 256 * 1024
@@ -20,6 +20,10 @@ class BodyFile(Protocol):
 
     def close(self) -> None:
         """Nobody needs it any more."""
+
+    @property
+    def descriptor(self) -> int:
+        """Of the open file, to be duplicated."""
 
 
 class Body:
@@ -113,6 +117,12 @@ class Body:
         self.stored_bytes += sum(map(len, self._chunks[:chunks]))
         del self._chunks[:chunks]
         self._cursor, self._cursor_start = 0, self.stored_bytes
+
+    def resume(self, stored_bytes: int, chunks: Iterable[bytes]) -> None:
+        """Go on with the body of another process, whose file comes apart."""
+        self.size_bytes = self.stored_bytes = self._cursor_start = stored_bytes
+        for chunk in chunks:
+            self.append(chunk)
 
     def release(self) -> None:
         """It is no longer kept; the body is empty then."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from gateway import replies
+from gateway.body import BodyFile
 from gateway.early import offer
 from gateway.judge import Judge, Services
 from gateway.session import (
@@ -26,7 +27,7 @@ from gateway.session import (
     Session,
     Want,
 )
-from gateway.snapshot import SavedConnection
+from gateway.snapshot import BrokenSnapshot, SavedConnection
 from gateway.spool import SpoolFailed
 from gateway.transaction import Transaction
 from wire.milter import NEED_DATA, FilterConnection, LimitExceeded, ProtocolError, State
@@ -130,18 +131,32 @@ class Driver(asyncio.Protocol):
     def snapshot(self, *, asking: bool) -> SavedConnection | None:
         """What another process needs to go on; None while events are worked on, or with `asking` unset a question is.
 
-        Only for a connection that does not read. A message on disk finishes where it is.
+        Only for a connection that does not read.
         """
         quiet = self._more is not None and not self._more.done()
         waiting = asking and self._asking is not None and self._interrupt is None
-        if self._over or self._session.on_disk or not (quiet or waiting) or self._transport.get_write_buffer_size():
+        if self._over or not (quiet or waiting) or self._transport.get_write_buffer_size():
             return None
         return SavedConnection(self._codec.snapshot(), self._session.snapshot(self._asking))
 
-    def resume(self, saved: SavedConnection) -> None:
+    @property
+    def body_file(self) -> BodyFile | None:
+        """Where the beginning of the body lies, if it is not in memory."""
+        transaction = self._session.transaction
+        return transaction.body.file if transaction is not None else None
+
+    def resume(self, saved: SavedConnection, body_descriptor: int | None) -> None:
         """Before `connection_made`: go on where another process left off. Raises BrokenSnapshot."""
-        self._codec = FilterConnection.restore(saved.codec, self._services.limits, offer(self._services.rules.stages))
-        self._asking = self._session.resume(saved.session)
+        services, transaction = self._services, saved.session.transaction
+        stored_bytes = transaction.stored_bytes if transaction is not None else 0
+        file = services.spool.adopt(body_descriptor, stored_bytes) if body_descriptor is not None else None
+        try:
+            self._asking = self._session.resume(saved.session, file)
+        except BrokenSnapshot:
+            if file is not None:
+                file.close()
+            raise
+        self._codec = FilterConnection.restore(saved.codec, services.limits, offer(services.rules.stages))
         self.resumed = True
 
     @property

@@ -13,6 +13,7 @@ import socket
 import sys
 from asyncio.trsock import TransportSocket
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from gateway import snapshot
@@ -22,6 +23,8 @@ from gateway.snapshot import BrokenSnapshot, SavedConnection
 
 SESSIONS = "tamis-session"
 """Names of the files in the store."""
+BODY = "tamis-body-"
+"""And the cookie of the connection: the file of a body that is not in memory."""
 SNAPSHOT = "tamis-snapshot"
 _SO_COOKIE = 57  # <asm-generic/socket.h>; Python has no name for it
 _COOKIE_BYTES = 8
@@ -38,17 +41,23 @@ class Outgoing:
         self._states.write(snapshot.head())
         self.given = 0
         self._room = manager.stored_files_max - 1
+        """In the store, beside the file with the states."""
 
     def give(self, sessions: Iterable[Driver], *, asking: bool) -> None:
         """Give away those that can be (`Driver.snapshot`): as many as the store has room for and a message takes."""
         batch: list[Driver] = []
         for session in sessions:
-            if len(batch) >= min(FILES_PER_MESSAGE, self._room - self.given):
+            if self.full or len(batch) >= FILES_PER_MESSAGE:
                 break
             session.read(on=False)
             saved = session.snapshot(asking=asking)
             if saved is not None:
-                self._states.write(snapshot.record(_cookie(session.socket), saved))
+                cookie = _cookie(session.socket)
+                self._states.write(snapshot.record(cookie, saved))
+                self._room -= 1
+                if session.body_file is not None:
+                    self._manager.store(f"{BODY}{cookie}", [session.body_file.descriptor])
+                    self._room -= 1
                 batch.append(session)
         if batch:
             self._manager.store(SESSIONS, [session.socket.fileno() for session in batch])
@@ -59,7 +68,7 @@ class Outgoing:
     @property
     def full(self) -> bool:
         """The store takes no more."""
-        return self.given >= self._room
+        return self._room < 2
 
     def finish(self) -> None:
         """Give the states, and wait until the manager has everything."""
@@ -70,34 +79,44 @@ class Outgoing:
                 self._manager.barrier()
 
 
-def take_over(
-    files: Sequence[PassedFile], manager: ServiceManager
-) -> Iterator[tuple[socket.socket, SavedConnection | BrokenSnapshot]]:
-    """The connections among the files passed to us, each with its state or why there is none; the store forgets them.
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One connection that came from the process before."""
 
-    Raises ManagerStuck.
-    """
+    connection: socket.socket
+    saved: SavedConnection | BrokenSnapshot
+    """Its state, or why there is none."""
+    body_descriptor: int | None = None
+    """The file of its body, if that is not in memory."""
+
+
+def take_over(files: Sequence[PassedFile], manager: ServiceManager) -> Iterator[Incoming]:
+    """The connections among the files passed to us; the store forgets them. Raises ManagerStuck."""
     opened = [socket.socket(fileno=file.descriptor) for file in files if file.name == SESSIONS]
     sockets = {_cookie(connection): connection for connection in opened}
+    bodies = {file.name: file.descriptor for file in files if file.name.startswith(BODY)}
     if sockets:
         # From here on a connection that we close is closed.
-        manager.forget(SESSIONS)
-        manager.forget(SNAPSHOT)
+        for name in (SESSIONS, SNAPSHOT, *bodies):
+            manager.forget(name)
     for descriptor in [file.descriptor for file in files if file.name == SNAPSHOT]:
         with os.fdopen(descriptor, "rb") as states:
             states.seek(0)
             for cookie, saved in _states(states):
                 if cookie in sockets:
-                    yield sockets.pop(cookie), saved
+                    body = bodies.pop(f"{BODY}{cookie}", None) if isinstance(saved, SavedConnection) else None
+                    yield Incoming(sockets.pop(cookie), saved, body)
     for unknown in sockets.values():
-        yield unknown, BrokenSnapshot("no state came with it")
+        yield Incoming(unknown, BrokenSnapshot("no state came with it"))
+    for descriptor in bodies.values():
+        os.close(descriptor)
 
 
 def listeners(files: Sequence[PassedFile]) -> list[socket.socket]:
     """The listening sockets among the files passed to us (socket activation); what nobody knows is closed."""
     found = []
     for file in files:
-        if file.name in (SESSIONS, SNAPSHOT):
+        if file.name in (SESSIONS, SNAPSHOT) or file.name.startswith(BODY):
             continue
         try:
             passed = socket.socket(fileno=file.descriptor)

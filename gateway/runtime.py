@@ -30,7 +30,6 @@ from gateway.ops import OpsServer
 from gateway.server import FILES_BESIDE_SESSIONS, Server
 from gateway.service_manager import ManagerStuck, PassedFile, ServiceManager
 from gateway.session import SessionRules
-from gateway.snapshot import BrokenSnapshot
 from gateway.spool import Spool, SpoolConfig, probe
 from gateway.telemetry import Export, Telemetry
 from gateway.wiring import link_settings
@@ -174,13 +173,8 @@ class Gateway:
     async def _take_over(self, files: Sequence[PassedFile]) -> None:
         resumed = 0
         try:
-            for connection, saved in handover.take_over(files, self._manager):
-                if isinstance(saved, BrokenSnapshot):
-                    self._metrics.closed.labels("not_resumed").inc()
-                    log.warning("session_closed", extra={"fields": {"reason": "not_resumed", "why": str(saved)}})
-                    connection.close()
-                elif await self._server.resume(connection, saved):
-                    resumed += 1
+            for incoming in handover.take_over(files, self._manager):
+                resumed += await self._server.resume(incoming)
         except ManagerStuck as stuck:
             log.error("takeover_failed", extra={"fields": {"why": str(stuck)}})  # noqa: TRY400 - its text says all
         if resumed:

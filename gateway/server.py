@@ -15,10 +15,10 @@ from pathlib import Path
 
 from gateway.config import GatewayConfig
 from gateway.driver import Driver
-from gateway.handover import Outgoing
+from gateway.handover import Incoming, Outgoing
 from gateway.judge import Services
 from gateway.listeners import BACKLOG
-from gateway.snapshot import BrokenSnapshot, SavedConnection
+from gateway.snapshot import BrokenSnapshot
 
 FILES_BESIDE_SESSIONS = 256
 """File descriptors for listeners, ingresses, logs and probes."""
@@ -69,11 +69,13 @@ class Server:
         self._unix_paths = [Path(unix.getsockname()) for unix in own if unix.family == socket.AF_UNIX]
         self._sweeper = asyncio.create_task(self._sweep())
 
-    async def resume(self, connection: socket.socket, saved: SavedConnection) -> bool:
+    async def resume(self, incoming: Incoming) -> bool:
         """Go on with a session of the process before; False when its state is of no use, and it is closed."""
-        session = self.driver()
+        session, connection = self.driver(), incoming.connection
         try:
-            session.resume(saved)
+            if isinstance(incoming.saved, BrokenSnapshot):
+                raise incoming.saved
+            session.resume(incoming.saved, incoming.body_descriptor)
         except BrokenSnapshot as broken:
             log.warning("session_closed", extra={"fields": {"reason": "not_resumed", "why": str(broken)}})
             self._services.telemetry.metrics.closed.labels("not_resumed").inc()

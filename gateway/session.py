@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway import tenancy
+from gateway.body import BodyFile
 from gateway.bounds import HeldBytes
 from gateway.early import Stage
 from gateway.snapshot import BrokenSnapshot, SavedQuestion, SavedSession, restore_transaction, save_transaction
@@ -140,7 +141,7 @@ class Session:
             question=question,
         )
 
-    def resume(self, saved: SavedSession) -> Question | None:
+    def resume(self, saved: SavedSession, body_file: BodyFile | None) -> Question | None:
         """Go on where another process left off, with the question to ask again. Raises BrokenSnapshot."""
         question, asked = saved.question, None
         transaction = restore_transaction(saved.transaction) if saved.transaction is not None else None
@@ -149,8 +150,12 @@ class Session:
             if about is None:
                 raise BrokenSnapshot("a question about no transaction")
             asked = AskEarly(question.stage, about, question.recipient)
+        if transaction is not None:
+            transaction.body.file = body_file
+            if transaction.body.stored_bytes and body_file is None:
+                raise BrokenSnapshot("the body did not come with it")
+            self._held.resume(transaction.held_bytes)
         self.transaction = transaction
-        self._held.resume(transaction.held_bytes if transaction is not None else 0)
         # What was negotiated holds, whatever the config says by now.
         self._rules = replace(self._rules, stages=saved.stages)
         self.leading_space = saved.leading_space
@@ -170,11 +175,6 @@ class Session:
             and transaction.body.memory_bytes >= STORED_BYTES_MIN
             and self._held.tight
         )
-
-    @property
-    def on_disk(self) -> bool:
-        """Part of what is known of the transaction is in a file of this process."""
-        return self.transaction is not None and self.transaction.body.file is not None
 
     def stored(self, size_bytes: int) -> None:
         """So much of the body went from memory to disk."""

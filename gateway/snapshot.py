@@ -49,6 +49,8 @@ class SavedTransaction(msgspec.Struct, frozen=True, array_like=True):
     header_bytes: int
     headers: int
     body: list[bytes]
+    """What is in memory of it; what is not is the file that comes with the connection."""
+    stored_bytes: int
     body_bytes: int
     held_bytes: int
     envelope_bytes: int
@@ -152,6 +154,7 @@ def save_transaction(transaction: Transaction) -> SavedTransaction:
         header_bytes=transaction.header_bytes,
         headers=transaction.headers,
         body=transaction.body.in_memory(),
+        stored_bytes=transaction.body.stored_bytes,
         body_bytes=transaction.body_bytes,
         held_bytes=transaction.held_bytes,
         envelope_bytes=transaction.envelope_bytes,
@@ -187,8 +190,7 @@ def restore_transaction(saved: SavedTransaction) -> Transaction:
         oversize=saved.oversize,
         failure=saved.failure,
     )
-    for chunk in saved.body:
-        restored.body.append(chunk)
+    restored.body.resume(saved.stored_bytes, saved.body)
     return restored
 
 

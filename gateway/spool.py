@@ -83,6 +83,10 @@ class Spool:
         body.moved(len(chunks))
         return size_bytes
 
+    def adopt(self, descriptor: int, size_bytes: int) -> "SpoolFile":
+        """The file of a body that another process began."""
+        return SpoolFile(self, os.fdopen(descriptor, "r+b", buffering=0), size_bytes)
+
     def _run_in_thread(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
         return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
@@ -90,12 +94,21 @@ class Spool:
 class SpoolFile:
     """The file of one body: written at its end, read anywhere. `write` and the reading run in threads."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, file: IO[bytes] | None = None, size_bytes: int = 0) -> None:
         self._spool = spool
         self._reserved_bytes = 0
         self._lock = threading.Lock()
-        self._file: IO[bytes] | None = None
+        self._file = file
         self._closed = False
+        self.reserve(size_bytes)
+
+    @property
+    def descriptor(self) -> int:
+        """See BodyFile. Raises OSError when there is none any more."""
+        with self._lock:
+            if self._file is None:
+                raise OSError(errno.EBADF, "no file")
+            return self._file.fileno()
 
     def reserve(self, size_bytes: int) -> None:
         """Count bytes that are to be written."""

@@ -1,7 +1,7 @@
 """A real systemd, without a machine booted by it: a user instance in namespaces of its own.
 
-It needs root, cgroup v2 mounted somewhere, and systemd's files; it touches nothing outside its namespaces but one cgroup,
-which is removed again. Network is shared, so that tests reach the ports of its units.
+It needs root, cgroup v2 mounted somewhere, and systemd's files; it touches nothing outside its namespaces but one
+cgroup, which is removed again. Network is shared, so that tests reach the ports of its units.
 """
 
 import os
@@ -27,7 +27,10 @@ while read -r command; do
     echo
 done
 """
-OUTSIDE = 'echo $$ >"$2/cgroup.procs" && exec unshare --fork --pid --mount --cgroup --mount-proc --kill-child bash -c "$3" - "$1"'
+OUTSIDE = """
+echo $$ >"$2/cgroup.procs"
+exec unshare --fork --pid --mount --cgroup --mount-proc --kill-child bash -c "$3" - "$1"
+"""
 
 
 def cgroup_root() -> Path | None:

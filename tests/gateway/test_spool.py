@@ -12,7 +12,7 @@ from gateway.body import Body
 from gateway.failure_policy import OnFailureConfig
 from gateway.spool import STORE_S, Spool, SpoolConfig, SpoolFailed, probe
 from gateway.transaction import Failure
-from tests.gateway.fake_ingress import Cell, FakeIngress, silent, verdict
+from tests.gateway.fake_ingress import Cell, FakeIngress, silent
 from tests.gateway.mta import Mail
 from tests.gateway.rig import LogLines, in_place, rigged
 from wire.milter import constants as c
@@ -140,27 +140,6 @@ async def test_a_body_on_disk_is_replayed_to_another_ingress(tmp_path: Path) -> 
         cell.kill("first")
         assert (await playing).final == ev.Accept()
         assert second.judged[0].body == large(number=7).body
-
-
-async def test_a_message_on_disk_is_not_handed_over_and_finishes_where_it_is(tmp_path: Path) -> None:
-    ingress = FakeIngress(silent)
-    cell = Cell(a=ingress)
-    async with rigged(cell, **settings(tmp_path)) as rig:
-        mta, small = rig.connect(), rig.connect()
-        await mta.open()
-        await small.open()
-        playing = asyncio.create_task(mta.message(large()))
-        waiting = asyncio.create_task(small.message(Mail()))
-        await asyncio.sleep(1.0)
-        on_disk, in_memory = (transport._driver for transport in rig.transports)
-        assert on_disk.snapshot(asking=True) is None
-        saved = in_memory.snapshot(asking=True)
-        assert saved is not None
-        assert saved.session.transaction is not None
-        assert saved.session.transaction.body == [b"hello\r\n"]
-        for heard in list(ingress.open.values()):
-            cell.pipes["a"].answer(verdict()(heard))
-        assert (await playing).final == (await waiting).final == ev.Accept()
 
 
 @pytest.mark.parametrize("action", ["tempfail", "accept"])
