@@ -7,7 +7,7 @@ without regard to case, values without surrounding space, addresses without brac
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -17,7 +17,7 @@ from cli.send_report import describe, describe_edit
 from wire.milter import events as ev
 
 ACTIONS = ("accept", "reject", "tempfail", "discard", "quarantine")
-_KINDS = {kind.__name__: tuple(item.name for item in fields(kind)) for kind in get_args(ev.Edit)}
+_KINDS = {kind.__name__: kind.__struct_fields__ for kind in get_args(ev.Edit)}
 _HEADER_EDIT = re.compile(r"(?:([0-9]+)[ \t]+)?([!-9;-~]+)(?::(.*))?", re.DOTALL)
 _NUMBER_OF = {"InsertHeader": "index", "ChangeHeader": "occurrence"}
 

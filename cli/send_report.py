@@ -5,8 +5,10 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from cli.edits import Mail
 from cli.mta import MtaOutcome, Step
@@ -81,9 +83,8 @@ def describe(path: Path, outcome: MtaOutcome) -> dict[str, object]:
 def describe_edit(edit: ev.Edit) -> dict[str, object]:
     """An edit by the name and the fields of its class."""
     described: dict[str, object] = {"edit": type(edit).__name__}
-    for item in fields(edit):
-        value = getattr(edit, item.name)
-        described[item.name] = _text(value) if isinstance(value, bytes) else value
+    for name, value in msgspec.structs.asdict(edit).items():
+        described[name] = _text(value) if isinstance(value, bytes) else value
     return described
 
 
@@ -136,7 +137,7 @@ def _reply_text(reply: ev.Reply) -> str:
             return f"AddHeader {_one_line(name)}:{_one_line(value)}"
         case ev.InsertHeader(number, name, value) | ev.ChangeHeader(number, name, value):
             return f"{type(reply).__name__} {number} {_one_line(name)}:{_one_line(value)}"
-    values = (getattr(reply, item.name) for item in fields(reply))
+    values = msgspec.structs.astuple(reply)
     return " ".join([type(reply).__name__, *(_one_line(value) for value in values if value)])
 
 

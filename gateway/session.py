@@ -8,6 +8,8 @@ belongs to one message is dropped whole at Abort, MAIL, HELO and `finish`, so no
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from gateway import tenancy
 from gateway.body import BodyFile
 from gateway.bounds import HeldBytes
@@ -31,15 +33,13 @@ TOO_MANY_REPLY = ev.ReplyCode(format_reply(452, "4.5.3", "Too many recipients"))
 OVERSIZE_REPLY = ev.ReplyCode(format_reply(552, "5.3.4", "Message is too big for the mail filter"))
 
 
-@dataclass(frozen=True, slots=True)
-class Negotiate:
+class Negotiate(msgspec.Struct, frozen=True, gc=False):
     """The MTA offers; answer with what holds."""
 
     offered: ev.Negotiate
 
 
-@dataclass(frozen=True, slots=True)
-class AskEarly:
+class AskEarly(msgspec.Struct, frozen=True, gc=False):
     """The MTA waits for an answer at a stage before the end of the message."""
 
     stage: Stage
@@ -49,27 +49,23 @@ class AskEarly:
     """At RCPT, the index of the recipient."""
 
 
-@dataclass(frozen=True, slots=True)
-class AskVerdict:
+class AskVerdict(msgspec.Struct, frozen=True, gc=False):
     """The message is complete; the MTA waits for its verdict."""
 
 
-@dataclass(frozen=True, slots=True)
-class Respond:
+class Respond(msgspec.Struct, frozen=True, gc=False):
     """Answer this; no question is needed."""
 
     reply: ev.Reply
 
 
-@dataclass(frozen=True, slots=True)
-class RefuseMessage:
+class RefuseMessage(msgspec.Struct, frozen=True, gc=False):
     """The message is not even asked about: it is over with this answer."""
 
     reply: ev.Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True, gc=False):
     """The MTA said goodbye."""
 
 
@@ -208,7 +204,7 @@ class Session:
 
     def _helo(self, event: ev.Helo) -> Want | None:
         self.finish()
-        self._client = replace(
+        self._client = msgspec.structs.replace(
             self._client,
             helo=event.name,
             tls_version=self._text(b"tls_version"),

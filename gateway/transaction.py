@@ -7,6 +7,8 @@ it, so that forwarding and replay are one thing. Mail is bytes; only macros beco
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from gateway.body import Body
 from tamis.filter.v1 import message_pb2
 from wire.trace import TraceContext
@@ -27,8 +29,7 @@ class Failure(StrEnum):
     """A verdict that cannot be applied, an ingress that failed inside, or a message that broke too many streams."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """What the shell gives a new transaction: ids, trace and clocks."""
 
     transaction_id: bytes
@@ -41,8 +42,7 @@ class Identity:
     """Monotonic time, the base of the event loop's clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(msgspec.Struct, frozen=True, gc=False):
     """The remote SMTP client and the listener of the MTA that took it."""
 
     ip: str = ""
@@ -56,8 +56,7 @@ class Client:
     mta_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(msgspec.Struct, frozen=True, gc=False):
     """One RCPT, in the order of arrival, refused ones included."""
 
     address: bytes

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from wire.config import Section
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
@@ -16,8 +18,7 @@ _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(msgspec.Struct, frozen=True, gc=False):
     """Which trace a span belongs to and which span is its parent (W3C Trace Context level 1)."""
 
     trace_id: int

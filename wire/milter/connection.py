@@ -6,8 +6,10 @@ A conversation in which a rule was broken stays broken.
 """
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from wire.milter import constants as c
 from wire.milter import events as ev
@@ -343,7 +345,7 @@ class MtaConnection:
             raise RemoteProtocolError("OPTNEG reply: actions that were not offered")
         # Other steps may be set without an offer, as Postfix lets them; a larger data size may not.
         steps = reply.steps & (offered.steps | ~(c.SMFIP_MDS_256K | c.SMFIP_MDS_1M))
-        self.negotiated = replace(reply, steps=steps)
+        self.negotiated = msgspec.structs.replace(reply, steps=steps)
         self._frames.payload_bytes_max = c.data_bytes_max(steps) + self._limits.frame_slack_bytes
         self._table = transitions(steps)
         self._answered = answered(steps)
