@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint format lock bench accept-main soak clean
+.PHONY: setup demo test lint format lock bench accept-main accept-gateway soak clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,11 @@ format: setup
 accept-main: setup
 	tests/postfix/install
 	$(BIN)/python -m tests.acceptance.main
+
+# The gateway's numbers and bad input with the real components, at most 12 minutes.
+accept-gateway: setup
+	tests/postfix/install
+	$(BIN)/python -m tests.acceptance.gateway
 
 # A million short sessions through one gateway, at most 20 minutes; the figures go to bench/soak.json.
 soak: setup

@@ -39,10 +39,10 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def pss_bytes(pid: int) -> int:
-    """Proportional set size."""
+def pss_bytes(pid: int, part: str = "Pss") -> int:
+    """Proportional set size, or a part of it, e.g. Pss_Anon."""
     rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(row.split()[1]) * 1024 for row in rows if row.startswith("Pss:"))
+    return next(int(row.split()[1]) * 1024 for row in rows if row.startswith(f"{part}:"))
 
 
 def mail_of(size_bytes: int, number: int) -> Mail:
@@ -80,14 +80,19 @@ async def load(address: str, sessions: int, messages: int, size_bytes: int) -> l
 
 
 def start_gateway(
-    folder: Path, ingress: str | Sequence[str], log_level: str = "info", listen: str = "inet:0@127.0.0.1"
+    folder: Path,
+    ingress: str | Sequence[str],
+    log_level: str = "info",
+    *,
+    listen: str = "inet:0@127.0.0.1",
+    settings: str = "",
 ) -> tuple["subprocess.Popen[bytes]", str, float]:
     """A gateway process, its milter address and how long it took to listen, in seconds."""
     ready, config = folder / "ready", folder / "tamis.toml"
     targets = [ingress] if isinstance(ingress, str) else list(ingress)
     config.write_text(
         f'[gateway]\nlisten = ["{listen}"]\ningress = {json.dumps(targets)}\nops_listen = ""\n'
-        f'log_level = "{log_level}"\n'
+        f'log_level = "{log_level}"\n{settings}'
     )
     began_s = time.perf_counter()
     command = [sys.executable, "-m", "gateway", "--config", str(config), "--ready-file", str(ready)]

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.sharedctypes import Synchronized
@@ -41,7 +42,7 @@ WARM_UP_SHARE = 0.2
 """Sessions before the line is fitted: caches fill and the allocator finds its size."""
 SESSION_S = 60.0
 SLOPE_MAX = 2.0
-"""Bytes per session that still count as none: two megabytes per million."""
+"""Bytes of its own per session that still count as none: two megabytes per million."""
 
 
 def encoded() -> tuple[bytes, bytes, bytes, bytes]:
@@ -152,20 +153,22 @@ class Sample:
 
     sessions: int
     pss_bytes: int
+    own_bytes: int
+    """The anonymous part of PSS: what is mapped from files is shared with whatever else runs Python just now."""
     files: int
 
 
 def sample(pid: int, sessions: int) -> Sample:
-    return Sample(sessions, pss_bytes(pid), len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return Sample(sessions, pss_bytes(pid), pss_bytes(pid, "Pss_Anon"), files)
 
 
-def slope(samples: list[Sample]) -> float:
-    """Bytes of PSS per session: least squares over the samples. Needs two of different sessions, else 0."""
-    count = len(samples)
-    mean_x = sum(s.sessions for s in samples) / max(count, 1)
-    mean_y = sum(s.pss_bytes for s in samples) / max(count, 1)
-    spread = sum((s.sessions - mean_x) ** 2 for s in samples)
-    return sum((s.sessions - mean_x) * (s.pss_bytes - mean_y) for s in samples) / spread if spread else 0.0
+def slope(points: Sequence[tuple[int, int]]) -> float:
+    """Bytes per session: least squares over (sessions, bytes). Needs two of different sessions, else 0."""
+    count = max(len(points), 1)
+    mean_x, mean_y = sum(x for x, _ in points) / count, sum(y for _, y in points) / count
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
 
 
 def run(sessions: int, connections: int) -> dict[str, object]:
@@ -220,7 +223,10 @@ def measure(pid: int, path: str, sessions: int, connections: int) -> dict[str, o
         "pss_mb_start": round(before.pss_bytes / 1e6, 2),
         "pss_mb_after_warm_up": round(settled[0].pss_bytes / 1e6, 2),
         "pss_mb_end": round(last.pss_bytes / 1e6, 2),
-        "pss_slope_bytes_per_session": round(slope(settled), 3),
+        "pss_slope_bytes_per_session": round(slope([(s.sessions, s.pss_bytes) for s in settled]), 3),
+        "own_mb_after_warm_up": round(settled[0].own_bytes / 1e6, 2),
+        "own_mb_end": round(last.own_bytes / 1e6, 2),
+        "own_slope_bytes_per_session": round(slope([(s.sessions, s.own_bytes) for s in settled]), 3),
         "files_start": before.files,
         "files_end": last.files,
         "samples": len(settled),

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import count
+from typing import cast
 
 from wire.message import UNFILTERED_FIELD
 from wire.milter import (
@@ -197,13 +198,17 @@ async def _serve(listen: str, *, as_json: bool, content: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     numbers = count(1)
+    tracing: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def tell(record: Record) -> None:
         stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **record}
         _say(json.dumps(stamped) if as_json else line_of(record))
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        tracing[task] = writer
         await _trace(reader, writer, Tracer(next(numbers), tell, time.perf_counter, content=content))
+        del tracing[task]
 
     address = parse_listen(listen)
     if isinstance(address, UnixAddress):
@@ -215,6 +220,9 @@ async def _serve(listen: str, *, as_json: bool, content: bool) -> None:
     _say(json.dumps({"event": "LISTENING", "milter": bound}) if as_json else f"listening on {bound}")
     await stop.wait()
     server.close()
+    for writer in tracing.values():
+        writer.close()
+    await asyncio.gather(*tracing)
 
 
 async def _trace(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tracer: Tracer) -> None:

@@ -1,6 +1,7 @@
 """`tamis-gateway --trace-milter` beside a real Postfix, and `tamis send` against it: two processes as shipped."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from bench.postfix import Postfix, why_not
 from tests.conftest import skip_or_fail
+from wire.milter import TcpAddress, parse_listen
 
 TRACE = [sys.executable, "-m", "gateway", "--trace-milter", "--listen", "inet:0@127.0.0.1"]
 RAW = b"From: ben@friends.example\r\nSubject: secret\r\nMessage-ID: <t@trace.example>\r\n\r\nprivate\r\n"
@@ -85,6 +87,20 @@ def test_send_and_trace_understand_each_other(options: list[str], code: int, tmp
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == code, done.stderr
         assert len(done.stderr.splitlines()) == (code != 0)
+
+
+@pytest.mark.live
+def test_sigterm_ends_it_with_a_connection_open() -> None:
+    process = subprocess.Popen([*TRACE, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    address = parse_listen(Trace(process).milter)
+    assert isinstance(address, TcpAddress)
+    with socket.create_connection((address.host, address.port)):
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "OPEN"
+        process.terminate()
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out)["event"] == "CLOSE"
 
 
 @pytest.mark.live

@@ -1,0 +1,149 @@
+"""`make accept-gateway`: the gateway's own numbers and bad input, with the real components started here.
+
+Usage: python -m tests.acceptance.gateway. Exit code 1 when any line is `short`; at most 12 minutes.
+"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import soak
+from tests.acceptance import commands
+from tests.acceptance.main import find_corpora
+from tests.acceptance.pytests import run_rows
+from tests.acceptance.report import Report
+from tests.acceptance.rows import GROUPS
+
+PROJECT = Path(__file__).resolve().parents[2]
+SOAK_SESSIONS = 1_000_000
+FUZZ_S = 60
+
+
+def figures(module: str, *arguments: str, timeout_s: float = 180.0) -> dict[str, Any]:
+    """What a benchmark prints with --json. Raises RuntimeError when it gave none."""
+    done = commands.run(sys.executable, "-m", module, "--json", *arguments, timeout_s=timeout_s)
+    lines = done.stdout.splitlines()
+    if not lines:
+        raise RuntimeError(f"{module} ended with {done.returncode}: {done.stderr[-500:]}")
+    numbers: dict[str, Any] = json.loads(lines[-1])
+    return numbers
+
+
+def codec(report: Report) -> None:
+    """The codec alone."""
+    packets_per_s = figures("bench.codec")["packets_per_s"]
+    report.at_least("codec_packets_per_s", packets_per_s, 150_000, "python -m bench.codec")
+
+
+def cpu(report: Report) -> None:
+    """All work of the gateway for one message of 6 kB, its end of the stream included; median of three."""
+    rounds = [figures("bench.gateway_cpu", "--messages", "3000")["gateway_cpu_ms_per_message"] for _ in range(3)]
+    report.at_most("gateway_cpu_ms_per_message", median(rounds), 0.35, "python -m bench.gateway_cpu --messages 3000")
+
+
+def start(report: Report) -> None:
+    """From exec to listening."""
+    report.at_most("start_s", commands.start_s(), 0.7, "python -m gateway --ready-file F")
+
+
+def restarts(report: Report) -> None:
+    """20 restarts under SMTP load with a real Postfix."""
+    numbers = figures("bench.restarts")
+    command = "python -m bench.restarts"
+    enough = numbers["restarts"] >= 20 and numbers["messages"] > 0
+    for name, key in (("restarts_451", "tempfailed"), ("restarts_lost", "lost"), ("restarts_duplicated", "duplicated")):
+        report.result(name, numbers[key], "<=0", command, ok=enough and numbers[key] == 0)
+
+
+def ingress_kill(report: Report) -> None:
+    """An ingress killed again and again under SMTP load with a real Postfix."""
+    numbers = figures("bench.ingress_kill")
+    command = "python -m bench.ingress_kill"
+    hit = numbers["on_their_way_at_a_kill"] > 0
+    report.result("ingress_kill_451", numbers["replies_451"], "<=0", command, ok=hit and numbers["replies_451"] == 0)
+    wrong = numbers["lost"] + numbers["duplicated"] + numbers["replies_other_than_250"]
+    report.result("ingress_kill_lost_or_duplicated", wrong, "<=0", command, ok=hit and wrong == 0)
+    p99_s = numbers["added_delay_ms"]["p99"] / 1000
+    report.at_most("ingress_kill_added_delay_p99_s", p99_s, 2.0, command)
+
+
+def fairness(report: Report) -> None:
+    """Small mail while four mails of 50 MB are on their way."""
+    ratio = figures("bench.fairness")["p99_ratio"]
+    report.at_most("small_mail_p99_beside_four_50_mb_ratio", ratio, 2.0, "python -m bench.fairness")
+
+
+def compression(report: Report) -> None:
+    """Bytes to the ingress with gzip against none, real mail."""
+    corpora = find_corpora()
+    if corpora is None:
+        raise AssertionError("no corpora")
+    numbers = figures("bench.compression", "--messages", "300", "--corpus", str(corpora / "spamassassin"))
+    share = numbers["gzip"]["bytes_per_message"] / numbers["none"]["bytes_per_message"]
+    answered = not any(numbers[setting]["unanswered"] for setting in ("none", "gzip", "deflate"))
+    figure = f"{share:.2f}_of_{numbers['none']['bytes_per_message']}_bytes"
+    report.result(
+        "compressed_bytes_share",
+        figure,
+        "<=0.6",
+        "python -m bench.compression --corpus DIR",
+        ok=answered and share <= 0.6,
+    )
+
+
+def recorded_soak(report: Report) -> None:
+    """The last recorded soak, unless gateway/ or wire/ changed since."""
+    command = "make soak"
+    if not soak.RESULT.exists():
+        raise AssertionError("no soak is recorded")
+    numbers: dict[str, Any] = json.loads(soak.RESULT.read_text())
+    now = soak.provenance()
+    same = numbers["trees"] == now["trees"] and not numbers["uncommitted"] and not now["uncommitted"]
+    when = f"{numbers['date'][:10]}_{numbers['commit'][:8]}{'' if same else '_changed_since'}"
+    sessions, slope = numbers["sessions"], numbers["own_slope_bytes_per_session"]
+    whole = sessions >= SOAK_SESSIONS and not numbers["failed"]
+    report.result("soak_sessions", f"{sessions}_{when}", f">={SOAK_SESSIONS}", command, ok=same and whole)
+    shown = f"{slope:+.3f}_bytes_per_session,{numbers['pss_mb_end']}_MB_{when}"
+    report.result("soak_pss_slope", shown, f"<={soak.SLOPE_MAX:g}", command, ok=same and slope <= soak.SLOPE_MAX)
+    leaked = numbers["files_end"] - numbers["files_start"]
+    report.result("soak_open_files_more", f"{leaked}_{when}", "<=5", command, ok=same and leaked <= 5)
+
+
+def units(report: Report) -> None:
+    """The unit files by systemd's own tools."""
+    folder = PROJECT / "gateway" / "systemd"
+    service, socket = folder / "tamis-gateway.service", folder / "tamis-gateway.socket"
+    done = commands.run("systemd-analyze", "security", "--offline=true", "--no-pager", str(service))
+    line = next(line for line in done.stdout.splitlines() if "Overall exposure level" in line)
+    exposure = float(line.rpartition(":")[2].split()[0])
+    report.at_most("units_exposure", exposure, 3.0, "systemd-analyze security --offline=true gateway/systemd/*.service")
+    assert socket.exists()
+
+
+def fuzz(report: Report) -> None:
+    """The codec under atheris, from its seed corpus."""
+    done = commands.run("make", "fuzz", f"SECONDS={FUZZ_S}", timeout_s=FUZZ_S + 120)
+    tail = (done.stdout + done.stderr).splitlines()
+    runs = next((line for line in reversed(tail) if "Done" in line or "runs" in line.lower()), "no_summary")
+    report.true("fuzz_60_s", done.returncode == 0, "make fuzz", runs.strip()[:60] if done.returncode == 0 else "")
+
+
+def main() -> int:
+    """All checks, quick ones first; what is not measured is short."""
+    report = Report("gateway")
+    for check in (recorded_soak, units, codec, start, cpu, compression):
+        report.run(check)
+    for group in GROUPS:
+        check = partial(run_rows, rows=group.rows, timeout_s=group.timeout_s)
+        check.__name__ = group.name  # type: ignore[attr-defined]
+        report.run(check)
+    for check in (fairness, ingress_kill, restarts, fuzz):
+        report.run(check)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

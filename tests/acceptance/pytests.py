@@ -1,0 +1,94 @@
+"""Acceptance lines that are tests: one pytest call for a group of rows, its report read back row by row.
+
+A row is `ok` when every test that it names ran and passed; one that failed, was skipped or is not there makes it short.
+"""
+
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.acceptance.report import Report
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line: its name, and `FILE` or `FILE::TEST` of everything that proves it."""
+
+    name: str
+    tests: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """What anyone can type."""
+        return "pytest " + " ".join(self.tests)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test of the report."""
+
+    module: str
+    name: str
+    outcome: str
+    """passed, failed or skipped."""
+
+    def belongs_to(self, test: str) -> bool:
+        """Whether `FILE` or `FILE::TEST` names it."""
+        file, _, function = test.partition("::")
+        if self.module != file.removesuffix(".py").replace("/", "."):
+            return False
+        return not function or self.name.partition("[")[0] == function
+
+
+def run_rows(report: Report, rows: Sequence[Row], timeout_s: float) -> None:
+    """Run the tests of all rows in one call, and report each row."""
+    cases = run_tests([test for row in rows for test in row.tests], timeout_s)
+    for row in rows:
+        figure, ok = judge(row, cases)
+        report.result(row.name, figure, "passed", row.command, ok=ok)
+
+
+def judge(row: Row, cases: Sequence[Case]) -> tuple[str, bool]:
+    """The figure of a row, and whether it is well."""
+    missing = [test for test in row.tests if not any(case.belongs_to(test) for case in cases)]
+    own = [case for case in cases if any(case.belongs_to(test) for test in row.tests)]
+    wrong = [case for case in own if case.outcome != "passed"]
+    if missing:
+        return f"missing_{missing[0].rpartition('::')[2]}", False
+    if wrong:
+        return f"{len(wrong)}_of_{len(own)}_{wrong[0].outcome}", False
+    return f"{len(own)}_passed", bool(own)
+
+
+def run_tests(tests: Sequence[str], timeout_s: float) -> list[Case]:
+    """What became of these tests; what is not there is not in the list. A call that takes too long gives none."""
+    files = sorted({test.partition("::")[0] for test in tests})
+    there = [file for file in files if (PROJECT / file).exists()]
+    # Words, not node ids: one test that is not there would end the whole call.
+    words = sorted({test.partition("::")[2] or Path(test).stem for test in tests})
+    if not there:
+        return []
+    with tempfile.TemporaryDirectory(prefix="tamis-accept-", dir="/tmp") as directory:
+        xml = Path(directory) / "junit.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={xml}"]
+        command += ["-k", " or ".join(words), *there]
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=timeout_s, check=False)
+        if done.returncode:
+            print(done.stdout[-3000:], file=sys.stderr, flush=True)
+        return read_report(xml) if xml.exists() else []
+
+
+def read_report(xml: Path) -> list[Case]:
+    """The cases of a junit file that our own pytest wrote."""
+    cases = []
+    for element in ET.parse(xml).iter("testcase"):  # noqa: S314
+        kinds = {child.tag for child in element}
+        outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+        cases.append(Case(element.get("classname", ""), element.get("name", ""), outcome))
+    return cases

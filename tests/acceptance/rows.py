@@ -1,0 +1,107 @@
+"""The lines of `make accept-gateway` that are tests: what must hold, and which tests prove it."""
+
+from dataclasses import dataclass
+
+from tests.acceptance.pytests import Row
+
+GATEWAY = "tests/gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows whose tests run in one call of pytest."""
+
+    name: str
+    timeout_s: float
+    rows: tuple[Row, ...]
+
+
+PROTOCOL = Group(
+    "protocol",
+    180,
+    (
+        Row("dialogs_codec", ("tests/wire/milter/test_dialogs.py",)),
+        Row("dialogs_gateway", ("tests/dialogs/test_gateway.py",)),
+        Row("dialogs_postfix", ("tests/dialogs/test_postfix.py",)),
+        Row("transcripts_covered", ("tests/conformance/test_milter_transcripts.py",)),
+        Row("miltertest_peer", ("tests/gateway/test_miltertest.py",)),
+        Row("smtputf8", ("tests/postfix/test_smtputf8.py",)),
+        Row("trace_milter", ("tests/gateway/test_trace_milter.py", "tests/postfix/test_trace_milter.py")),
+        Row(
+            "send_exit_codes",
+            ("tests/cli/test_send.py", "tests/postfix/test_trace_milter.py::test_send_and_trace_understand_each_other"),
+        ),
+    ),
+)
+EARLY = Group(
+    "early",
+    120,
+    (
+        Row(
+            "early_connect_helo_mail_postfix",
+            ("tests/postfix/test_verdicts.py::test_a_client_refused_before_rcpt_hears_the_clusters_reply",),
+        ),
+        Row(
+            "early_recipients_postfix",
+            ("tests/postfix/test_verdicts.py::test_of_three_recipients_two_are_refused_and_the_third_gets_the_mail",),
+        ),
+        Row(
+            "end_of_message_postfix",
+            (
+                "tests/postfix/test_verdicts.py::test_a_refused_message_is_answered_with_the_clusters_reply",
+                "tests/postfix/test_verdicts.py::test_a_discarded_message_is_accepted_and_never_arrives",
+                "tests/postfix/test_verdicts.py::test_a_quarantined_message_waits_in_the_hold_queue_with_its_reason",
+                "tests/postfix/test_verdicts.py::test_a_marked_message_arrives_with_its_mark",
+            ),
+        ),
+        Row(
+            "early_budgets",
+            (f"{GATEWAY}/test_early.py::test_silence_goes_on_after_the_budget_and_a_late_answer_is_dropped",),
+        ),
+    ),
+)
+LINK = Group(
+    "link",
+    180,
+    (
+        Row("two_cells", (f"{GATEWAY}/test_link_cells.py",)),
+        Row(
+            "weights_and_srv",
+            (f"{GATEWAY}/test_cells.py", f"{GATEWAY}/test_balance.py", f"{GATEWAY}/test_discovery.py"),
+        ),
+        Row("replay_on_stream_loss", (f"{GATEWAY}/test_link_losses.py",)),
+        Row("spool_above_memory", (f"{GATEWAY}/test_spool.py", f"{GATEWAY}/test_live_spool.py")),
+        Row("mtls", (f"{GATEWAY}/test_live_tls.py", "tests/wire/test_tls.py")),
+        Row(
+            "mtls_rotation",
+            (f"{GATEWAY}/test_live_tls.py::test_certificates_of_both_ends_rotate_without_a_dropped_transaction",),
+        ),
+        Row(
+            "plaintext_refused",
+            (f"{GATEWAY}/test_live_tls.py::test_a_gateway_with_unfit_tls_settings_does_not_start",),
+        ),
+    ),
+)
+POLICY = Group(
+    "policy",
+    120,
+    (
+        Row("failure_policy_matrix", (f"{GATEWAY}/test_failure_policy.py",)),
+        Row("local_fallback", (f"{GATEWAY}/test_fallback.py",)),
+    ),
+)
+PROCESS = Group(
+    "process",
+    180,
+    (
+        Row("units_verify", (f"{GATEWAY}/test_systemd.py::test_systemd_finds_nothing_to_complain_about",)),
+        Row(
+            "real_systemd_restart",
+            (f"{GATEWAY}/test_systemd.py::test_a_real_systemd_restarts_the_unit_without_losing_a_session",),
+        ),
+        Row("sessions_handed_over", (f"{GATEWAY}/test_handover.py", f"{GATEWAY}/test_restarts.py")),
+    ),
+)
+BAD_INPUT = Group("bad_input", 180, ())
+
+GROUPS = (PROTOCOL, EARLY, LINK, POLICY, PROCESS, BAD_INPUT)

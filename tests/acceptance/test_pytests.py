@@ -1,0 +1,63 @@
+"""The acceptance lines that are tests: how a row is judged, and that every name is listed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.pytests import Case, Row, judge, read_report, run_rows
+from tests.acceptance.report import Report, listed_names
+from tests.acceptance.rows import GROUPS
+
+PASSED = Case("tests.a.test_x", "test_one[1]", "passed")
+ALSO = Case("tests.a.test_x", "test_one[2]", "passed")
+OTHER = Case("tests.a.test_x", "test_one_more", "failed")
+
+
+@pytest.mark.parametrize(
+    ("tests", "cases", "verdict"),
+    [
+        (("tests/a/test_x.py::test_one",), [PASSED, ALSO, OTHER], ("2_passed", True)),
+        (("tests/a/test_x.py",), [PASSED, ALSO, OTHER], ("1_of_3_failed", False)),
+        (("tests/a/test_x.py",), [PASSED, Case("tests.a.test_x", "t", "skipped")], ("1_of_2_skipped", False)),
+        (("tests/a/test_x.py", "tests/a/test_y.py"), [PASSED], ("missing_tests/a/test_y.py", False)),
+        (("tests/a/test_x.py::test_two",), [PASSED], ("missing_test_two", False)),
+        (("tests/a/test_x.py::test_one",), [], ("missing_test_one", False)),
+    ],
+)
+def test_a_row_is_well_when_all_its_tests_ran_and_passed(
+    tests: tuple[str, ...], cases: list[Case], verdict: tuple[str, bool]
+) -> None:
+    assert judge(Row("row", tests), cases) == verdict
+
+
+def test_a_report_of_pytest_is_read(tmp_path: Path) -> None:
+    xml = tmp_path / "junit.xml"
+    xml.write_text(
+        '<testsuites><testsuite><testcase classname="tests.a.test_x" name="test_one[1]" time="0"/>'
+        '<testcase classname="tests.a.test_x" name="test_b"><failure message="m">text</failure></testcase>'
+        '<testcase classname="tests.a.test_x" name="test_c"><skipped message="m"/></testcase></testsuite></testsuites>'
+    )
+    assert [case.outcome for case in read_report(xml)] == ["passed", "failed", "skipped"]
+
+
+def test_every_row_is_listed_once() -> None:
+    names = [row.name for group in GROUPS for row in group.rows]
+    assert len(set(names)) == len(names)
+    assert set(names) <= set(listed_names("gateway"))
+
+
+@pytest.mark.live
+def test_a_real_call_gives_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("gateway")
+    here = "tests/acceptance/test_pytests.py"
+    rows = [
+        Row("dialogs_codec", (f"{here}::test_every_row_is_listed_once",)),
+        Row("dialogs_gateway", (f"{here}::test_that_is_not_there",)),
+        Row("dialogs_postfix", ("tests/acceptance/test_of_no_file.py",)),
+    ]
+    run_rows(report, rows, 60)
+    assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()] == [
+        ["ok", "dialogs_codec", "1_passed"],
+        ["short", "dialogs_gateway", "missing_test_that_is_not_there"],
+        ["short", "dialogs_postfix", "missing_tests/acceptance/test_of_no_file.py"],
+    ]
