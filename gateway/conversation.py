@@ -23,6 +23,8 @@ from wire.stream import OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX, AdaptiveWriter, Outb
 
 WRITE_S = 8.0
 """A stream that does not take a frame for this long is stuck: about as long as a ping may stay without an answer."""
+BULK_FROM_BYTES = 128 * 1024
+"""What a transaction has to tell beyond this lets others pass: small mail does not wait for large mail."""
 BEHIND_EVENTS = OUTBOX_ITEMS_MAX // 2
 BEHIND_BYTES = OUTBOX_BYTES_MAX // 2
 """When so much waits to be written, transactions wait; what one of them may add then still fits into the outbox."""
@@ -93,9 +95,9 @@ class Stream:
         if not self.conversations:
             self.over.set()
 
-    def tell(self, event: filter_pb.Event, size_bytes: int) -> bool:
+    def tell(self, event: filter_pb.Event, size_bytes: int, *, bulk: bool = False) -> bool:
         """Send an event; False when the stream is stuck: it is broken then, which ends what it was told by half."""
-        if not self.broken and not self.writer.send(event, size_bytes):
+        if not self.broken and not self.writer.send(event, size_bytes, bulk=bulk):
             self.broken = True
             self.over.set()
         return not self.broken
@@ -154,11 +156,12 @@ class Conversation:
         stream = self.stream
         if stream is None or stream.holds_back(self):
             return
-        told_before = self.exchange.told_bytes
+        told_bytes = before_bytes = self.exchange.told_bytes
         for event, size_bytes in self.exchange.take(self._loop.time()):
-            if not stream.tell(event, size_bytes):
+            told_bytes += size_bytes
+            if not stream.tell(event, size_bytes, bulk=told_bytes > BULK_FROM_BYTES):
                 break
-        stream.endpoint.outstanding_bytes += self.exchange.told_bytes - told_before
+        stream.endpoint.outstanding_bytes += self.exchange.told_bytes - before_bytes
         if self.exchange.starved:
             self.exchange.fetch(self._fetched)
 

@@ -3,10 +3,10 @@
 Strategy: a sender puts items into an `Outbox` without waiting; the writer takes whatever waits as one frame. An idle
 stream thus sends an item at once and alone, a busy one sends what came meanwhile, and within a few turns of the loop,
 as the next frame: lowest latency when idle, largest frames under load, no timer. Every bound is counted before
-an item is kept.
+an item is kept. What large mail has to tell goes behind all else, in small frames.
 
 Body bytes need credit per transaction: the receiver grants what it can hold, so one large mail cannot fill the
-memory of the other side. Used by gateway/link.py, cluster/ingress and cluster's actor hosts alike.
+memory of the other side, nor the way there. Used by gateway/link.py, cluster/ingress and cluster's actor hosts alike.
 
 Between processes of one cell frames travel over plain connections: `frame_head` and `FrameCutter`, length first.
 """
@@ -21,6 +21,8 @@ T = TypeVar("T")
 FRAME_ITEMS_MAX = 256
 FRAME_BYTES_MAX = 512 * 1024
 """A frame closes at this size; one larger item still travels, alone."""
+BULK_FRAME_BYTES_MAX = 128 * 1024
+"""A frame with bulk in it closes at this size."""
 GRPC_MESSAGE_BYTES_MAX = 160 * 1024 * 1024
 """Set on both ends of every channel: above any message that `message_bytes_max` lets in."""
 INITIAL_BODY_CREDIT_BYTES = 256 * 1024
@@ -52,30 +54,37 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 class Outbox(Generic[T]):
-    """A bounded queue whose content leaves in frames. Pure: no waiting, no I/O."""
+    """A bounded queue whose content leaves in frames, bulk behind everything else. Pure: no waiting, no I/O."""
 
-    __slots__ = ("_bytes_max", "_items", "_items_max", "waiting_bytes")
+    __slots__ = ("_bulk", "_bytes_max", "_items", "_items_max", "waiting_bytes")
 
     def __init__(self, items_max: int = OUTBOX_ITEMS_MAX, bytes_max: int = OUTBOX_BYTES_MAX) -> None:
         self._items: deque[tuple[T, int]] = deque()
+        self._bulk: deque[tuple[T, int]] = deque()
         self._items_max = items_max
         self._bytes_max = bytes_max
         self.waiting_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._items) + len(self._bulk)
 
-    def put(self, item: T, size_bytes: int) -> bool:
-        """Queue an item; False when a bound would be passed (an empty outbox takes any one item)."""
-        full = len(self._items) >= self._items_max or self.waiting_bytes + size_bytes > self._bytes_max
-        if full and self._items:
+    def put(self, item: T, size_bytes: int, *, bulk: bool = False) -> bool:
+        """Queue an item; False when a bound would be passed (an empty outbox takes any one item).
+
+        What follows a bulk item and must not overtake it is bulk too.
+        """
+        full = len(self) >= self._items_max or self.waiting_bytes + size_bytes > self._bytes_max
+        if full and len(self):
             return False
-        self._items.append((item, size_bytes))
+        (self._bulk if bulk else self._items).append((item, size_bytes))
         self.waiting_bytes += size_bytes
         return True
 
     def take(self) -> list[T]:
-        """The next frame: everything that waits, in order, up to the frame's bounds; at least one item if any."""
+        """The next frame: everything that waits, in order, up to the frame's bounds; at least one item if any.
+
+        Bulk fills it up to a lower bound, since what is put meanwhile waits for this frame; one item of it always goes.
+        """
         frame: list[T] = []
         frame_bytes = 0
         while self._items and len(frame) < FRAME_ITEMS_MAX:
@@ -85,8 +94,17 @@ class Outbox(Generic[T]):
             self._items.popleft()
             frame.append(item)
             frame_bytes += size_bytes
+        first = len(frame)
+        while self._bulk and (len(frame) == first or self._fits(frame, frame_bytes + self._bulk[0][1])):
+            item, size_bytes = self._bulk.popleft()
+            frame.append(item)
+            frame_bytes += size_bytes
         self.waiting_bytes -= frame_bytes
         return frame
+
+    @staticmethod
+    def _fits(frame: list[T], bulk_frame_bytes: int) -> bool:
+        return len(frame) < FRAME_ITEMS_MAX and bulk_frame_bytes <= BULK_FRAME_BYTES_MAX
 
 
 class AdaptiveWriter(Generic[T]):
@@ -102,9 +120,9 @@ class AdaptiveWriter(Generic[T]):
         """Bytes queued and not yet handed to `write`."""
         return self._outbox.waiting_bytes
 
-    def send(self, item: T, size_bytes: int) -> bool:
+    def send(self, item: T, size_bytes: int, *, bulk: bool = False) -> bool:
         """Queue an item without waiting; False when the stream is too far behind."""
-        accepted = self._outbox.put(item, size_bytes)
+        accepted = self._outbox.put(item, size_bytes, bulk=bulk)
         if accepted:
             self._ready.set()
         return accepted
@@ -114,7 +132,7 @@ class AdaptiveWriter(Generic[T]):
         while True:
             await self._ready.wait()
             self._ready.clear()
-            while self._outbox:
+            while len(self._outbox):
                 for _ in range(GATHER_TICKS):
                     await asyncio.sleep(0)
                 await self._write(self._outbox.take())

@@ -14,8 +14,9 @@ from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import message_pb2
 from wire.stream import INITIAL_BODY_CREDIT_BYTES
 
-CREDIT_WINDOW_BYTES = 1024 * 1024
-"""Credit is topped up to this much ahead of what has arrived, once the first body bytes have come."""
+CREDIT_WINDOW_BYTES = 256 * 1024
+"""Credit is topped up to this much ahead of what has arrived, once the first body bytes have come. What is under way
+delays everything else on the stream: with 1 MiB and four large mails small ones took three times as long."""
 
 Reason = pb.Refused.Reason
 

@@ -9,7 +9,7 @@ from gateway.transaction import Failure, Recipient
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import verdict_pb2 as pb
 from tests.gateway.fake_ingress import Cell, FakeIngress, refuse, reject_recipients, silent, verdict
-from tests.gateway.linked import linked, transaction
+from tests.gateway.linked import judged, linked, transaction
 from wire.stream import INITIAL_BODY_CREDIT_BYTES
 
 OVERLOADED = filter_pb.Refused.REASON_OVERLOADED
@@ -113,6 +113,36 @@ async def test_a_body_goes_out_as_credit_allows() -> None:
         assert isinstance(await link.open(told).verdict(), pb.Verdict)
     assert ingress.judged[0].body == body
     assert ingress.faults == []
+
+
+async def test_small_mail_passes_what_large_mail_has_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    ingress = FakeIngress()
+    cell = Cell(a=ingress)
+    async with linked(cell) as link:
+        gate, write = asyncio.Event(), cell.pipes["a"].write
+
+        async def gated(request: filter_pb.FilterRequest) -> None:
+            await gate.wait()
+            await write(request)
+
+        monkeypatch.setattr(cell.pipes["a"], "write", gated)
+        large = []
+        for _ in range(4):
+            told = transaction()
+            for _ in range(30):
+                told.body.append(b"x" * 65_535)
+            large.append(asyncio.create_task(judged(link.open(told))))
+        await asyncio.sleep(0.01)
+        small = asyncio.create_task(judged(link.open(transaction(b"reader@recipient.example"))))
+        await asyncio.sleep(0.01)
+        gate.set()
+        assert isinstance(await small, pb.Verdict)
+        assert ingress.judged[0].recipients == [b"reader@recipient.example"]
+        assert sum(len(heard.body) for heard in ingress.open.values()) < 1_000_000
+        for verdict_of_large in await asyncio.gather(*large):
+            assert isinstance(verdict_of_large, pb.Verdict)
+        assert {len(heard.body) for heard in ingress.judged[1:]} == {7 + 30 * 65_535}
+        assert ingress.faults == []
 
 
 async def test_without_credit_no_byte_too_many_is_sent() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.stream import (
+    BULK_FRAME_BYTES_MAX,
     CHANNEL_OPTIONS,
     FRAME_BYTES_MAX,
     FRAME_ITEMS_MAX,
@@ -33,6 +34,24 @@ def test_frames_keep_order_and_bounds_and_lose_nothing(sizes: list[int]) -> None
         seen += frame
     assert seen == list(range(len(sizes)))
     assert outbox.waiting_bytes == 0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, FRAME_BYTES_MAX)), max_size=300))
+def test_bulk_goes_behind_all_else_in_small_frames_and_never_starves(items: list[tuple[bool, int]]) -> None:
+    outbox: Outbox[int] = Outbox(items_max=10_000, bytes_max=10**12)
+    for number, (bulk, size_bytes) in enumerate(items):
+        outbox.put(number, size_bytes, bulk=bulk)
+    left = {bulk: [number for number, item in enumerate(items) if item[0] is bulk] for bulk in (False, True)}
+    while frame := outbox.take():
+        bulk = [number for number in frame if items[number][0]]
+        assert frame == [number for number in frame if not items[number][0]] + bulk
+        assert bool(bulk) == bool(left[True])
+        assert len(bulk) <= 1 or sum(items[number][1] for number in frame) <= BULK_FRAME_BYTES_MAX
+        assert len(frame) <= FRAME_ITEMS_MAX + 1
+        for number in frame:
+            assert left[items[number][0]].pop(0) == number
+    assert left == {False: [], True: []}
+    assert (len(outbox), outbox.waiting_bytes) == (0, 0)
 
 
 def test_a_full_outbox_refuses_and_an_empty_one_takes_any_single_item() -> None:
