@@ -19,6 +19,9 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import cast
 
+from gateway.config import GatewayConfig
+from gateway.listeners import ListenError, address_of
+from gateway.listeners import listen as bind
 from wire.message import UNFILTERED_FIELD
 from wire.milter import (
     NEED_DATA,
@@ -27,10 +30,8 @@ from wire.milter import (
     Limits,
     ProtocolError,
     State,
-    UnixAddress,
     Wanted,
     format_reply,
-    parse_listen,
 )
 from wire.milter import constants as c
 from wire.milter import events as ev
@@ -188,8 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         asyncio.run(_serve(options.listen, as_json=options.json, content=options.content))
-    except (AddressError, OSError) as error:
-        sys.stderr.write(f"tamis-gateway: {options.listen}: {error}\n")
+    except (AddressError, ListenError) as error:
+        sys.stderr.write(f"tamis-gateway: {error}\n")
         sys.exit(2)
 
 
@@ -210,16 +211,13 @@ async def _serve(listen: str, *, as_json: bool, content: bool) -> None:
         await _trace(reader, writer, Tracer(next(numbers), tell, time.perf_counter, content=content))
         del tracing[task]
 
-    address = parse_listen(listen)
-    if isinstance(address, UnixAddress):
-        server = await asyncio.start_unix_server(accept, address.path)
-        bound = str(address)
-    else:
-        server = await asyncio.start_server(accept, address.host, address.port)
-        bound = f"inet:{server.sockets[0].getsockname()[1]}@{address.host}"
+    sockets = bind(listen, GatewayConfig())
+    servers = [await asyncio.start_server(accept, sock=listening) for listening in sockets]
+    bound = address_of(sockets[0])
     _say(json.dumps({"event": "LISTENING", "milter": bound}) if as_json else f"listening on {bound}")
     await stop.wait()
-    server.close()
+    for server in servers:
+        server.close()
     for writer in tracing.values():
         writer.close()
     await asyncio.gather(*tracing)
