@@ -101,7 +101,10 @@ class GatewayConfig(Section, frozen=True):
     end_of_message_budget_s: float = 20.0
     """How long end of message waits for the verdict, below Postfix's milter_content_timeout (300 s)."""
     sessions_max: int = 4_000
-    """Milter connections at the same time; further ones are closed at once. The file limit is raised to it at start."""
+    """Milter connections at the same time. A quarter more get the policy of class overloaded at once, further ones are
+    closed. The file limit is raised to it at start."""
+    stress_share: float = 0.75
+    """From this share of `sessions_max` on the cluster may leave out [cluster] stress_skips, until two thirds of it."""
     message_bytes_max: int = 100 * _MEBIBYTE
     """A larger message is refused with 552 5.3.4; set the MTA's own limit below."""
     held_bytes_max: int = 1024 * _MEBIBYTE
@@ -135,6 +138,8 @@ class GatewayConfig(Section, frozen=True):
             raise ValueError(f"`idle_timeout_s` must be below {TRANSACTION_S:.0f}")
         if not 0 < self.end_of_message_budget_s <= 280:
             raise ValueError("`end_of_message_budget_s` must be more than 0 and at most 280")
+        if not 0 < self.stress_share <= 1:
+            raise ValueError("`stress_share` must be above 0 and at most 1")
         if self.drain_s < 0:
             raise ValueError("`drain_s` must not be negative")
         if not 1 <= self.message_bytes_max <= MESSAGE_BYTES_MAX:

@@ -15,6 +15,7 @@ from typing import cast
 
 from gateway import replies
 from gateway.body import BodyFile
+from gateway.bounds import Admission
 from gateway.early import offer
 from gateway.judge import Judge, Services
 from gateway.session import (
@@ -25,6 +26,7 @@ from gateway.session import (
     RefuseMessage,
     Respond,
     Session,
+    SessionRules,
     Want,
 )
 from gateway.snapshot import BrokenSnapshot, SavedConnection
@@ -46,15 +48,14 @@ class Driver(asyncio.Protocol):
     """The connection as asyncio's protocol, with the coroutine that serves it."""
 
     def __init__(
-        self, services: Services, on_open: Callable[["Driver"], bool], on_gone: Callable[["Driver"], None]
+        self, services: Services, on_open: Callable[["Driver"], Admission], on_gone: Callable[["Driver"], None]
     ) -> None:
         self._services = services
         self._telemetry = services.telemetry
         self._on_open = on_open
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
-        self._codec = FilterConnection(services.limits, offer(services.rules.stages))
-        self._session = Session(services.rules, services.held, self._telemetry.identify)
+        self._codec, self._session = self._by_rules(services.rules)
         self._judge = Judge(services)
         self._asking: Question | None = None
         self._interrupt: ev.Event | ProtocolError | None = None
@@ -71,10 +72,13 @@ class Driver(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve the connection, unless there are too many."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._on_open(self):
-            self._task = self._loop.create_task(self._run())
-        else:
+        admission = self._on_open(self)
+        if admission is Admission.CLOSED:
             self.close("sessions_full")
+            return
+        if admission is Admission.SHED:
+            self._codec, self._session = self._by_rules(self._services.rules.shedding())
+        self._task = self._loop.create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the MTA."""
@@ -328,6 +332,10 @@ class Driver(asyncio.Protocol):
         if not self._over and self._interrupt is None:
             self._send([ev.Progress()])
             self._progress_timer = self._loop.call_later(PROGRESS_S, self._progress)
+
+    def _by_rules(self, rules: SessionRules) -> tuple[FilterConnection, Session]:
+        codec = FilterConnection(self._services.limits, offer(rules.stages))
+        return codec, Session(rules, self._services.held, self._telemetry.identify)
 
     def _read_on(self) -> None:
         """What came is worked on: more may come."""

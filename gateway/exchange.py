@@ -33,6 +33,7 @@ class Exchange:
         "_headers",
         "_offset",
         "_recipients",
+        "_stressed",
         "asked",
         "asked_recipient",
         "early_deadline_s",
@@ -43,9 +44,10 @@ class Exchange:
         "verdict_deadline_s",
     )
 
-    def __init__(self, number: int, transaction: Transaction) -> None:
+    def __init__(self, number: int, transaction: Transaction, *, stressed: bool = False) -> None:
         self.number = number
         self.transaction = transaction
+        self._stressed = stressed
         self.asked: Stage | None = None
         """The stage whose early verdict is waited for, until `early_deadline_s`; at RCPT that of `asked_recipient`."""
         self.asked_recipient = 0
@@ -120,6 +122,7 @@ class Exchange:
             daemon_name=client.daemon_name,
             mta_name=client.mta_name,
             received_at_ms=identity.received_at_ns // 1_000_000,
+            stress=self._stressed,
         )
         events.append((filter_pb.Event(transaction=self.number, begin=begin), BEGIN_BYTES))
         if transaction.has_mail:

@@ -78,7 +78,8 @@ class FailurePolicy:
         """What the MTA hears about this mail."""
         local = self._fallback.decide(case)
         rule, action = (local.rule, local.action) if local is not None else ("", self._action[failure])
-        if not rule and not case.whole_message and case.recipient is None:
+        early = not case.whole_message and case.recipient is None
+        if not rule and early and not case.hopeless:
             # Before RCPT the client may go on: a later stage asks again.
             return Outcome("continue", [ev.Continue()])
         if action == "reject":

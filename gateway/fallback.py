@@ -67,6 +67,8 @@ class Case:
     recipient: int | None = None
     """The RCPT that is asked about."""
     whole_message: bool = False
+    hopeless: bool = False
+    """No later stage of this transaction will be asked about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,8 @@ class Judge:
                 log.warning("invalid_verdict", extra={"fields": {"stage": question.stage, "why": str(error)}})
         transaction = question.transaction
         recipient = question.recipient if question.stage is Stage.RCPT else None
-        case = Case(transaction.client, transaction if transaction.has_mail else None, recipient)
+        known = transaction if transaction.has_mail else None
+        case = Case(transaction.client, known, recipient, hopeless=transaction.failure is not None)
         return self._unanswered(failure, case, negotiated)
 
     def _unanswered(self, failure: Failure, case: Case, negotiated: ev.Negotiated) -> Outcome:

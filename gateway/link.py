@@ -85,6 +85,8 @@ class Link:
         self._following: asyncio.Task[None] | None = None
         self._next_number = 0
         self._closing = False
+        self.stressed = False
+        """New transactions say that this gateway has more sessions than it likes."""
         self._adopt(settings)
 
     @property
@@ -124,7 +126,7 @@ class Link:
     def open(self, transaction: Transaction) -> Conversation:
         """A conversation about a new transaction; nothing is told before its first `advance` or ask."""
         self._next_number += 1
-        conversation = Conversation(self, Exchange(self._next_number, transaction))
+        conversation = Conversation(self, Exchange(self._next_number, transaction, stressed=self.stressed))
         self._place(conversation)
         return conversation
 

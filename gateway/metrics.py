@@ -33,6 +33,16 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.sessions = Gauge("tamis_gateway_sessions", "Open milter connections", registry=self.registry)
+        self.stress = Gauge(
+            "tamis_gateway_stress",
+            "1 while so many sessions are open that optional actors are skipped",
+            registry=self.registry,
+        )
+        self.shed = Counter(
+            "tamis_gateway_shed_sessions",
+            "Sessions above the bound that got the overload policy",
+            registry=self.registry,
+        )
         self.ingresses = Gauge("tamis_gateway_ingresses", "Ingresses with a live stream", registry=self.registry)
         self.held_bytes = Gauge("tamis_gateway_held_bytes", "Mail held for replay", registry=self.registry)
         self.spool_bytes = Gauge("tamis_gateway_spool_bytes", "Mail on disk for replay", registry=self.registry)

@@ -8,6 +8,7 @@ open finish on the settings they began with. At a stop, a service manager that k
 
 import asyncio
 import logging
+import math
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway import handover
-from gateway.bounds import HeldBytes
+from gateway.bounds import HeldBytes, SessionBounds
 from gateway.cells import parse_host_port
 from gateway.config import GatewayConfig, GatewayRoot
 from gateway.early import Stage
@@ -219,7 +220,8 @@ def _probe_spool(spool: SpoolConfig) -> None:
 def raise_file_limit(config: GatewayConfig) -> None:
     """Let the process open as many files as its sessions need, as far as it may."""
     # Every session may have a file in the spool too.
-    files = config.sessions_max * (2 if config.spool.directory else 1) + FILES_BESIDE_SESSIONS
+    sessions = SessionBounds(config.sessions_max, config.stress_share, math.inf).served_max
+    files = sessions * (2 if config.spool.directory else 1) + FILES_BESIDE_SESSIONS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= files:
         return

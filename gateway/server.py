@@ -8,11 +8,13 @@ is left when the time is over. Files for new connections never run out: the boun
 
 import asyncio
 import logging
+import math
 import resource
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.bounds import Admission, SessionBounds
 from gateway.config import GatewayConfig
 from gateway.driver import Driver
 from gateway.handover import Incoming, Outgoing
@@ -46,10 +48,13 @@ class Server:
         self._hurried = False
         self.draining = False
         self._files_max = resource.RLIM_INFINITY
+        self._bounds = SessionBounds(config.sessions_max, config.stress_share, math.inf)
         self.configure(config, services)
-        services.telemetry.metrics.sessions.set_function(lambda: len(self._sessions))
-        services.telemetry.metrics.held_bytes.set_function(lambda: services.held.total)
-        services.telemetry.metrics.spool_bytes.set_function(lambda: services.spool.total_bytes)
+        metrics = services.telemetry.metrics
+        metrics.sessions.set_function(lambda: len(self._sessions))
+        metrics.stress.set_function(lambda: self._bounds.stressed)
+        metrics.held_bytes.set_function(lambda: services.held.total)
+        metrics.spool_bytes.set_function(lambda: services.spool.total_bytes)
 
     @property
     def count(self) -> int:
@@ -121,7 +126,7 @@ class Server:
 
     def driver(self) -> Driver:
         """The protocol of one new connection."""
-        return Driver(self._services, self._opened, self._sessions.discard)
+        return Driver(self._services, self._opened, self._gone)
 
     def sweep(self, now_s: float) -> None:
         """Close connections on which the MTA has fallen silent."""
@@ -138,11 +143,25 @@ class Server:
             if session.between_transactions and session.silent_for_s(now_s) > DRAIN_QUIET_S:
                 session.close("drained")
 
-    def _opened(self, session: Driver) -> bool:
-        if not session.resumed and (self.draining or len(self._sessions) >= self._sessions_max):
-            return False
+    def _opened(self, session: Driver) -> Admission:
+        admission = Admission.SERVED if session.resumed else self._bounds.admit(len(self._sessions))
+        if admission is Admission.CLOSED or (self.draining and not session.resumed):
+            return Admission.CLOSED
         self._sessions.add(session)
-        return True
+        if admission is Admission.SHED:
+            self._services.telemetry.metrics.shed.inc()
+        self._note_stress()
+        return admission
+
+    def _gone(self, session: Driver) -> None:
+        self._sessions.discard(session)
+        self._note_stress()
+
+    def _note_stress(self) -> None:
+        if self._bounds.count(len(self._sessions)):
+            stressed = self._services.link.stressed = self._bounds.stressed
+            fields = {"sessions": len(self._sessions), "sessions_max": self._bounds.sessions_max}
+            log.warning("stress_began" if stressed else "stress_ended", extra={"fields": fields})
 
     def _read(self, *, on: bool) -> None:
         for session in self._sessions:
@@ -151,10 +170,14 @@ class Server:
     def _follow_file_limit(self) -> None:
         """A limit that was lowered from outside bounds the sessions: without a file, none could be accepted or told."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        room = self._config.sessions_max if limit == resource.RLIM_INFINITY else limit - FILES_BESIDE_SESSIONS
-        self._sessions_max = min(self._config.sessions_max, max(1, room))
-        if limit != self._files_max and self._sessions_max < self._config.sessions_max:
-            log.warning("sessions_bounded", extra={"fields": {"limit": limit, "sessions_max": self._sessions_max}})
+        config = self._config
+        room = math.inf if limit == resource.RLIM_INFINITY else limit - FILES_BESIDE_SESSIONS
+        bounds = SessionBounds(config.sessions_max, config.stress_share, room)
+        bounds.stressed = self._bounds.stressed
+        self._bounds = bounds
+        self._note_stress()
+        if limit != self._files_max and bounds.sessions_max < config.sessions_max:
+            log.warning("sessions_bounded", extra={"fields": {"limit": limit, "sessions_max": bounds.sessions_max}})
         self._files_max = limit
 
     async def _sweep(self) -> None:

@@ -85,6 +85,12 @@ class SessionRules:
     outbound_daemons: frozenset[str] = frozenset()
     spools: bool = False
     """Large bodies may go to disk."""
+    sheds: bool = False
+    """Too many sessions are open: no content is kept, and nobody is asked."""
+
+    def shedding(self) -> "SessionRules":
+        """The rules of a session above the bound: it may be refused at once, at CONNECT."""
+        return replace(self, sheds=True, stages=self.stages | {Stage.CONNECT})
 
 
 class Session:
@@ -240,6 +246,7 @@ class Session:
             direction=tenancy.direction(auth_user, client.daemon_name, client.ip, rules.outbound_daemons),
             tenant=tenancy.tenant_of_sender(auth_user, client.daemon_name, rules.tenants, rules.daemon_tenants),
             has_mail=has_mail,
+            failure=Failure.OVERLOADED if rules.sheds else None,
         )
 
     def _recipient(self, event: ev.Recipient) -> Want | None:

@@ -114,9 +114,10 @@ STAGES = ("connect", "helo", "mail", "recipient", "message")
     stage=st.sampled_from(STAGES),
     forged=st.integers(0, 3),
     local=st.sampled_from(["", "allow_clients", "deny_clients"]),
+    hopeless=st.booleans(),
 )
 def test_mail_never_passes_unmarked_and_the_codec_takes_every_answer(
-    *, failure: Failure, action: str, allowed: int, stage: str, forged: int, local: str
+    *, failure: Failure, action: str, allowed: int, stage: str, forged: int, local: str, hopeless: bool
 ) -> None:
     fallback = FallbackConfig(**({local: ("192.0.2.0/24",)} if local else {}))
     mta, gateway = MtaConnection(), FilterConnection()
@@ -146,6 +147,7 @@ def test_mail_never_passes_unmarked_and_the_codec_takes_every_answer(
         known if last > 3 else None,
         recipient=0 if stage == "recipient" else None,
         whole_message=stage == "message",
+        hopeless=hopeless,
     )
     outcome = policy(action, fallback).outcome(failure, case, gateway.negotiated)
     assert outcome.action in OUTCOMES
@@ -157,6 +159,8 @@ def test_mail_never_passes_unmarked_and_the_codec_takes_every_answer(
     kinds = [type(answer) for answer in outcome.replies]
     if stage != "message":
         assert ev.Accept not in kinds
+        if not local and (stage == "recipient" or hopeless):
+            assert (kinds == [ev.ReplyCode]) == (action in ("tempfail", "reject"))
     elif ev.Accept in kinds:
         mark = next(answer for answer in outcome.replies if isinstance(answer, ev.InsertHeader))
         assert (mark.index, mark.name, mark.value.strip()) == (0, MARK, failure.encode())

@@ -23,6 +23,7 @@ from tamis.filter.v1 import verdict_pb2 as pb
 from tests.gateway.fake_ingress import FakeIngress, serve, silent, verdict
 from tests.gateway.mta import Mail, Mta
 from wire.milter import TcpAddress, UnixAddress, parse_listen
+from wire.milter import constants as c
 from wire.milter import events as ev
 
 pytestmark = pytest.mark.live
@@ -309,8 +310,9 @@ async def test_4000_sessions_are_held_at_once(run_dir: Path) -> None:
             assert {type((await mta.message(Mail())).final) for mta in sessions[::100]} == {ev.Accept}
             assert running.lines("session_closed") == []
             extra = await running.connect()
-            with pytest.raises((EOFError, ConnectionError)):
-                await extra.open()
+            await extra.say(ev.Negotiate(6, c.ALL_ACTIONS, c.OFFERED_STEPS))
+            client = ev.Connect(b"mail.shop.example", c.SMFIA_INET, 54321, b"192.0.2.7")
+            assert await extra.say(client) == UNAVAILABLE
             for mta in sessions:
                 mta.writer.transport.abort()  # type: ignore[attr-defined]
 
