@@ -7,6 +7,7 @@ message are compared. Small mail comes at a fixed pace, below what the gateway c
 
 import argparse
 import asyncio
+import json
 import os
 import statistics
 import subprocess
@@ -107,6 +108,7 @@ def measured(address: str, pid: int, options: argparse.Namespace) -> tuple[float
     print(
         f"p50 {p50_ms:.2f} ms  p99 {p99_ms:.2f} ms  gateway {busy:.0%} of a core, waits for one {queued:.0%}  "
         f"PSS {pss_bytes(pid) / 1e6:.0f} MB",
+        file=sys.stderr,
         flush=True,
     )
     return p50_ms, p99_ms
@@ -129,9 +131,14 @@ def run(options: argparse.Namespace) -> None:
             gateway.terminate()
             gateway.wait()
     medians = {kind: [statistics.median(column) for column in zip(*rows, strict=True)] for kind, rows in rounds.items()}
-    for kind, (p50_ms, p99_ms) in medians.items():
-        print(f"{kind:8} p50 {p50_ms:.2f} ms  p99 {p99_ms:.2f} ms")
-    print(f"p99 with / without: {medians['with'][1] / medians['without'][1]:.2f}")
+    figures = {f"{kind}_large_ms": {"p50": round(p50, 2), "p99": round(p99, 2)} for kind, (p50, p99) in medians.items()}
+    ratio = round(medians["with"][1] / medians["without"][1], 2)
+    if options.json:
+        print(json.dumps(figures | {"p99_ratio": ratio}))
+    else:
+        for kind, quantiles in figures.items():
+            print(f"{kind:<20} p50 {quantiles['p50']} ms  p99 {quantiles['p99']} ms")
+        print(f"{'p99_ratio':<20} {ratio}")
 
 
 def main() -> None:
@@ -144,6 +151,7 @@ def main() -> None:
     parser.add_argument("--senders", type=int, default=4)
     parser.add_argument("--large-bytes", type=int, default=50_000_000)
     parser.add_argument("--line-mb-per-s", type=float, default=100.0, help="all large mail together: a gigabit line")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     parser.add_argument("--to", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.to:
