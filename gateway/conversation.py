@@ -22,7 +22,7 @@ from tamis.filter.v1 import verdict_pb2
 from wire.stream import OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX, AdaptiveWriter, Outbox
 
 WRITE_S = 8.0
-"""A stream that does not take a frame for this long is stuck: about as long as a ping may stay without an answer."""
+"""A stream that does not take a frame for this long is stuck: twice as long as a ping may stay without an answer."""
 BULK_FROM_BYTES = 128 * 1024
 """What a transaction has to tell beyond this lets others pass: small mail does not wait for large mail."""
 BEHIND_EVENTS = OUTBOX_ITEMS_MAX // 2
@@ -142,6 +142,7 @@ class Conversation:
         """Streams that broke under it."""
         self.placements = 0
         self._link = link
+        self._budgets = link.budgets
         self._loop = asyncio.get_running_loop()
         self._failure: Failure | None = None
         self._judge: Stream | None = None
@@ -168,7 +169,7 @@ class Conversation:
     async def early_verdict(self, stage: Stage, recipient: int = 0) -> EarlyVerdict | Unavailable | None:
         """The verdict at a stage, at RCPT on a recipient; None when the ingress stays silent for the stage's budget."""
         exchange = self.exchange
-        deadline_s = self._loop.time() + self._link.budgets.early_s[stage]
+        deadline_s = self._loop.time() + self._budgets.early_s[stage]
         exchange.asked, exchange.asked_recipient, exchange.early_deadline_s = stage, recipient, deadline_s
         try:
             answer = await self._ask(deadline_s)
@@ -179,7 +180,7 @@ class Conversation:
 
     async def verdict(self) -> verdict_pb2.Verdict | Unavailable:
         """The verdict on the complete message. The conversation is over then."""
-        deadline_s = self._loop.time() + self._link.budgets.verdict_s
+        deadline_s = self._loop.time() + self._budgets.verdict_s
         self.exchange.verdict_deadline_s = deadline_s
         answer = await self._ask(deadline_s)
         if isinstance(answer, verdict_pb2.Verdict):
@@ -276,7 +277,7 @@ class Conversation:
             return
         until_s = self._deadline_s
         if self.stream is None and self._unplaced_since_s is not None:
-            until_s = min(until_s, self._unplaced_since_s + self._link.budgets.ingress_s)
+            until_s = min(until_s, self._unplaced_since_s + self._budgets.ingress_s)
         self._timer = self._loop.call_at(until_s, self._expire)
 
     def _disarm(self) -> None:

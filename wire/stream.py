@@ -37,16 +37,16 @@ OUTBOX_BYTES_MAX = 256 * 1024 * 1024
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES_MAX),
-    # A peer that hangs or is gone is noticed within 10 s even when nothing is sent: soon enough that a transaction gets
+    # A peer that hangs or is gone is noticed within 4 s even when nothing is sent: soon enough that a transaction gets
     # its verdict elsewhere within `end_of_message_budget_s`. The answer to a ping may take ping_timeout (60 s by
     # default); gRPC 1.85 does not look at keepalive_timeout.
-    ("grpc.keepalive_time_ms", 6_000),
+    ("grpc.keepalive_time_ms", 2_000),
     ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     # A server takes pings that come sooner for an attack (GOAWAY, too_many_pings), and it counts pings that measure the
     # bandwidth too: without the second line an idle stream was ended after half a minute.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
     ("grpc.http2.max_ping_strikes", 0),
     # A proxy of the environment is for the web, not for these streams.
     ("grpc.enable_http_proxy", 0),
