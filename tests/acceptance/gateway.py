@@ -44,6 +44,13 @@ def cpu(report: Report) -> None:
     report.at_most("gateway_cpu_ms_per_message", median(rounds), 0.35, "python -m bench.gateway_cpu --messages 3000")
 
 
+def sessions(report: Report) -> None:
+    """Memory while 2,000 clients are in the middle of something."""
+    numbers = figures("bench.sessions", "--sessions", "2000")
+    pss_mb = numbers["pss_mb"] if numbers["accepted_at_the_end"] == 2000 else 1e9
+    report.at_most("sessions_2000_pss_mb", pss_mb, 150, "python -m bench.sessions --sessions 2000")
+
+
 def start(report: Report) -> None:
     """From exec to listening."""
     report.at_most("start_s", commands.start_s(), 0.7, "python -m gateway --ready-file F")
@@ -134,7 +141,7 @@ def fuzz(report: Report) -> None:
 def main() -> int:
     """All checks, quick ones first; what is not measured is short."""
     report = Report("gateway")
-    for check in (recorded_soak, units, codec, start, cpu, compression):
+    for check in (recorded_soak, units, codec, start, cpu, sessions, compression):
         report.run(check)
     for group in GROUPS:
         check = partial(run_rows, rows=group.rows, timeout_s=group.timeout_s)

@@ -88,11 +88,15 @@ POLICY = Group(
     (
         Row("failure_policy_matrix", (f"{GATEWAY}/test_failure_policy.py",)),
         Row("local_fallback", (f"{GATEWAY}/test_fallback.py",)),
+        Row(
+            "overload_policy",
+            (f"{GATEWAY}/test_overload.py", f"{GATEWAY}/test_bounds.py", "tests/postfix/test_overload.py"),
+        ),
     ),
 )
 PROCESS = Group(
     "process",
-    180,
+    240,
     (
         Row("units_verify", (f"{GATEWAY}/test_systemd.py::test_systemd_finds_nothing_to_complain_about",)),
         Row(
@@ -100,6 +104,17 @@ PROCESS = Group(
             (f"{GATEWAY}/test_systemd.py::test_a_real_systemd_restarts_the_unit_without_losing_a_session",),
         ),
         Row("sessions_handed_over", (f"{GATEWAY}/test_handover.py", f"{GATEWAY}/test_restarts.py")),
+        Row(
+            "reload",
+            (
+                f"{GATEWAY}/test_process.py::test_a_reload_holds_for_new_sessions_and_old_ones_finish_on_what_they_began_with",
+                f"{GATEWAY}/test_process.py::test_a_broken_file_changes_nothing",
+                f"{GATEWAY}/test_process.py::test_reloads_under_load_cost_nothing",
+            ),
+        ),
+        Row("socket_activation", (f"{GATEWAY}/test_process.py::test_a_unix_socket_of_the_manager_survives_restarts",)),
+        Row("watchdog", (f"{GATEWAY}/test_process.py::test_an_event_loop_that_hangs_is_killed_and_replaced",)),
+        Row("notify", (f"{GATEWAY}/test_process.py::test_the_manager_hears_of_start_reload_and_stop",)),
     ),
 )
 BAD_INPUT = Group("bad_input", 180, ())
