@@ -105,7 +105,7 @@ class Stream:
     async def _write(self, events: list[filter_pb.Event]) -> None:
         try:
             async with asyncio.timeout(WRITE_S):
-                await self.pipe.write(filter_pb.FilterRequest(events=events))
+                await self.pipe.write(events)
         except TimeoutError:
             raise StreamLost("it takes nothing more") from None
         while self._held_back and not self._behind:

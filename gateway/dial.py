@@ -7,7 +7,7 @@ link above has one of its own per stream.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -18,7 +18,6 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc.aio
 
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
-from tamis.filter.v1 import filter_service_pb2_grpc as filter_grpc
 from wire.stream import CHANNEL_OPTIONS
 from wire.tls import TlsConfig, TlsError, read_credentials
 
@@ -26,6 +25,8 @@ CONNECT_S = 5.0
 """An ingress that cannot be reached for this long is reported, with the reason, and dialled again."""
 REASON_S = 1.0
 """For gRPC to say why not."""
+METHOD = "/tamis.filter.v1.FilterService/Filter"
+_EVENTS_TAG = bytes([filter_pb.FilterRequest.EVENTS_FIELD_NUMBER << 3 | 2])
 COMPRESSIONS = {
     "none": grpc.Compression.NoCompression,
     "gzip": grpc.Compression.Gzip,
@@ -47,7 +48,7 @@ class StreamLost(Exception):
 class Pipe(Protocol):
     """One open stream. Both methods raise StreamLost when it breaks."""
 
-    async def write(self, request: filter_pb.FilterRequest) -> None:
+    async def write(self, events: Sequence[filter_pb.Event]) -> None:
         """Hand one frame over; returns when the stream took it."""
 
     async def read(self) -> filter_pb.FilterResponse:
@@ -65,13 +66,15 @@ class GrpcDialer:
     async def __call__(self, target: str) -> AsyncIterator[Pipe]:
         """A stream to `target` (host:port): waits until it is reachable, cancels the stream on leaving."""
         async with self._channel(target) as channel:
-            stub = filter_grpc.FilterServiceStub(channel)
+            open_stream = channel.stream_stream(
+                METHOD, request_serializer=encode_request, response_deserializer=filter_pb.FilterResponse.FromString
+            )
             try:
                 async with asyncio.timeout(CONNECT_S):
                     await channel.channel_ready()
             except TimeoutError:
-                raise StreamLost(await _why_not(stub)) from None
-            call = stub.Filter()
+                raise StreamLost(await _why_not(open_stream)) from None
+            call = open_stream()
             try:
                 yield _GrpcPipe(call)
             finally:
@@ -92,9 +95,9 @@ class _GrpcPipe:
     def __init__(self, call: grpc.aio.StreamStreamCall) -> None:
         self._call = call
 
-    async def write(self, request: filter_pb.FilterRequest) -> None:
+    async def write(self, events: Sequence[filter_pb.Event]) -> None:
         try:
-            await self._call.write(request)
+            await self._call.write(events)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise StreamLost(_reason(error)) from error
 
@@ -108,9 +111,31 @@ class _GrpcPipe:
         return response
 
 
-async def _why_not(stub: filter_grpc.FilterServiceStub) -> str:
+def encode_request(events: Sequence[filter_pb.Event]) -> bytes:
+    """A FilterRequest of these events, whose encoding is theirs one after the other.
+
+    Making the message first would encode, decode and again encode each of them, bodies included.
+    """
+    parts: list[bytes] = []
+    for event in events:
+        encoded = event.SerializeToString()
+        parts += (_EVENTS_TAG, _varint(len(encoded)), encoded)
+    return b"".join(parts)
+
+
+def _varint(number: int) -> bytes:
+    """Base 128, the lowest seven bits first (Protocol Buffers, "Encoding")."""
+    octets = bytearray()
+    while number > 0x7F:
+        octets.append(number & 0x7F | 0x80)
+        number >>= 7
+    octets.append(number)
+    return bytes(octets)
+
+
+async def _why_not(open_stream: grpc.aio.StreamStreamMultiCallable) -> str:
     """Why the channel does not connect: only the failure of a call says it."""
-    call = stub.Filter(wait_for_ready=False)
+    call = open_stream(wait_for_ready=False)
     try:
         async with asyncio.timeout(REASON_S):
             await call.wait_for_connection()

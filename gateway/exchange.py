@@ -2,6 +2,7 @@
 
 Strategy: a cursor over the transaction. `take()` gives the events from the cursor to what is known by now and moves
 it; `rewind()` sets it to the start for another ingress. Body bytes wait for credit; end of message waits for the body.
+Messages within messages are given as mappings: a message given to a message is encoded and decoded again.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from collections.abc import Callable
 from gateway.early import NUMBERS, Stage
 from gateway.transaction import Transaction
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
-from tamis.filter.v1 import message_pb2
 from wire.stream import Credit
 
 TRANSACTION_S = 14_400.0
@@ -88,7 +88,7 @@ class Exchange:
             self._recipients += 1
         if transaction.header_block is not None and not self._headers:
             self._headers = True
-            headers = filter_pb.Headers(header_block=transaction.header_block, queue_id=transaction.queue_id)
+            headers = {"header_block": transaction.header_block, "queue_id": transaction.queue_id}
             events.append((filter_pb.Event(transaction=self.number, headers=headers), len(transaction.header_block)))
         if self._offset < transaction.body.size_bytes:
             self._body(events)
@@ -102,44 +102,44 @@ class Exchange:
     def _begin(self, events: list[SizedEvent]) -> None:
         transaction, client = self.transaction, self.transaction.client
         identity = transaction.identity
-        begin = filter_pb.Begin(
-            transaction_id=identity.transaction_id,
-            budget_ms=_milliseconds(TRANSACTION_S),
-            traceparent=identity.trace.traceparent(),
-            client=message_pb2.Client(
-                ip=client.ip,
-                port=client.port,
-                hostname=client.hostname,
-                helo=client.helo,
-                auth_user=transaction.auth_user,
-                tls_version=client.tls_version,
-                cert_subject=client.cert_subject,
-                cert_issuer=client.cert_issuer,
-                auth_type=transaction.auth_type,
-            ),
-            direction=transaction.direction,
-            tenant=transaction.tenant,
-            daemon_name=client.daemon_name,
-            mta_name=client.mta_name,
-            received_at_ms=identity.received_at_ns // 1_000_000,
-            stress=self._stressed,
-        )
+        begin = {
+            "transaction_id": identity.transaction_id,
+            "budget_ms": _milliseconds(TRANSACTION_S),
+            "traceparent": identity.trace.traceparent(),
+            "client": {
+                "ip": client.ip,
+                "port": client.port,
+                "hostname": client.hostname,
+                "helo": client.helo,
+                "auth_user": transaction.auth_user,
+                "tls_version": client.tls_version,
+                "cert_subject": client.cert_subject,
+                "cert_issuer": client.cert_issuer,
+                "auth_type": transaction.auth_type,
+            },
+            "direction": transaction.direction,
+            "tenant": transaction.tenant,
+            "daemon_name": client.daemon_name,
+            "mta_name": client.mta_name,
+            "received_at_ms": identity.received_at_ns // 1_000_000,
+            "stress": self._stressed,
+        }
         events.append((filter_pb.Event(transaction=self.number, begin=begin), BEGIN_BYTES))
         if transaction.has_mail:
-            mail = filter_pb.Mail(sender=transaction.sender, esmtp_args=transaction.esmtp_args)
+            mail = {"sender": transaction.sender, "esmtp_args": transaction.esmtp_args}
             events.append((filter_pb.Event(transaction=self.number, mail=mail), len(transaction.sender)))
 
     def _ask(self, events: list[SizedEvent], stage: Stage, now_s: float) -> None:
-        ask = filter_pb.Ask(stage=NUMBERS[stage], budget_ms=_milliseconds(self.early_deadline_s - now_s))
+        ask = {"stage": NUMBERS[stage], "budget_ms": _milliseconds(self.early_deadline_s - now_s)}
         events.append((filter_pb.Event(transaction=self.number, ask=ask), 0))
 
     def _recipient(self, events: list[SizedEvent], index: int, now_s: float) -> None:
         known = self.transaction.recipients[index]
         waited_for = self.asked is Stage.RCPT and index == self.asked_recipient
-        new = filter_pb.NewRecipient(
-            recipient=message_pb2.Recipient(address=known.address, esmtp_args=known.esmtp_args, tenant=known.tenant),
-            budget_ms=_milliseconds(self.early_deadline_s - now_s) if waited_for else 0,
-        )
+        new = {
+            "recipient": {"address": known.address, "esmtp_args": known.esmtp_args, "tenant": known.tenant},
+            "budget_ms": _milliseconds(self.early_deadline_s - now_s) if waited_for else 0,
+        }
         events.append((filter_pb.Event(transaction=self.number, recipient=new), len(known.address)))
 
     def _body(self, events: list[SizedEvent]) -> None:
@@ -159,11 +159,11 @@ class Exchange:
         self.transaction.body.fetch(self._offset, then)
 
     def _end(self, events: list[SizedEvent], left_s: float) -> None:
-        end = filter_pb.EndOfMessage(
-            budget_ms=_milliseconds(left_s),
-            queue_id=self.transaction.queue_id,
-            refused_recipients=sorted(self.transaction.refused),
-        )
+        end = {
+            "budget_ms": _milliseconds(left_s),
+            "queue_id": self.transaction.queue_id,
+            "refused_recipients": sorted(self.transaction.refused),
+        }
         events.append((filter_pb.Event(transaction=self.number, end_of_message=end), 0))
 
 

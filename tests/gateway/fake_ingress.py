@@ -1,7 +1,7 @@
 """An ingress for tests: hears events and answers by a script; in memory for unit tests, over gRPC for live ones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -178,9 +178,9 @@ class MemoryPipe:
         self._answers: asyncio.Queue[filter_pb.Answer | None] = asyncio.Queue()
         self.frames: list[int] = []
 
-    async def write(self, request: filter_pb.FilterRequest) -> None:
-        self.frames.append(len(request.events))
-        for event in request.events:
+    async def write(self, events: Sequence[filter_pb.Event]) -> None:
+        self.frames.append(len(events))
+        for event in events:
             # Across a real stream no object is shared.
             for answer in self._ingress.hear(filter_pb.Event.FromString(event.SerializeToString())):
                 self.answer(answer)

@@ -121,9 +121,9 @@ async def test_small_mail_passes_what_large_mail_has_waiting(monkeypatch: pytest
     async with linked(cell) as link:
         gate, write = asyncio.Event(), cell.pipes["a"].write
 
-        async def gated(request: filter_pb.FilterRequest) -> None:
+        async def gated(events: list[filter_pb.Event]) -> None:
             await gate.wait()
-            await write(request)
+            await write(events)
 
         monkeypatch.setattr(cell.pipes["a"], "write", gated)
         large = []

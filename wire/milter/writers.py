@@ -26,7 +26,7 @@ _REPLY_LINE: Final = re.compile(rb"([45][0-9][0-9])([ -])(?:([0-9])?[^\0\r\n]*)"
 
 
 def _string(value: bytes, what: str) -> bytes:
-    if b"\0" in value:
+    if 0 in value:
         raise LocalProtocolError(f"{what}: NUL in a string")
     return value + b"\0"
 
