@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-PLACING_BYTES = 16 * 1024
+PLACING_BYTES = 32 * 1024
 """What a placing costs: a few typical messages, so that shares follow the weights also when few are under way, and one
 that hangs holds a few more than the others at most."""
 FAILURES_MAX = 3
