@@ -173,6 +173,15 @@ def error_finding(actor: str, name: str, kind: ErrorKind, detail: str = "", ms: 
     return Finding(actor, name, Outcome.ERROR, 0.0, f"{kind}: {detail}" if detail else str(kind), ms)
 
 
+STRESS = "stress"
+"""Detail of the finding about an actor that was not asked, because there was too much to do."""
+
+
+def skipped_finding(actor: str) -> Finding:
+    """The actor was left out: its part of the verdict is missing."""
+    return Finding(actor, actor, Outcome.SKIPPED, detail=STRESS)
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """One wait for the outside world during an examination, relative to its start; for the trace."""

@@ -68,6 +68,9 @@ class ClusterConfig(Section, frozen=True):
     """Recipients of one transaction."""
     header_bytes_max: int = 4 * 1024 * 1024
     """Header section of one message."""
+    stress_skips: tuple[str, ...] = ()
+    """Actors that are not asked about mail of a gateway under stress ([gateway] stress_share): of dkim, policy and
+    classifier. Such mail says so in X-Tamis-Degraded."""
     replica_tasks_max: int = 1024
     """Tasks one replica may owe; beyond, its pool is overloaded."""
     replica_running_max: int = 256
@@ -91,12 +94,19 @@ class ClusterConfig(Section, frozen=True):
         for key in _AT_LEAST_ONE:
             if getattr(self, key) < 1:
                 raise ValueError(f"`{key}` must be at least 1")
+        self._check_stress_skips()
         if not 1 <= self.ingresses <= 64:
             raise ValueError("`ingresses` must be between 1 and 64")
         if not 1 <= self.message_bytes_max <= GRPC_MESSAGE_BYTES_MAX - 2 * self.header_bytes_max:
             raise ValueError("`message_bytes_max` must fit a frame of 160 MiB together with the header section")
         if self.object_store_mb < _RAY_OBJECT_STORE_MB_MIN:
             raise ValueError(f"`object_store_mb` must be at least {_RAY_OBJECT_STORE_MB_MIN}, the least Ray takes")
+
+    def _check_stress_skips(self) -> None:
+        for actor in self.stress_skips:
+            # Mail that nobody looked into for viruses is a matter of [policy.on_error], not of load.
+            if actor == "antivirus" or actor not in Pools.__struct_fields__:
+                raise ValueError(f"`stress_skips`: {actor!r} is none of dkim, policy, classifier")
 
 
 def listen_address(value: str) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from actors.model import ErrorKind, Stage, error_finding
 from actors.ports import Clock
 from cluster.codec import finding_from_proto, stage_to_proto
-from cluster.errand import Ask, DispatchLimits, Errand, Link, Payload, Pool, Report, Seat, Timer
+from cluster.errand import Ask, DispatchLimits, Errand, Link, Payload, Pool, Report, Route, Seat, Timer
 from cluster.table import Replica, Table
 from tamis.filter.v1 import examine_service_pb2 as pb
 
@@ -84,23 +84,25 @@ class Dispatcher:
         """Whether anybody is asked at this stage."""
         return any(stage in pool.stages for pool in self._pools.values())
 
+    def asks(self, stage: Stage, pool: str) -> bool:
+        """Whether there is such a pool and this stage asks it."""
+        return pool in self._pools and stage in self._pools[pool].stages
+
     def all_ready(self) -> bool:
         """Whether every pool has a replica with a live stream."""
         return all(any(seat.ready for seat in pool.seats) for pool in self._pools.values())
 
-    def ask(
-        self, route: dict[str, str], stage: Stage, payload: Payload, deadline_s: float, done: Callable[[Ask], None]
-    ) -> Ask:
+    def ask(self, route: Route, stage: Stage, payload: Payload, deadline_s: float, done: Callable[[Ask], None]) -> Ask:
         """Ask the pools of a stage; `done` is called once, with a report per pool, before `deadline_s` (monotonic).
 
-        `route` remembers the transaction's replica per pool. `done` may be called before this returns.
+        `done` may be called before this returns.
         """
         now_s = self._clock.monotonic_s()
         deadline_s -= _margin_s(_ANSWER_MARGIN, deadline_s - now_s)
         ask = Ask(stage, payload, route, deadline_s, now_s, _budget_ms(deadline_s - now_s), done)
         size_bytes = len(payload.message) + payload.body_bytes
         for name, pool in self._pools.items():
-            if stage in pool.stages:
+            if stage in pool.stages and name not in route.skips:
                 self._numbers += 1
                 ask.pending[name] = Errand(self._numbers, ask, name, size_bytes)
         if ask.pending:
@@ -167,7 +169,7 @@ class Dispatcher:
             self._wait(errand, pool)
             return
         open_seats = [seat for seat in ready if len(seat.outstanding) < self._limits.replica_tasks_max]
-        while (seat := _choose(open_seats, errand.ask.route.get(errand.pool, ""), self._node)) is not None:
+        while (seat := _choose(open_seats, errand.ask.route.replicas.get(errand.pool, ""), self._node)) is not None:
             if self._send(errand, seat):
                 return
             open_seats.remove(seat)
@@ -197,7 +199,7 @@ class Dispatcher:
         seat.outstanding_bytes += errand.size_bytes
         if errand.breaks:
             seat.suspect = errand
-        ask.route[errand.pool] = seat.replica.name
+        ask.route.replicas[errand.pool] = seat.replica.name
         return True
 
     def _wait(self, errand: Errand, pool: Pool) -> None:

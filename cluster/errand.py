@@ -72,13 +72,23 @@ class Report:
     failed: ErrorKind | None = None
 
 
+@dataclass(slots=True)
+class Route:
+    """The way of one transaction through the pools."""
+
+    replicas: dict[str, str] = field(default_factory=dict)
+    """By pool, the replica that has it."""
+    skips: frozenset[str] = frozenset()
+    """Pools that are not asked about it."""
+
+
 @dataclass(slots=True, eq=False)
 class Ask:
     """One stage of one transaction on its way."""
 
     stage: Stage
     payload: Payload
-    route: dict[str, str]
+    route: Route
     deadline_s: float
     started_s: float
     budget_ms: int

@@ -160,6 +160,7 @@ class IngressProcess(Process):
             ),
             transactions_max=config.transactions_max,
             held_bytes_max=config.held_bytes_max,
+            stress_skips=frozenset(config.stress_skips),
         )
         self._server, port = await serve(self._hall, self._host, self._port, config.tls)
         settle_collector()

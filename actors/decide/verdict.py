@@ -16,6 +16,7 @@ from actors.decide.score import score_points
 from actors.decide.spam_headers import Judgement, spam_header_edits, stale_fields
 from actors.model import (
     PLACE,
+    STRESS,
     Action,
     EarlyVerdict,
     Edit,
@@ -87,10 +88,14 @@ def _judgement(case: Case, rule: str, ruling: Ruling) -> Judgement:
         score=score,
         is_spam=scored and score >= case.config.policy.add_header_score,
         points=case.points if scored else (),
-        missing=tuple(sorted({f.actor for f in case.findings if f.outcome is Outcome.ERROR})),
+        missing=tuple(sorted({f.actor for f in case.findings if f.outcome is Outcome.ERROR or _left_out(f)})),
         uninspected=uninspected(case.findings),
         unscored="" if scored else rule,
     )
+
+
+def _left_out(finding: Finding) -> bool:
+    return finding.outcome is Outcome.SKIPPED and finding.detail == STRESS
 
 
 def _edits(case: Case, judgement: Judgement, results: Sequence[Edit]) -> tuple[Edit, ...]:

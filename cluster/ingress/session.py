@@ -14,7 +14,7 @@ from typing import Protocol
 from actors.config import JudgementConfig
 from actors.decide import decide, decide_early
 from actors.examine import stack_of
-from actors.model import ErrorKind, Finding, Message, Outcome, Stage
+from actors.model import ErrorKind, Finding, Message, Outcome, Stage, skipped_finding
 from actors.ports import Clock
 from cluster.codec import (
     envelope_from_proto,
@@ -23,7 +23,7 @@ from cluster.codec import (
     verdict_to_proto,
 )
 from cluster.dispatch import Dispatcher
-from cluster.errand import Ask, Payload, Report, SharedBody, Timer
+from cluster.errand import Ask, Payload, Report, Route, SharedBody, Timer
 from cluster.ingress.transaction import Cancel, Grant, Limits, Reason, Refuse, Start, State, Step, Transaction
 from cluster.telemetry import Passage, Tracer
 from tamis.filter.v1 import filter_service_pb2 as pb
@@ -59,6 +59,8 @@ class Hall:
     limits: Limits
     transactions_max: int
     held_bytes_max: int
+    stress_skips: frozenset[str] = frozenset()
+    """Actors that are not asked about mail of a gateway under stress."""
     draining: bool = False
     transactions: int = 0
     held_bytes: int = 0
@@ -72,7 +74,7 @@ class Live:
     transaction: Transaction
     started_s: float
     started_ns: int
-    route: dict[str, str] = field(default_factory=dict)
+    route: Route = field(default_factory=Route)
     asks: dict[Ask, Start] = field(default_factory=dict)
     """Stages under way."""
     reports: list[tuple[Start, Report]] = field(default_factory=list)
@@ -147,6 +149,8 @@ class Session:
             return None
         hall.transactions += 1
         live = Live(number, Transaction(hall.limits), hall.clock.monotonic_s(), round(hall.clock.unix_s() * 1e9))
+        if event.begin.stress:
+            live.route.skips = hall.stress_skips
         live.expiry = hall.call_later(event.begin.budget_ms / 1000, lambda: self._expire(live))
         self._live[number] = live
         return live
@@ -266,6 +270,9 @@ class Session:
                 findings += (finding for finding in report.findings if finding.outcome is not Outcome.ERROR)
             elif start.stage is not Stage.RECIPIENT or start.recipient not in refused:
                 findings += report.findings
+        findings += (
+            skipped_finding(actor) for actor in live.route.skips if self._hall.dispatcher.asks(Stage.MESSAGE, actor)
+        )
         asked = {report.actor for start, report in live.reports if start.stage is Stage.MESSAGE}
         verdict = decide(findings, message, self._hall.judgement, expected=sorted(asked))
         passage = self._passage(live, action=str(verdict.action), score=verdict.score, missing=verdict.missing)

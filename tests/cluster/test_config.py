@@ -29,6 +29,8 @@ def test_the_defaults_are_one_replica_of_each_actor_on_loopback() -> None:
         ("ingresses = 0", "`ingresses` must be between 1 and 64"),
         ("end_of_message_s = 0", "`end_of_message_s` must be above 0"),
         ("object_store_mb = 10", "`object_store_mb` must be at least 80"),
+        ('stress_skips = ["antivirus"]', "`stress_skips`: 'antivirus' is none of dkim, policy, classifier"),
+        ('stress_skips = ["gossip"]', "`stress_skips`: 'gossip' is none of"),
         ("transactions_max = 0", "`transactions_max` must be at least 1"),
         ("message_bytes_max = 170_000_000", "must fit a frame of 160 MiB"),
         ("poolz = 1", "unknown key `poolz`"),

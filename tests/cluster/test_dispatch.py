@@ -4,7 +4,7 @@ import pytest
 
 from actors.model import ErrorKind, Finding, Outcome, Stage
 from cluster.dispatch import Dispatcher
-from cluster.errand import Ask, DispatchLimits, Payload
+from cluster.errand import Ask, DispatchLimits, Payload, Route
 from cluster.table import Replica, Table
 from tests.cluster.fakes import FakeLink, FakeTime
 
@@ -48,10 +48,10 @@ class Bench:
         payload: Payload = MESSAGE,
         budget_s: float = 20.0,
         stage: Stage = Stage.MESSAGE,
-        route: dict[str, str] | None = None,
+        route: Route | None = None,
     ) -> Ask:
         deadline_s = self.time.now_s + budget_s
-        return self.dispatcher.ask({} if route is None else route, stage, payload, deadline_s, self.done.append)
+        return self.dispatcher.ask(Route() if route is None else route, stage, payload, deadline_s, self.done.append)
 
     def failure(self) -> tuple[ErrorKind | None, str]:
         """What the only report of the only ask says."""
@@ -246,21 +246,21 @@ def test_cancelling_an_ask_that_waits_for_a_replica_leaves_nothing() -> None:
 def test_later_stages_of_a_transaction_go_to_the_replica_that_knows_it() -> None:
     bench = Bench()
     bench.up(*(f"policy-{number}" for number in range(8)))
-    route: dict[str, str] = {}
+    route = Route()
     bench.ask(stage=Stage.ENVELOPE, route=route)
     for _ in range(20):
         bench.ask(route=route)
-    assert len(bench.links[route["policy"]].tasks) == 21
+    assert len(bench.links[route.replicas["policy"]].tasks) == 21
 
 
 def test_a_transaction_whose_replica_died_moves_to_another_one() -> None:
     bench = Bench()
     bench.up("policy-0", "policy-1")
-    route: dict[str, str] = {}
+    route = Route()
     bench.ask(stage=Stage.ENVELOPE, route=route)
-    dead = route["policy"]
+    dead = route.replicas["policy"]
     bench.links[dead].breaks()
-    assert route["policy"] != dead
+    assert route.replicas["policy"] != dead
 
 
 def test_load_spreads_by_bytes() -> None:

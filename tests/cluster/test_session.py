@@ -1,5 +1,7 @@
 """cluster/ingress/session.py: from the events of a transaction to its verdict."""
 
+import pytest
+
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import message_pb2, verdict_pb2
 from tests.cluster.session_bench import (
@@ -71,6 +73,21 @@ def test_what_is_late_makes_a_degraded_verdict_before_the_deadline() -> None:
     assert list(bench.verdict.missing) == ["classifier"]
     assert bench.spans, "a degraded message is always traced"
     assert bench.verdict.traced
+
+
+@pytest.mark.parametrize("stressed", [True, False])
+def test_under_stress_an_optional_actor_is_left_out_and_the_verdict_says_so(*, stressed: bool) -> None:
+    bench = Bench()
+    bench.hall.stress_skips = frozenset({"classifier", "dkim"})
+    begin = pb.Event.FromString(BEGIN.SerializeToString())
+    begin.begin.stress = stressed
+    bench.tell(begin, *WHOLE[1:])
+    assert bool(bench.links["classifier"].tasks) != stressed
+    bench.answer_all()
+    assert list(bench.verdict.missing) == (["classifier"] if stressed else [])
+    assert bench.verdict.degraded == stressed
+    details = {finding.detail for finding in bench.verdict.findings if finding.actor == "classifier"}
+    assert details == ({"stress"} if stressed else {""})
 
 
 def test_an_actor_that_says_nothing_is_missing_not_silent() -> None:
