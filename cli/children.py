@@ -51,6 +51,7 @@ while pids := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
     time.sleep(0.2)
 """
 _POLL_S = 0.02
+_OF_THE_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "FDSTORE")
 
 
 class Child:
@@ -64,7 +65,9 @@ class Child:
     def start(self) -> None:
         """Run the program; its output goes where ours goes."""
         tethered = [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid()), *self.command]
-        self._process = subprocess.Popen(tethered, stdin=subprocess.DEVNULL)  # noqa: S603  our own programs
+        # A service manager above us watches over us, not over our children.
+        environment = {name: value for name, value in os.environ.items() if name not in _OF_THE_MANAGER}
+        self._process = subprocess.Popen(tethered, stdin=subprocess.DEVNULL, env=environment)  # noqa: S603  our own programs
 
     @property
     def exit_code(self) -> int | None:
