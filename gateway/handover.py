@@ -21,8 +21,9 @@ from gateway.driver import Driver
 from gateway.service_manager import FILES_PER_MESSAGE, PassedFile, ServiceManager
 from gateway.snapshot import BrokenSnapshot, SavedConnection
 
-SESSIONS = "tamis-session"
-"""Names of the files in the store."""
+SESSIONS = "tamis"
+"""Names of the files in the store. Of this one there are many in LISTEN_FDNAMES, and the kernel takes 128 kB of it."""
+FILES_MAX = 20_000
 BODY = "tamis-body-"
 """And the cookie of the connection: the file of a body that is not in memory."""
 SNAPSHOT = "tamis-snapshot"
@@ -40,7 +41,7 @@ class Outgoing:
         self._states = os.fdopen(os.memfd_create(SNAPSHOT), "wb")
         self._states.write(snapshot.head())
         self.given = 0
-        self._room = manager.stored_files_max - 1
+        self._room = min(manager.stored_files_max, FILES_MAX) - 1
         """In the store, beside the file with the states."""
 
     def give(self, sessions: Iterable[Driver], *, asking: bool) -> None:

@@ -265,7 +265,7 @@ async def test_sockets_without_a_state_are_closed_with_a_line(run_dir: Path) -> 
     async with ingress_of(FakeIngress()) as target:
         with managed(run_dir, target) as service:
             ours, theirs = socket.socketpair()
-            service.store.append(("tamis-session", theirs.detach()))
+            service.store.append(("tamis", theirs.detach()))
             await asyncio.to_thread(service.restart)
             await asyncio.to_thread(ours.settimeout, 5)
             assert await asyncio.to_thread(ours.recv, 1) == b""

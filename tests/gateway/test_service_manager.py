@@ -15,10 +15,10 @@ def closed_on_exec(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_files_come_with_their_names_and_no_child_hears_of_them(closed_on_exec: list[int]) -> None:
-    environment = {"LISTEN_PID": str(OUR_PID), "LISTEN_FDS": "3", "LISTEN_FDNAMES": "milter:tamis-session", "HOME": "/"}
+    environment = {"LISTEN_PID": str(OUR_PID), "LISTEN_FDS": "3", "LISTEN_FDNAMES": "milter:tamis", "HOME": "/"}
     assert passed_files(environment, OUR_PID) == [
         PassedFile("milter", 3),
-        PassedFile("tamis-session", 4),
+        PassedFile("tamis", 4),
         PassedFile("", 5),
     ]
     assert closed_on_exec == [3, 4, 5]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.addresses import free_port
+from gateway.bounds import SessionBounds
 from gateway.config import GatewayConfig
 from tests.gateway import real_systemd
 from tests.gateway.fake_ingress import FakeIngress, serve
@@ -63,7 +65,7 @@ def test_the_store_has_room_for_all_sessions_and_the_stop_for_the_drain() -> Non
     service = settings("tamis-gateway.service")
     config = GatewayConfig()
     assert service["Environment"] == f"FDSTORE={service['FileDescriptorStoreMax']}"
-    assert int(service["FileDescriptorStoreMax"]) > config.sessions_max
+    assert int(service["FileDescriptorStoreMax"]) > SessionBounds(config.sessions_max, 1.0, math.inf).served_max + 1
     assert int(service["LimitNOFILE"]) > config.sessions_max + 256
     assert float(service["TimeoutStopSec"].removesuffix("s")) > config.drain_s
 
