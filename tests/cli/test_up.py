@@ -54,7 +54,7 @@ def refused(run_dir: Path, config: str) -> str:
     [
         ("[cluster]\nreplicas = 3\n", "tamis.toml:2: unknown key `replicas`"),
         ("[cluster]\ningresses = 'two'\n", "tamis.toml:2: Expected `int`, got `str`"),
-        ("[cluster]\nlisten = '0.0.0.0:11333'\n", "must be a loopback address"),
+        ("[cluster]\nlisten = '0.0.0.0:11333'\n", "that needs [cluster.tls]"),
         ("[cluster.pools]\ndkim = 0\npolicy = 0\nclassifier = 0\nantivirus = 0\n", "every pool is empty"),
         ("[gateway]\nlisten = ['inet:0']\n", "tamis.toml:"),
         ("[gateway]\nlisten = ['unix:/nowhere/tamis.sock']\n", "there is no such directory"),
