@@ -54,11 +54,12 @@ async def test_a_ttl_counts_within_a_floor_and_a_ceiling(ttl_s: float, interval_
 
 
 async def test_a_failing_look_up_keeps_the_last_answer_and_is_told_once(lines: LogLines) -> None:
-    dns = Dns(["a"], "timed out", "timed out", [], "timed out", ["a"], ["b"])
+    dns = Dns(["a"], "timed out", "timed out", [], "timed out", ["a"], "timed out", ["b"])
     assert await followed(dns, 200.0) == [["a:1"], ["b:1"]]
     assert [line["why"] for line in lines.of("lookup_failed")] == [
         "timed out",
         "the answer names no ingress",
+        "timed out",
         "timed out",
     ]
     assert dns.intervals_s[1:4] == [ASK_AGAIN_MIN_S] * 3

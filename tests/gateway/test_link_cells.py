@@ -109,16 +109,34 @@ async def test_one_that_fails_again_and_again_is_left_alone_for_a_while(lines: L
         assert link._metrics.registry.get_sample_value("tamis_gateway_ejections_total") == 1
 
 
-async def test_one_that_never_answers_in_time_is_left_alone_and_asked_when_it_is_the_last() -> None:
-    hung, good = FakeIngress(silent), FakeIngress()
-    world = Cell(hung=hung)
-    async with linked(world, "hung", "good") as link:
+async def test_failures_among_verdicts_leave_an_ingress_where_it_is(lines: LogLines) -> None:
+    moody = FakeIngress()
+    async with linked(Cell(moody=moody)) as link:
+        for number in range(20):
+            moody.judge = refuse(INTERNAL) if number % 3 else verdict()
+            await link.open(transaction()).verdict()
+        assert lines.of("ingress_ejected") == []
+
+
+async def test_one_whose_streams_break_again_and_again_is_left_alone_for_a_while(lines: LogLines) -> None:
+    world = Cell(crashing=FakeIngress(silent), good=FakeIngress())
+    async with linked(world) as link:
+        for _ in range(3):
+            world.pipes["crashing"].break_off()
+            await asyncio.sleep(5.0)
+        assert [line["ingress"] for line in lines.of("ingress_ejected")] == ["crashing"]
+        assert link.ready
+
+
+async def test_one_that_never_answers_in_time_is_left_alone_and_asked_when_it_is_the_last(lines: LogLines) -> None:
+    hung = FakeIngress(silent)
+    async with linked(Cell(hung=hung)) as link:
         for _ in range(3):
             assert await link.open(transaction()).verdict() == Unavailable(Failure.TIMEOUT)
+        assert [line["ingress"] for line in lines.of("ingress_ejected")] == ["hung"]
         hung.judge = verdict()
         assert isinstance(await link.open(transaction()).verdict(), pb.Verdict)
         assert len(hung.judged) == 1
-        world.ingresses["good"] = good
 
 
 async def test_srv_answers_are_dialled_and_vanished_ones_finish_what_they_have() -> None:
@@ -185,6 +203,17 @@ async def test_a_reload_whose_new_way_does_not_work_keeps_the_old_streams() -> N
         assert isinstance(await link.open(transaction()).verdict(), pb.Verdict)
         assert list(nowhere.pipes) == ["a"]
         assert len(link._tasks) == 1
+
+
+async def test_a_reload_changes_weights_and_priorities() -> None:
+    near, far = FakeIngress(), FakeIngress()
+    world, cells = near_and_far(near, far)
+    link = await linked_cells(world, *cells)
+    link.reload(replace(settings(world), cells=(one_cell("near", name="near", priority=2), cells[1])))
+    await asyncio.sleep(1.0)
+    assert isinstance(await link.open(transaction()).verdict(), pb.Verdict)
+    assert (near.begun, far.begun) == (0, 1)
+    await link.close()
 
 
 async def test_a_reload_leaves_what_is_no_longer_named_and_adds_what_is_new() -> None:
