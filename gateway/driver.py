@@ -9,9 +9,8 @@ exactly one log line, and the line has a reason.
 import asyncio
 import logging
 from asyncio.trsock import TransportSocket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import cast
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
 
 from gateway import replies
 from gateway.body import BodyFile
@@ -42,6 +41,8 @@ PROGRESS_S = 5.0
 """While the MTA waits at end of message it hears from us this often and starts its timer again."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Driver(asyncio.Protocol):
@@ -259,16 +260,18 @@ class Driver(asyncio.Protocol):
         self._last_heard_s = self._loop.time()
 
     async def _judge_early(self, question: AskEarly) -> replies.Replies:
-        with self._asked(question):
-            answer = await self._judge.ask_early(question)
+        answer = await self._wait_for(question, self._judge.ask_early(question))
         if self._moot:
             return []
         return self._judge.answer_early(question, answer, self._negotiated)
 
     async def _judge_message(self, transaction: Transaction, question: AskVerdict) -> replies.Replies:
         began_s = self._telemetry.now_s()
-        with self._asked(question), self._progressing():
-            answer = await self._judge.ask_message(transaction)
+        self._progress_timer = self._loop.call_later(PROGRESS_S, self._progress)
+        try:
+            answer = await self._wait_for(question, self._judge.ask_message(transaction))
+        finally:
+            self._progress_timer.cancel()
         if self._moot:
             return []
         waited_s = self._telemetry.now_s() - began_s
@@ -297,13 +300,12 @@ class Driver(asyncio.Protocol):
         """Nobody waits for the answer any more."""
         return self._over or self._interrupt is not None
 
-    @contextmanager
-    def _asked(self, question: Question) -> Iterator[None]:
+    async def _wait_for(self, question: Question, answer: Awaitable[T]) -> T:
         self._asking = question
         # A goodbye is heard while we ask.
         self._read_on()
         try:
-            yield
+            return await answer
         finally:
             self._asking = None
             self._last_heard_s = self._loop.time()
@@ -319,14 +321,6 @@ class Driver(asyncio.Protocol):
                 return
             self._interrupt = event
         self._judge.abort()
-
-    @contextmanager
-    def _progressing(self) -> Iterator[None]:
-        self._progress_timer = self._loop.call_later(PROGRESS_S, self._progress)
-        try:
-            yield
-        finally:
-            self._progress_timer.cancel()
 
     def _progress(self) -> None:
         if not self._over and self._interrupt is None:

@@ -19,7 +19,7 @@ from wire.trace import parse_traceparent
 FORMAT = 1
 _LENGTH_BYTES = 4
 
-Macros = dict[int, tuple[tuple[bytes, bytes], ...]]
+Macros = dict[int, dict[bytes, bytes]]
 
 
 class BrokenSnapshot(Exception):

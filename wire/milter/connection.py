@@ -17,7 +17,7 @@ from wire.milter.errors import LocalProtocolError, ProtocolError, RemoteProtocol
 from wire.milter.frames import FrameReader, encode_frame
 from wire.milter.limits import Limits, Tally
 from wire.milter.negotiation import Wanted, negotiate
-from wire.milter.readers import COMMAND_READERS, REPLY_READERS, read_field
+from wire.milter.readers import COMMAND_READERS, REPLY_READERS, read_pair
 from wire.milter.states import (
     ENDS_CONTENT,
     INTERRUPTS,
@@ -122,7 +122,7 @@ class FilterConnection:
             return []
         try:
             self._tally.fields(len(payloads), sum(map(len, payloads)))
-            return list(map(read_field, payloads))
+            return [read_pair(payload, "HEADER") for payload in payloads]
         except RemoteProtocolError:
             self._move(State.CLOSED)
             raise

@@ -73,7 +73,9 @@ class FrameReader:
         data = bytes(memoryview(self._buffer)[self._offset :])
         skip_bytes = len(between)
         start = 0
-        last_head = len(data) - _HEAD.size
+        data_bytes = len(data)
+        last_head = data_bytes - _HEAD.size
+        length_max = self.payload_bytes_max + 1
         payloads: list[bytes] = []
         while start <= last_head:
             if skip_bytes and data.startswith(between, start):
@@ -81,7 +83,7 @@ class FrameReader:
                 continue
             length, found = _HEAD.unpack_from(data, start)
             end = start + _LENGTH_BYTES + length
-            if found != command or end > len(data) or not 0 < length <= self.payload_bytes_max + 1:
+            if found != command or end > data_bytes or not 0 < length <= length_max:
                 break  # for next_frame to judge
             payloads.append(data[start + 5 : end])
             start = end

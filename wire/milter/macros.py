@@ -30,30 +30,31 @@ class MacroTable:
     __slots__ = ("_stages",)
 
     def __init__(self) -> None:
-        self._stages: dict[int, tuple[tuple[bytes, bytes], ...]] = {}
+        self._stages: dict[int, dict[bytes, bytes]] = {}
 
     def update(self, macros: ev.Macros) -> None:
         """Take the macros of the next command; those of MAIL begin a transaction. Unknown stages are not kept."""
         if macros.command == c.SMFIC_MAIL:
             self.forget_transaction()
         if macros.command in _LATEST_FIRST:
-            self._stages[macros.command] = macros.values
+            # Of two with one name the first counts.
+            self._stages[macros.command] = {_bare(name): value for name, value in reversed(macros.values)}
 
     def get(self, name: bytes, default: bytes = b"") -> bytes:
         """The value that holds now; `name` with or without braces."""
         wanted = _bare(name)
         for stage in _LATEST_FIRST:
-            for key, value in self._stages.get(stage, ()):
-                if _bare(key) == wanted:
-                    return value
+            values = self._stages.get(stage)
+            if values is not None and wanted in values:
+                return values[wanted]
         return default
 
-    def stages(self) -> dict[int, tuple[tuple[bytes, bytes], ...]]:
+    def stages(self) -> dict[int, dict[bytes, bytes]]:
         """A copy by stage, for another table."""
         return dict(self._stages)
 
     @classmethod
-    def of_stages(cls, stages: Mapping[int, tuple[tuple[bytes, bytes], ...]]) -> "MacroTable":
+    def of_stages(cls, stages: Mapping[int, dict[bytes, bytes]]) -> "MacroTable":
         """The table that `stages` was taken from."""
         table = cls()
         table._stages.update(stages)

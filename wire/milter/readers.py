@@ -29,11 +29,15 @@ def _string(payload: bytes, what: str) -> bytes:
     return parts[0]
 
 
-def _pair(payload: bytes, what: str) -> tuple[bytes, bytes]:
-    parts = payload.split(b"\0", 2)
-    if len(parts) != 3 or parts[2]:
+def read_pair(payload: bytes, what: str) -> tuple[bytes, bytes]:
+    """Two strings, for example name and value of a header field. Raises RemoteProtocolError."""
+    try:
+        first, second, tail = payload.split(b"\0", 2)
+    except ValueError:
+        tail = b"?"
+    if tail:
         raise RemoteProtocolError(f"{what}: not two strings")
-    return parts[0], parts[1]
+    return first, second
 
 
 def _string_and_maybe_args(payload: bytes, what: str) -> tuple[bytes, bytes]:
@@ -108,13 +112,8 @@ def _data(payload: bytes) -> ev.Data:
     return ev.Data()
 
 
-def read_field(payload: bytes) -> tuple[bytes, bytes]:
-    """Name and value of a HEADER command."""
-    return _pair(payload, "HEADER")
-
-
 def _header(payload: bytes) -> ev.Header:
-    return ev.Header(*read_field(payload))
+    return ev.Header(*read_pair(payload, "HEADER"))
 
 
 def _end_of_headers(payload: bytes) -> ev.EndOfHeaders:
@@ -194,17 +193,17 @@ def _reply_code(payload: bytes) -> ev.ReplyCode:
 
 
 def _add_header(payload: bytes) -> ev.AddHeader:
-    name, value = _pair(payload, "ADDHEADER")
+    name, value = read_pair(payload, "ADDHEADER")
     return ev.AddHeader(name, value)
 
 
 def _insert_header(payload: bytes) -> ev.InsertHeader:
-    name, value = _pair(payload[_U32.size :], "INSHEADER")
+    name, value = read_pair(payload[_U32.size :], "INSHEADER")
     return ev.InsertHeader(int.from_bytes(payload[: _U32.size]), name, value)
 
 
 def _change_header(payload: bytes) -> ev.ChangeHeader:
-    name, value = _pair(payload[_U32.size :], "CHGHEADER")
+    name, value = read_pair(payload[_U32.size :], "CHGHEADER")
     return ev.ChangeHeader(int.from_bytes(payload[: _U32.size]), name, value)
 
 

@@ -28,6 +28,8 @@ class State(Enum):
     BODY = "in the body"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # Enum's own is a function in Python, and each command looks a state up.
+
 
 Moves = Mapping[int, State]
 
