@@ -117,6 +117,29 @@ PROCESS = Group(
         Row("notify", (f"{GATEWAY}/test_process.py::test_the_manager_hears_of_start_reload_and_stop",)),
     ),
 )
-BAD_INPUT = Group("bad_input", 180, ())
+BAD_WIRE = "tests/wire/milter/test_bad_input.py"
+BAD_GATEWAY = f"{GATEWAY}/test_bad_input.py"
+BAD_INPUT = Group(
+    "bad_input",
+    240,
+    (
+        Row("bad_garbage", (f"{GATEWAY}/test_live.py::test_garbage_costs_one_connection_one_line_and_no_memory",)),
+        Row("bad_disconnect", (f"{GATEWAY}/test_live.py::test_an_mta_that_dies_in_the_middle_aborts_at_the_ingress",)),
+        Row(
+            "bad_silence_inside_a_packet",
+            (f"{GATEWAY}/test_server.py::test_an_mta_that_falls_silent_inside_a_packet_is_disconnected",),
+        ),
+        Row(
+            "bad_field_over_its_cap",
+            (f"{BAD_WIRE}::test_every_field_over_its_cap", f"{BAD_GATEWAY}::test_every_field_over_its_cap"),
+        ),
+        Row("bad_command_in_a_wrong_state", (f"{BAD_GATEWAY}::test_every_command_in_every_wrong_state",)),
+        Row("bad_nul_everywhere", (f"{BAD_GATEWAY}::test_nul_everywhere",)),
+        Row("bad_8_bit_everywhere", (f"{BAD_GATEWAY}::test_8_bit_everywhere",)),
+        Row("bad_slow_loris", (f"{BAD_GATEWAY}::test_slow_loris_one_byte_a_second",)),
+        Row("bad_half_closed", (f"{BAD_GATEWAY}::test_half_closed_sockets",)),
+        Row("bad_input_memory_is_bounded", (f"{BAD_GATEWAY}::test_memory_is_bounded",)),
+    ),
+)
 
 GROUPS = (PROTOCOL, EARLY, LINK, POLICY, PROCESS, BAD_INPUT)
