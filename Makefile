@@ -1,5 +1,7 @@
 # Everything a developer or CI types. `make demo` and `make test` set up what they need themselves.
-PYTHON ?= python3
+# The distribution's Python before another one in PATH: docs/decisions/0006-which-python.md
+FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach one,/usr/bin/python3 python3,$(shell $(one) -c '$(FITS)' 2>/dev/null && echo $(one))))
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -9,7 +11,7 @@ STAMP := $(VENV)/.installed
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { \
+	@$(or $(PYTHON),python3) -c '$(FITS)' || { \
 	  echo "Tamis needs Python 3.11 or newer with venv: apt install python3 python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
