@@ -86,13 +86,13 @@ def test_a_full_pool_at_the_message_stage_is_overloaded() -> None:
 
 
 def test_mail_beyond_the_memory_bound_is_overloaded() -> None:
-    bench = Bench(held_bytes_max=1_500_000)
+    bench = Bench(held_bytes_max=700_000)
     chunk = pb.Event(body=b"x" * 200_000)
     for number in (1, 2):
         bench.tell(BEGIN, MAIL, HEADERS, chunk, number=number)
     assert [answer.WhichOneof("kind") for answer in bench.answers] == ["credit", "credit", "refused"]
     assert (bench.answers[-1].transaction, bench.refusal.reason) == (2, pb.Refused.REASON_OVERLOADED)
-    assert bench.hall.held_bytes <= 1_500_000
+    assert bench.hall.held_bytes <= 700_000
 
 
 def test_before_the_first_table_nothing_is_taken() -> None:
