@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint format lock bench accept-main accept-gateway soak clean
+.PHONY: setup demo test fuzz lint format lock bench accept-main accept-gateway soak clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,11 @@ demo: setup
 test: setup lint
 	tests/postfix/install
 	$(BIN)/pytest
+
+# The milter codec under a fuzzer, from the dialogs on; what it finds is kept in .fuzz/.
+FUZZ_SECONDS ?= 60
+fuzz: setup
+	$(BIN)/python -m tests.fuzz.codec $(FUZZ_SECONDS)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -62,4 +67,4 @@ lock: setup
 	  pyproject.toml --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .test-data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .test-data

@@ -1,0 +1,45 @@
+"""Changes of an input that keep its frames whole, so that what a frame holds is reached and not only its length."""
+
+from collections.abc import Callable
+from random import Random
+
+from tests.fuzz.properties import CHOICES
+from wire.milter.frames import FrameReader, encode_frame
+
+RAW_SHARE = 0.25
+"""So often the bytes are changed without regard to frames."""
+
+
+def mutate(data: bytes, size_max: int, seed: int, change: Callable[[bytes, int], bytes]) -> bytes:
+    """Another input, of at most `size_max` bytes; `change` gives other bytes of at most so many."""
+    random = Random(seed)
+    frames, rest = split(data[CHOICES:])
+    if not frames or random.random() < RAW_SHARE:
+        return bytes(change(data, size_max))
+    number = random.randrange(len(frames))
+    command, payload = frames[number]
+    kind = random.randrange(6)
+    if kind <= 1:
+        frames[number] = command, bytes(change(payload, len(payload) + 16))
+    elif kind == 2:
+        frames[number] = command, payload[: random.randint(0, min(len(payload), 4))]
+    elif kind == 3:
+        frames[number] = random.choice(frames)[0], payload
+    elif kind == 4:
+        frames.insert(random.randrange(len(frames) + 1), (command, payload))
+    else:
+        del frames[number]
+    return (data[:CHOICES] + b"".join(encode_frame(*frame) for frame in frames) + rest)[:size_max]
+
+
+def split(stream: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """The whole frames at the beginning, and the rest."""
+    reader = FrameReader(len(stream))
+    reader.feed(stream)
+    frames = []
+    while reader.waiting_bytes > 4 and 0 < int.from_bytes(reader.waiting()[:4]) <= reader.waiting_bytes - 4:
+        frame = reader.next_frame()
+        if frame is None:
+            break
+        frames.append(frame)
+    return frames, reader.waiting()
