@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line: its name, and `FILE` or `FILE::TEST` of everything that proves it."""
+    """One line: its name, and `FILE`, `FILE::TEST` or `FILE::TEST[CASE]` of everything that proves it."""
 
     name: str
     tests: tuple[str, ...]
@@ -39,11 +39,11 @@ class Case:
     """passed, failed or skipped."""
 
     def belongs_to(self, test: str) -> bool:
-        """Whether `FILE` or `FILE::TEST` names it."""
+        """Whether `FILE`, `FILE::TEST` or `FILE::TEST[CASE]` names it."""
         file, _, function = test.partition("::")
         if self.module != file.removesuffix(".py").replace("/", "."):
             return False
-        return not function or self.name.partition("[")[0] == function
+        return not function or function in (self.name, self.name.partition("[")[0])
 
 
 def run_rows(report: Report, rows: Sequence[Row], timeout_s: float) -> None:
@@ -71,7 +71,7 @@ def run_tests(tests: Sequence[str], timeout_s: float) -> list[Case]:
     files = sorted({test.partition("::")[0] for test in tests})
     there = [file for file in files if (PROJECT / file).exists()]
     # Words, not node ids: one test that is not there would end the whole call.
-    words = sorted({test.partition("::")[2] or Path(test).stem for test in tests})
+    words = sorted({test.partition("::")[2].partition("[")[0] or Path(test).stem for test in tests})
     if not there:
         return []
     with tempfile.TemporaryDirectory(prefix="tamis-accept-", dir="/tmp") as directory:

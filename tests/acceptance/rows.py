@@ -25,7 +25,13 @@ PROTOCOL = Group(
         Row("dialogs_postfix", ("tests/dialogs/test_postfix.py",)),
         Row("transcripts_covered", ("tests/conformance/test_milter_transcripts.py",)),
         Row("miltertest_peer", ("tests/gateway/test_miltertest.py",)),
-        Row("smtputf8", ("tests/postfix/test_smtputf8.py",)),
+        Row(
+            "smtputf8",
+            (
+                "tests/dialogs/test_gateway.py::test_the_gateway_answers_as_in[smtputf8]",
+                "tests/dialogs/test_postfix.py::test_postfix_says_what_is_said_in[smtputf8]",
+            ),
+        ),
         Row("trace_milter", ("tests/gateway/test_trace_milter.py", "tests/postfix/test_trace_milter.py")),
         Row(
             "send_exit_codes",

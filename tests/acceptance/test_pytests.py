@@ -17,6 +17,8 @@ OTHER = Case("tests.a.test_x", "test_one_more", "failed")
     ("tests", "cases", "verdict"),
     [
         (("tests/a/test_x.py::test_one",), [PASSED, ALSO, OTHER], ("2_passed", True)),
+        (("tests/a/test_x.py::test_one[2]",), [PASSED, ALSO, OTHER], ("1_passed", True)),
+        (("tests/a/test_x.py::test_one[3]",), [PASSED, ALSO, OTHER], ("missing_test_one[3]", False)),
         (("tests/a/test_x.py",), [PASSED, ALSO, OTHER], ("1_of_3_failed", False)),
         (("tests/a/test_x.py",), [PASSED, Case("tests.a.test_x", "t", "skipped")], ("1_of_2_skipped", False)),
         (("tests/a/test_x.py", "tests/a/test_y.py"), [PASSED], ("missing_tests/a/test_y.py", False)),
