@@ -304,6 +304,9 @@ class Driver(asyncio.Protocol):
         self._asking = question
         # A goodbye is heard while we ask.
         self._read_on()
+        if self._codec.mid_frame:
+            # What came along with the question may be a goodbye already.
+            self._loop.call_soon(self._listen_while_asking)
         try:
             return await answer
         finally:
@@ -312,6 +315,8 @@ class Driver(asyncio.Protocol):
 
     def _listen_while_asking(self) -> None:
         """What may come now is a goodbye; anything else breaks the protocol. Either way the question is moot."""
+        if self._asking is None:
+            return
         try:
             event = self._codec.next_event()
         except ProtocolError as error:

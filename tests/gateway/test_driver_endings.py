@@ -125,6 +125,30 @@ async def test_an_abort_while_the_verdict_is_awaited_ends_the_question_and_not_t
         assert (await mta.message(Mail(queue_id=b"4NEXT"))).final == ev.Accept()
 
 
+async def test_an_abort_that_comes_along_with_the_question_ends_it_at_once() -> None:
+    ingress = FakeIngress(recipient=silent)
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = await open_session(rig)
+        await mta.say(ev.Mail(b"<a@shop.example>"))
+        mta._waiting += mta.codec.send(ev.Recipient(b"<b@recipient.example>")) + mta.codec.send(ev.Abort())
+        mta.flush()
+        await settle()
+        assert (ingress.open, rig.transports[0].incoming.qsize()) == ({}, 0)
+
+
+async def test_a_command_that_comes_along_with_a_question_breaks_the_protocol(lines: LogLines) -> None:
+    ingress = FakeIngress(recipient=silent)
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = await open_session(rig)
+        await mta.say(ev.Mail(b"<a@shop.example>"))
+        mta._waiting += mta.codec.send(ev.Recipient(b"<b@recipient.example>"))
+        mta._waiting += frame(b"R", b"<c@recipient.example>\0")
+        mta.flush()
+        await settle()
+        assert [line["reason"] for line in lines.of("session_closed")] == ["protocol_error"]
+        assert ingress.open == {}
+
+
 async def test_a_command_while_an_answer_is_due_breaks_the_protocol(lines: LogLines) -> None:
     ingress = FakeIngress(silent)
     async with rigged(Cell(a=ingress)) as rig:
