@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -108,11 +108,11 @@ class Sink:
 class Postfix:
     """Context manager: a Postfix whose smtpd asks the milter at inet:PORT@HOST."""
 
-    def __init__(self, milter: str, protocol: int = 6, extra: str = "") -> None:
-        """`extra`: further lines of main.cf."""
+    def __init__(self, milter: str, protocol: int = 6, settings: Mapping[str, str] | None = None) -> None:
+        """`settings` of main.cf, instead of ours or besides them."""
         self.milter = milter
         self.protocol = protocol
-        self._extra = extra
+        self._settings = settings or {}
         self.port = free_port()
         self.sink = Sink()
         self.dir = Path(tempfile.mkdtemp(prefix="tamis-postfix-", dir="/tmp"))
@@ -151,7 +151,7 @@ class Postfix:
         # Postfix writes it the other way round than sendmail and we do.
         values = {"dir": self.dir, "sink": self._controller.port, "protocol": self.protocol}
         values["milter"] = f"inet:{host}:{port}"
-        (self.dir / "main.cf").write_text(MAIN_CF.format(**values) + self._extra)
+        (self.dir / "main.cf").write_text(self._main_cf(MAIN_CF.format(**values)))
         (self.dir / "master.cf").write_text(MASTER_CF.format(port=self.port))
         for table in ("dynamicmaps.cf", "postfix-files"):
             source = Path("/etc/postfix") / table
@@ -166,6 +166,11 @@ class Postfix:
             except OSError:
                 time.sleep(0.1)
         raise RuntimeError(f"postfix did not start: {run.stderr[-500:]} {self.log[-1000:]}")
+
+    def _main_cf(self, ours: str) -> str:
+        # Named twice, a setting makes every process log a warning, which blocks the start: nobody reads the log yet.
+        kept = [line for line in ours.splitlines() if line.partition(" = ")[0] not in self._settings]
+        return "\n".join([*kept, *(f"{name} = {value}" for name, value in self._settings.items()), ""])
 
     def send(
         self,

@@ -7,13 +7,18 @@ One line, one word of the conversation; `#` starts a comment line. The first let
     X: BODY text                      the MTA says it, breaking a rule: the filter closes the connection
     N: SKIP                           the filter may not say it here
 
+A dialog is played in each of WAYS, unless a line of it says why it cannot be: `#! postfix: no, it breaks no rule`.
+N lines are about the codec alone. Played against others, a dialog is what both sides mean: see test_gateway.py and
+test_postfix.py for what is not compared.
+
 Words are Sendmail's names (constants.py) without prefix. Header fields are written `Name:value`, the value from right
 after the colon, so `Subject: hi` has a leading space. `\r \n \t \0 \\ \xHH` stand for bytes. X also takes `RAW bytes`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from wire.milter import constants as c
@@ -21,6 +26,10 @@ from wire.milter import events as ev
 from wire.milter.frames import encode_frame
 from wire.milter.writers import COMMAND_WRITERS
 
+WAYS = ("codec", "gateway", "postfix")
+DIALOGS = tuple(sorted(Path(__file__).parent.glob("*.dialog")))
+
+_REFUSAL = re.compile(rb"#! ([a-z]+): no, (\S.*)")
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _CHARACTERS = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 _COMMANDS = {name: code for code, name in c.COMMAND_NAMES.items()}
@@ -36,9 +45,39 @@ class Line:
     """An event for M and X, a reply for F and N, bytes for X: RAW."""
 
 
-def read(path: Path) -> list[Line]:
+@dataclass(frozen=True)
+class Dialog:
+    """One file."""
+
+    name: str
+    lines: tuple[Line, ...]
+    refusals: Mapping[str, str]
+    """Way in which it cannot be played -> the reason."""
+
+    def turns(self) -> Iterator[tuple[Line, list[object]]]:
+        """What the MTA says (M and X), each with what the filter answers to it."""
+        spoken = [line for line in self.lines if line.side != "N"]
+        while spoken:
+            line, *spoken = spoken
+            answers = list(takewhile(lambda further: further.side == "F", spoken))
+            spoken = spoken[len(answers) :]
+            yield line, [answer.value for answer in answers]
+
+
+def dialogs(way: str) -> list[Dialog]:
+    """Those that can be played in this way."""
+    return [dialog for dialog in map(read, DIALOGS) if way not in dialog.refusals]
+
+
+def read(path: Path) -> Dialog:
     lines = []
+    refusals = {}
     for number, text in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if text.startswith(b"#!"):
+            refusal = _REFUSAL.fullmatch(text)
+            if refusal is None or refusal[1].decode() not in WAYS:
+                raise ValueError(f"{path.name}:{number}: no `#! way: no, reason`")
+            refusals[refusal[1].decode()] = refusal[2].decode()
         if not text.strip() or text.startswith(b"#"):
             continue
         side, colon, said = text.partition(b": ")
@@ -50,7 +89,7 @@ def read(path: Path) -> list[Line]:
         if make is None:
             raise ValueError(f"{path.name}:{number}: no such word {word!r}")
         lines.append(Line(number, side.decode(), make(rest)))
-    return lines
+    return Dialog(path.stem, tuple(lines), refusals)
 
 
 def encode(value: object) -> bytes:

@@ -21,13 +21,7 @@ pytestmark = pytest.mark.postfix
 RAW = b"From: ben@friends.example\r\nSubject: hello\r\nMessage-ID: <%s@verdicts.example>\r\n\r\nprivate\r\n"
 REPLY = {"code": 550, "enhanced": "5.7.1", "text": "Our own text, 100% sure"}
 HEARD = (550, b"5.7.1 Our own text, 100% sure")
-TLS = """
-smtpd_tls_security_level = may
-smtpd_tls_ask_ccert = yes
-smtpd_tls_cert_file = {tls.certificate}
-smtpd_tls_key_file = {tls.key}
-smtpd_tls_CAfile = {tls.authority}
-"""
+TLS = {"smtpd_tls_security_level": "may", "smtpd_tls_ask_ccert": "yes"}
 WHY = "score_reached: 12 of 10"
 LATER = {"code": 450, "enhanced": "4.7.1", "text": "Our own text, later"}
 
@@ -210,7 +204,12 @@ def test_the_names_of_a_verified_client_certificate_reach_the_ingress(filtered: 
     ours = Authority("Our CA")
     server, partner = ours.issue(run_dir / "mx", "mx"), ours.issue(run_dir / "partner", "partner")
     stranger = Authority("Another CA").issue(run_dir / "stranger", "stranger")
-    with Postfix(filtered.gateway.milter[0], extra=TLS.format(tls=server)) as postfix:
+    files = {
+        "smtpd_tls_cert_file": str(server.certificate),
+        "smtpd_tls_key_file": str(server.key),
+        "smtpd_tls_CAfile": str(server.authority),
+    }
+    with Postfix(filtered.gateway.milter[0], settings=TLS | files) as postfix:
         for client, subject, issuer in ((partner, "partner", "Our CA"), (stranger, "", "")):
             context = ssl.create_default_context(cafile=server.authority)
             context.check_hostname = False

@@ -23,7 +23,7 @@ def strip_brackets(address: bytes) -> bytes:
 
 
 def client_ip(event: ev.Connect) -> str:
-    """The textual IP address of the client, "" for a local or unknown one. Sendmail writes `IPv6:` before it."""
+    """The client's IP address, "" for a local client. Sendmail writes `IPv6:` before it, Postfix `unknown` for it."""
     if event.family not in (c.SMFIA_INET, c.SMFIA_INET6):
         return ""
     address = event.address

@@ -24,6 +24,7 @@ def test_brackets_come_off_once(sent: bytes, bare: bytes) -> None:
         (b"6", b"2001:db8::7", "2001:db8::7"),
         (b"6", b"IPv6:2001:db8::7", "2001:db8::7"),
         (b"6", b"ipv6:::1", "::1"),
+        (b"4", b"unknown", "unknown"),
         (b"L", b"/run/s", ""),
         (b"U", b"", ""),
     ],
