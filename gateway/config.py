@@ -110,7 +110,7 @@ class GatewayConfig(Section, frozen=True):
     held_bytes_max: int = 1024 * _MEBIBYTE
     """Mail kept for replay, all sessions together; above it new content fails as overloaded. See [gateway.spool]."""
     read_timeout_s: float = 300.0
-    """An MTA that falls silent in the middle of a milter packet is disconnected after this time."""
+    """An MTA that has not finished one milter packet after this time is disconnected, silent or slow."""
     idle_timeout_s: float = 7_200.0
     """An MTA that is silent between packets for this long is disconnected; SMTP clients may type slowly."""
     drain_s: float = 30.0

@@ -62,9 +62,9 @@ class Driver(asyncio.Protocol):
         self._interrupt: ev.Event | ProtocolError | None = None
         self._more: asyncio.Future[None] | None = None
         self._unread_bytes = 0
-        self._may_read = True
+        self._may_read = self._may_write = True
         self._over = False
-        self._last_heard_s = self._loop.time()
+        self._last_heard_s = self._frame_since_s = self._loop.time()
         self.resumed = False
         """Another process began this session."""
 
@@ -84,6 +84,8 @@ class Driver(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the MTA."""
         self._last_heard_s = self._loop.time()
+        if not self._codec.mid_frame:
+            self._frame_since_s = self._last_heard_s
         self._codec.receive_data(data)
         self._unread_bytes += len(data)
         if self._unread_bytes >= READ_AHEAD_BYTES:
@@ -92,6 +94,16 @@ class Driver(asyncio.Protocol):
             self._listen_while_asking()
         else:
             self._wake()
+
+    def pause_writing(self) -> None:
+        """The MTA does not read our answers: nothing more is taken from it that we would have to answer."""
+        self._may_write = False
+        self._follow_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._may_write = True
+        self._follow_reading()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """The MTA is gone, or we closed. A mere probe of the port is not worth a line."""
@@ -109,22 +121,21 @@ class Driver(asyncio.Protocol):
         """No message would be lost by closing now."""
         return self._session.transaction is None
 
-    @property
-    def mid_frame(self) -> bool:
-        """The MTA began a frame and has not finished it."""
-        return self._codec.mid_frame
+    def frame_open_for_s(self, now_s: float) -> float:
+        """How long the MTA has been at one frame; 0 between frames and while it waits for us."""
+        return now_s - self._frame_since_s if self._asking is None and self._codec.mid_frame else 0.0
 
     def silent_for_s(self, now_s: float) -> float:
         """How long the MTA has sent nothing; 0 while it waits for us."""
         return 0.0 if self._asking is not None else now_s - self._last_heard_s
 
     def close(self, reason: str, why: str = "") -> None:
-        """End the connection with one log line."""
+        """End the connection with one log line; one that is over is cut, whatever it has not read yet."""
         if not self._over:
             self._over = True
             self._report(reason, why)
-            self._transport.abort()
             self._wake()
+        self._transport.abort()
 
     # --- from process to process -------------------------------------------------------------------------------------
 
@@ -200,6 +211,7 @@ class Driver(asyncio.Protocol):
         while not self._over:
             fields = codec.take_fields()
             if fields:
+                self._frame_since_s = self._last_heard_s
                 self._session.take_fields(fields)
             event = codec.next_event()
             if event is NEED_DATA:
@@ -211,6 +223,7 @@ class Driver(asyncio.Protocol):
                 self._more = self._loop.create_future()
                 await self._more
                 continue
+            self._frame_since_s = self._last_heard_s
             want = receive(event)
             if want is not None:
                 await self._satisfy(want)
@@ -302,20 +315,22 @@ class Driver(asyncio.Protocol):
 
     async def _wait_for(self, question: Question, answer: Awaitable[T]) -> T:
         self._asking = question
-        # A goodbye is heard while we ask.
+        # A goodbye is heard while we ask, also one that came along with the question.
         self._read_on()
         if self._codec.mid_frame:
-            # What came along with the question may be a goodbye already.
             self._loop.call_soon(self._listen_while_asking)
         try:
             return await answer
         finally:
             self._asking = None
-            self._last_heard_s = self._loop.time()
+            self._last_heard_s = self._frame_since_s = self._loop.time()
 
     def _listen_while_asking(self) -> None:
-        """What may come now is a goodbye; anything else breaks the protocol. Either way the question is moot."""
-        if self._asking is None:
+        """What may come now is a goodbye; anything else breaks the protocol. Either way the question is moot.
+
+        What comes behind the goodbye waits in the codec.
+        """
+        if self._asking is None or self._interrupt is not None:
             return
         try:
             event = self._codec.next_event()
@@ -343,7 +358,7 @@ class Driver(asyncio.Protocol):
             self._follow_reading()
 
     def _follow_reading(self) -> None:
-        wanted = self._may_read and self._unread_bytes < READ_AHEAD_BYTES
+        wanted = self._may_read and self._may_write and self._unread_bytes < READ_AHEAD_BYTES
         if not self._over and wanted != self._transport.is_reading():
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
 

@@ -132,10 +132,9 @@ class Server:
         """Close connections on which the MTA has fallen silent."""
         config = self._config
         for session in list(self._sessions):
-            silent_s = session.silent_for_s(now_s)
-            if silent_s > config.read_timeout_s and session.mid_frame:
+            if session.frame_open_for_s(now_s) > config.read_timeout_s:
                 session.close("read_timeout")
-            elif silent_s > config.idle_timeout_s:
+            elif session.silent_for_s(now_s) > config.idle_timeout_s:
                 session.close("idle")
 
     def _close_quiet(self, now_s: float) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway import replies
-from tests.gateway.fake_ingress import Cell, FakeIngress, silent, verdict
+from tests.gateway.fake_ingress import Cell, FakeIngress, let_in, silent, verdict
 from tests.gateway.mta import Mail, Mta
 from tests.gateway.rig import LogLines, Rig, rigged
 from wire.milter import events as ev
@@ -125,15 +125,28 @@ async def test_an_abort_while_the_verdict_is_awaited_ends_the_question_and_not_t
         assert (await mta.message(Mail(queue_id=b"4NEXT"))).final == ev.Accept()
 
 
-async def test_an_abort_that_comes_along_with_the_question_ends_it_at_once() -> None:
-    ingress = FakeIngress(recipient=silent)
+GOODBYES = {"abort": ev.Abort(), "quit": ev.Quit()}
+
+
+@pytest.mark.parametrize("goodbye", GOODBYES)
+@pytest.mark.parametrize("question", ["rcpt", "end_of_message"])
+async def test_a_goodbye_that_comes_along_with_the_question_ends_it_at_once(question: str, goodbye: str) -> None:
+    ingress = FakeIngress(silent, recipient=silent if question == "rcpt" else let_in)
     async with rigged(Cell(a=ingress)) as rig:
         mta = await open_session(rig)
-        await mta.say(ev.Mail(b"<a@shop.example>"))
-        mta._waiting += mta.codec.send(ev.Recipient(b"<b@recipient.example>")) + mta.codec.send(ev.Abort())
+        if question == "rcpt":
+            await mta.say(ev.Mail(b"<a@shop.example>"))
+            mta._waiting += mta.codec.send(ev.Recipient(b"<b@recipient.example>"))
+        else:
+            await mta.envelope(Mail())
+            await mta.content(Mail())
+        mta._waiting += mta.codec.send(GOODBYES[goodbye])
         mta.flush()
         await settle()
-        assert (ingress.open, rig.transports[0].incoming.qsize()) == ({}, 0)
+        assert (ingress.open, ingress.judged, rig.held.total) == ({}, [], 0)
+        assert rig.transports[0].closed == (goodbye == "quit")
+        assert rig.transports[0].incoming.qsize() == (goodbye == "quit")  # the end of the connection, no answer
+        assert rig.value("early_total", stage="rcpt", action="late") == 0
 
 
 async def test_a_command_that_comes_along_with_a_question_breaks_the_protocol(lines: LogLines) -> None:
@@ -141,12 +154,30 @@ async def test_a_command_that_comes_along_with_a_question_breaks_the_protocol(li
     async with rigged(Cell(a=ingress)) as rig:
         mta = await open_session(rig)
         await mta.say(ev.Mail(b"<a@shop.example>"))
-        mta._waiting += mta.codec.send(ev.Recipient(b"<b@recipient.example>"))
-        mta._waiting += frame(b"R", b"<c@recipient.example>\0")
+        mta._waiting += mta.codec.send(ev.Recipient(b"<b@recipient.example>")) + frame(b"R", b"<c@x.example>\0")
         mta.flush()
         await settle()
         assert [line["reason"] for line in lines.of("session_closed")] == ["protocol_error"]
-        assert ingress.open == {}
+        assert (ingress.open, rig.held.total) == ({}, 0)
+
+
+async def test_what_comes_right_behind_a_goodbye_does_not_take_its_place() -> None:
+    ingress = FakeIngress(silent)
+    async with rigged(Cell(a=ingress)) as rig:
+        mta = await open_session(rig)
+        await mta.envelope(Mail(sender=b"<first@shop.example>"))
+        await mta.content(Mail())
+        mta.flush()
+        await settle()
+        ingress.judge = verdict()
+        mta._write(mta.codec.send(ev.Abort()))
+        mta.codec._due = None
+        mta._write(mta.codec.send(ev.Mail(b"<second@shop.example>")))
+        heard = await mta.say(ev.Recipient(b"<reader@recipient.example>"))
+        assert heard == ev.Continue()
+        await mta.content(Mail())
+        assert await mta.reply() == ev.Accept()
+        assert [judged.sender for judged in ingress.judged] == [b"second@shop.example"]
 
 
 async def test_a_command_while_an_answer_is_due_breaks_the_protocol(lines: LogLines) -> None:
@@ -198,3 +229,39 @@ async def test_of_much_that_comes_at_once_some_waits_and_a_goodbye_is_heard_whil
         assert rig.transports[0].paused
         await settle()
         assert not rig.transports[0].paused
+
+
+async def test_from_an_mta_that_reads_no_answers_nothing_more_is_taken(lines: LogLines) -> None:
+    async with rigged(Cell(a=FakeIngress()), idle_timeout_s=60.0) as rig:
+        mta = await open_session(rig)
+        mta.flush()
+        driver, transport = rig.transports[0]._driver, rig.transports[0]
+        driver.pause_writing()
+        assert transport.paused
+        mta._write(b"".join(frame(b"H", b"x\0") for _ in range(10)))
+        await settle()
+        driver.resume_writing()
+        assert not transport.paused
+        await settle()
+        assert (await mta.message(Mail())).final == ev.Accept()
+        driver.pause_writing()
+        rig.server.sweep(asyncio.get_running_loop().time() + 61)
+        assert [line["reason"] for line in lines.of("session_closed")] == ["idle"]
+
+
+async def test_an_mta_that_leaves_without_reading_its_answers_is_cut(
+    lines: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rigged(Cell(a=FakeIngress()), idle_timeout_s=60.0) as rig:
+        mta = await open_session(rig)
+        with monkeypatch.context() as patch:
+            # A real transport waits until the MTA has read what was written.
+            patch.setattr(rig.transports[0], "close", lambda: None)
+            await mta.say(ev.Quit())
+            mta.flush()
+            await settle()
+        rig.server.sweep(asyncio.get_running_loop().time() + 61)
+        await settle()
+        assert rig.transports[0].closed
+        assert rig.value("sessions") == 0
+        assert lines.of("session_closed") == []

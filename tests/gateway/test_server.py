@@ -41,6 +41,30 @@ async def test_an_mta_that_falls_silent_inside_a_packet_is_disconnected(lines: L
         assert [line["reason"] for line in lines.of("session_closed")] == ["read_timeout", "idle"]
 
 
+async def test_an_mta_that_sends_one_byte_a_second_has_no_more_time_for_a_packet(lines: LogLines) -> None:
+    async with rigged(Cell(a=FakeIngress()), read_timeout_s=60.0) as rig:
+        steady, slow = rig.connect(), rig.connect()
+        loop = asyncio.get_running_loop()
+        for mta in (steady, slow):
+            await mta.open()
+            await mta.say(ev.Mail(b"<>"))
+            mta.flush()
+        await asyncio.sleep(100.0)
+        slow._write(b"\0\0\1\0L")
+        pieces = b"\0\0\0\5LA\0b\0" * 40
+        for second in range(59):
+            slow._write(b"x")
+            # Never at the end of a packet, and yet not stuck in one.
+            steady._write(pieces[second * 4 : second * 4 + 4])
+            await asyncio.sleep(1.0)
+            rig.server.sweep(loop.time())
+        assert [transport.closed for transport in rig.transports] == [False, False]
+        await asyncio.sleep(2.0)
+        rig.server.sweep(loop.time())
+        assert [transport.closed for transport in rig.transports] == [False, True]
+        assert [line["reason"] for line in lines.of("session_closed")] == ["read_timeout"]
+
+
 async def test_an_mta_that_waits_for_us_is_never_idle() -> None:
     async with rigged(Cell(a=FakeIngress(silent)), idle_timeout_s=1.0) as rig:
         mta = rig.connect()

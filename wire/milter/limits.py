@@ -18,6 +18,10 @@ class Limits:
     """On top of the negotiated data size: Postfix sends a header of up to header_size_limit (102400) in one frame."""
     macros_max: int = 256
     """In one MACRO command."""
+    macro_bytes_max: int = 64 * 1024
+    """Names and values of one MACRO command; those of nine stages are kept."""
+    line_bytes_max: int = 16 * 1024
+    """Of one CONNECT, HELO, MAIL, RCPT or unknown command: what was an SMTP line, of 2,048 bytes in Postfix."""
     recipients_max: int = 50_000
     address_bytes_max: int = 4096
     esmtp_args_max: int = 64
@@ -39,13 +43,15 @@ class Tally:
         self._limits = limits
         self.checks: dict[int, Callable[[bytes], None]] = {
             c.SMFIC_MACRO: self._macros,
+            c.SMFIC_CONNECT: self._line,
+            c.SMFIC_UNKNOWN: self._line,
             c.SMFIC_MAIL: self._mail,
             c.SMFIC_RCPT: self._recipient,
             c.SMFIC_HEADER: self._header,
             c.SMFIC_BODY: self._body,
             c.SMFIC_BODYEOB: self._end,
             c.SMFIC_ABORT: self._reset,
-            c.SMFIC_HELO: self._reset,
+            c.SMFIC_HELO: self._helo,
             c.SMFIC_QUIT_NC: self._reset,
         }
         """Command -> what counts its payload; each raises LimitExceeded."""
@@ -70,6 +76,17 @@ class Tally:
         if payload.count(b"\0") > 2 * self._limits.macros_max:
             raise LimitExceeded(f"more than {self._limits.macros_max} macros in one command")
 
+        if len(payload) > self._limits.macro_bytes_max:
+            raise LimitExceeded(f"macros of more than {self._limits.macro_bytes_max} bytes in one command")
+
+    def _line(self, payload: bytes) -> None:
+        if len(payload) > self._limits.line_bytes_max:
+            raise LimitExceeded(f"command of more than {self._limits.line_bytes_max} bytes")
+
+    def _helo(self, payload: bytes) -> None:
+        self._reset()
+        self._line(payload)
+
     def _mail(self, payload: bytes) -> None:
         self._reset()
         self._envelope(payload)
@@ -82,6 +99,7 @@ class Tally:
 
     def _envelope(self, payload: bytes) -> None:
         limits = self._limits
+        self._line(payload)
         self._envelope_bytes += len(payload)
         if self._envelope_bytes > limits.envelope_bytes_max:
             raise LimitExceeded(f"envelope of more than {limits.envelope_bytes_max} bytes")
