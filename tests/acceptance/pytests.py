@@ -37,6 +37,8 @@ class Case:
     name: str
     outcome: str
     """passed, failed or skipped."""
+    figure: str = ""
+    """What the test says of itself with `record_property("figure", ...)`."""
 
     def belongs_to(self, test: str) -> bool:
         """Whether `FILE`, `FILE::TEST` or `FILE::TEST[CASE]` names it."""
@@ -63,7 +65,8 @@ def judge(row: Row, cases: Sequence[Case]) -> tuple[str, bool]:
         return f"missing_{missing[0].rpartition('::')[2]}", False
     if wrong:
         return f"{len(wrong)}_of_{len(own)}_{wrong[0].outcome}", False
-    return f"{len(own)}_passed", bool(own)
+    figures = [case.figure for case in own if case.figure]
+    return "_".join(figures) or f"{len(own)}_passed", bool(own)
 
 
 def run_tests(tests: Sequence[str], timeout_s: float) -> list[Case]:
@@ -90,5 +93,7 @@ def read_report(xml: Path) -> list[Case]:
     for element in ET.parse(xml).iter("testcase"):  # noqa: S314
         kinds = {child.tag for child in element}
         outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
-        cases.append(Case(element.get("classname", ""), element.get("name", ""), outcome))
+        figure = element.find("properties/property[@name='figure']")
+        said = "" if figure is None else figure.get("value", "")
+        cases.append(Case(element.get("classname", ""), element.get("name", ""), outcome, said))
     return cases

@@ -20,6 +20,7 @@ OTHER = Case("tests.a.test_x", "test_one_more", "failed")
         (("tests/a/test_x.py::test_one[2]",), [PASSED, ALSO, OTHER], ("1_passed", True)),
         (("tests/a/test_x.py::test_one[3]",), [PASSED, ALSO, OTHER], ("missing_test_one[3]", False)),
         (("tests/a/test_x.py",), [PASSED, ALSO, OTHER], ("1_of_3_failed", False)),
+        (("tests/a/test_x.py",), [PASSED, Case("tests.a.test_x", "t", "passed", "7/8")], ("7/8", True)),
         (("tests/a/test_x.py",), [PASSED, Case("tests.a.test_x", "t", "skipped")], ("1_of_2_skipped", False)),
         (("tests/a/test_x.py", "tests/a/test_y.py"), [PASSED], ("missing_tests/a/test_y.py", False)),
         (("tests/a/test_x.py::test_two",), [PASSED], ("missing_test_two", False)),
@@ -35,11 +36,16 @@ def test_a_row_is_well_when_all_its_tests_ran_and_passed(
 def test_a_report_of_pytest_is_read(tmp_path: Path) -> None:
     xml = tmp_path / "junit.xml"
     xml.write_text(
-        '<testsuites><testsuite><testcase classname="tests.a.test_x" name="test_one[1]" time="0"/>'
+        '<testsuites><testsuite><testcase classname="tests.a.test_x" name="test_one[1]" time="0"><properties>'
+        '<property name="figure" value="7/8"/></properties></testcase>'
         '<testcase classname="tests.a.test_x" name="test_b"><failure message="m">text</failure></testcase>'
         '<testcase classname="tests.a.test_x" name="test_c"><skipped message="m"/></testcase></testsuite></testsuites>'
     )
-    assert [case.outcome for case in read_report(xml)] == ["passed", "failed", "skipped"]
+    assert [(case.outcome, case.figure) for case in read_report(xml)] == [
+        ("passed", "7/8"),
+        ("failed", ""),
+        ("skipped", ""),
+    ]
 
 
 def test_every_row_is_listed_once() -> None:
