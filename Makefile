@@ -24,7 +24,7 @@ demo: setup
 
 # Everything quick: at most 15 minutes.
 test: setup lint
-	tests/postfix/install
+	tests/services/install
 	$(BIN)/pytest
 
 # The milter codec under a fuzzer, from the dialogs on; what it finds is kept in .fuzz/.
@@ -45,12 +45,12 @@ format: setup
 
 # The main job with the real components: one line `ok|short NAME figure bound command` for every number.
 accept-main: setup
-	tests/postfix/install
+	tests/services/install
 	$(BIN)/python -m tests.acceptance.main
 
 # The gateway's numbers and bad input with the real components, at most 12 minutes.
 accept-gateway: setup
-	tests/postfix/install
+	tests/services/install
 	$(BIN)/python -m tests.acceptance.gateway
 
 # A million short sessions through one gateway, at most 20 minutes; the figures go to bench/soak.json.

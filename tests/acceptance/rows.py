@@ -24,7 +24,7 @@ PROTOCOL = Group(
         Row("dialogs_gateway", ("tests/dialogs/test_gateway.py",)),
         Row("dialogs_postfix", ("tests/dialogs/test_postfix.py",)),
         Row("transcripts_covered", ("tests/conformance/test_milter_transcripts.py",)),
-        Row("miltertest_peer", ("tests/gateway/test_miltertest.py",)),
+        Row("miltertest_peer", ("tests/miltertest/test_miltertest.py",)),
         Row(
             "smtputf8",
             (

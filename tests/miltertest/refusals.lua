@@ -1,0 +1,27 @@
+-- Refused recipients and messages. The wire doubles a percent sign, as Sendmail wants it.
+local conn = open()
+greet(conn)
+replies(conn, "MAIL", mt.mailfrom(conn, "<accept@shop.example>"), SMFIR_CONTINUE)
+replies(conn, "unknown recipient", mt.rcptto(conn, "<rejected@recipient.example>"), SMFIR_REPLYCODE)
+replies(conn, "greylisted recipient", mt.rcptto(conn, "<later@recipient.example>"), SMFIR_REPLYCODE)
+replies(conn, "recipient", mt.rcptto(conn, "<reader@recipient.example>"), SMFIR_CONTINUE)
+content(conn)
+replies(conn, "end of message", mt.eom(conn), SMFIR_ACCEPT)
+mt.disconnect(conn)
+
+conn = open()
+greet(conn)
+message(conn, "reject", SMFIR_REPLYCODE)
+edited(conn, MT_SMTPREPLY, "554", "5.7.1", "100%% spam")
+mt.disconnect(conn)
+
+conn = open()
+greet(conn)
+message(conn, "tempfail", SMFIR_REPLYCODE)
+edited(conn, MT_SMTPREPLY, "451", "4.7.1", "Later")
+mt.disconnect(conn)
+
+conn = open()
+greet(conn)
+message(conn, "discard", SMFIR_DISCARD)
+mt.disconnect(conn)
