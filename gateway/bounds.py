@@ -25,10 +25,10 @@ class SessionBounds:
     def __init__(self, sessions_max: int, stress_share: float, files_max: float) -> None:
         """`files_max`: for how many sessions there are file descriptors."""
         self.served_max = sessions_max + max(1, sessions_max // 4)
+        """From so many on no further ones are served."""
         if self.served_max > files_max:
             self.served_max = max(1, int(files_max))
             sessions_max = max(1, min(sessions_max, self.served_max * 4 // 5))
-        """From so many on no further ones are served."""
         self.sessions_max = sessions_max
         self._stress_from = sessions_max * stress_share
         self.stressed = False

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from gateway import snapshot
 from gateway.driver import Driver
-from gateway.service_manager import FILES_PER_MESSAGE, PassedFile, ServiceManager
+from gateway.service_manager import FILES_PER_MESSAGE, ManagerStuck, PassedFile, ServiceManager
 from gateway.snapshot import BrokenSnapshot, SavedConnection
 
 SESSIONS = "tamis"
@@ -92,14 +92,12 @@ class Incoming:
 
 
 def take_over(files: Sequence[PassedFile], manager: ServiceManager) -> Iterator[Incoming]:
-    """The connections among the files passed to us; the store forgets them. Raises ManagerStuck."""
+    """The connections among the files passed to us; the store forgets them."""
     opened = [socket.socket(fileno=file.descriptor) for file in files if file.name == SESSIONS]
     sockets = {_cookie(connection): connection for connection in opened}
     bodies = {file.name: file.descriptor for file in files if file.name.startswith(BODY)}
     if sockets:
-        # From here on a connection that we close is closed.
-        for name in (SESSIONS, SNAPSHOT, *bodies):
-            manager.forget(name)
+        _forget((SESSIONS, SNAPSHOT, *bodies), manager)
     for descriptor in [file.descriptor for file in files if file.name == SNAPSHOT]:
         with os.fdopen(descriptor, "rb") as states:
             states.seek(0)
@@ -111,6 +109,15 @@ def take_over(files: Sequence[PassedFile], manager: ServiceManager) -> Iterator[
         yield Incoming(unknown, BrokenSnapshot("no state came with it"))
     for descriptor in bodies.values():
         os.close(descriptor)
+
+
+def _forget(names: Iterable[str], manager: ServiceManager) -> None:
+    """From here on a connection that we close is closed, unless the manager is stuck: then it keeps a copy."""
+    try:
+        for name in names:
+            manager.forget(name)
+    except ManagerStuck as stuck:
+        log.error("takeover_failed", extra={"fields": {"why": str(stuck)}})  # noqa: TRY400 - its text says all
 
 
 def listeners(files: Sequence[PassedFile]) -> list[socket.socket]:

@@ -2,8 +2,8 @@
 
 Strategy: the parts that hold connections (server, link) live as long as the process; what the config says about a
 session is one frozen `Services`, and a reload makes a new one for the sessions that open from then on: those that are
-open finish on the settings they began with. At a stop, a service manager that keeps files gets the sessions
-(handover.py); without one, what is in flight finishes.
+open finish on the rules they began with; budgets, ways to the cluster and bounds of the process hold at once. At a
+stop, a service manager that keeps files gets the sessions (handover.py); without one, what is in flight finishes.
 """
 
 import asyncio
@@ -173,19 +173,19 @@ class Gateway:
 
     async def _take_over(self, files: Sequence[PassedFile]) -> None:
         resumed = 0
-        try:
-            for incoming in handover.take_over(files, self._manager):
-                resumed += await self._server.resume(incoming)
-        except ManagerStuck as stuck:
-            log.error("takeover_failed", extra={"fields": {"why": str(stuck)}})  # noqa: TRY400 - its text says all
+        for incoming in handover.take_over(files, self._manager):
+            resumed += await self._server.resume(incoming)
         if resumed:
             log.info("sessions_resumed", extra={"fields": {"sessions": resumed}})
 
     async def _hand_over(self) -> None:
         outgoing = handover.Outgoing(self._manager)
         try:
-            await self._server.hand_over(outgoing)
-            outgoing.finish()
+            try:
+                await self._server.hand_over(outgoing)
+            finally:
+                # Sessions that were given before the manager got stuck are nowhere without their states.
+                outgoing.finish()
         except ManagerStuck as stuck:
             log.error("handover_failed", extra={"fields": {"why": str(stuck)}})  # noqa: TRY400 - its text says all
         fields = {"sessions": outgoing.given, "left": self._server.count}

@@ -1,8 +1,8 @@
 """The macros that hold at one moment of a conversation.
 
 Strategy: an MTA sends the macros of a command right before it, and all of that stage each time, so a stage's macros
-replace its earlier ones. Looking up goes from the latest stage back to CONNECT. ABORT and a new MAIL forget what
-belongs to the transaction, QUIT_NC everything: nothing of one message is seen in the next.
+replace its earlier ones. Looking up goes from the latest stage back to CONNECT. A new MAIL forgets what belongs
+to the transaction, QUIT_NC everything: nothing of one message is seen in the next.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ class MacroTable:
         return table
 
     def forget_transaction(self) -> None:
-        """ABORT, end of message, HELO: keep what belongs to the client's connection."""
+        """Another MAIL: keep what belongs to the client's connection."""
         for stage in _TRANSACTION:
             self._stages.pop(stage, None)
 
