@@ -125,6 +125,7 @@ PROCESS = Group(
 )
 BAD_WIRE = "tests/wire/milter/test_bad_input.py"
 BAD_GATEWAY = f"{GATEWAY}/test_bad_input.py"
+BAD_LIVE = f"{GATEWAY}/test_bad_input_live.py"
 BAD_INPUT = Group(
     "bad_input",
     240,
@@ -137,14 +138,40 @@ BAD_INPUT = Group(
         ),
         Row(
             "bad_field_over_its_cap",
-            (f"{BAD_WIRE}::test_every_field_over_its_cap", f"{BAD_GATEWAY}::test_every_field_over_its_cap"),
+            (
+                f"{BAD_WIRE}::test_every_field_over_its_cap",
+                f"{BAD_WIRE}::test_a_frame_over_its_cap_is_refused_by_its_first_four_bytes",
+                f"{BAD_GATEWAY}::test_every_field_over_its_cap",
+            ),
         ),
-        Row("bad_command_in_a_wrong_state", (f"{BAD_GATEWAY}::test_every_command_in_every_wrong_state",)),
-        Row("bad_nul_everywhere", (f"{BAD_GATEWAY}::test_nul_everywhere",)),
-        Row("bad_8_bit_everywhere", (f"{BAD_GATEWAY}::test_8_bit_everywhere",)),
-        Row("bad_slow_loris", (f"{BAD_GATEWAY}::test_slow_loris_one_byte_a_second",)),
-        Row("bad_half_closed", (f"{BAD_GATEWAY}::test_half_closed_sockets",)),
-        Row("bad_input_memory_is_bounded", (f"{BAD_GATEWAY}::test_memory_is_bounded",)),
+        Row("bad_verdict_over_its_cap", (f"{BAD_GATEWAY}::test_every_field_of_a_verdict_over_its_cap",)),
+        Row(
+            "bad_command_in_a_wrong_state",
+            (
+                f"{BAD_WIRE}::test_every_command_in_every_wrong_state",
+                f"{BAD_GATEWAY}::test_every_command_in_every_wrong_state",
+            ),
+        ),
+        Row("bad_command_while_an_answer_is_due", (f"{BAD_GATEWAY}::test_every_command_while_an_answer_is_due",)),
+        Row("bad_nul_everywhere", (f"{BAD_WIRE}::test_nul_everywhere", f"{BAD_GATEWAY}::test_nul_everywhere")),
+        Row("bad_8_bit_everywhere", (f"{BAD_WIRE}::test_8_bit_everywhere", f"{BAD_GATEWAY}::test_8_bit_everywhere")),
+        Row("bad_garbage_in_every_state", (f"{BAD_GATEWAY}::test_garbage_in_every_state",)),
+        Row(
+            "bad_frame_cut_short",
+            (
+                f"{BAD_WIRE}::test_a_frame_that_is_cut_short_only_waits",
+                f"{BAD_GATEWAY}::test_a_frame_that_is_cut_short_by_the_end_of_the_connection",
+            ),
+        ),
+        Row("bad_slow_loris", (f"{BAD_LIVE}::test_slow_loris_one_byte_a_second",)),
+        Row("bad_half_closed", (f"{BAD_LIVE}::test_half_closed_sockets",)),
+        Row("bad_reset", (f"{BAD_LIVE}::test_connections_that_are_reset",)),
+        Row(
+            "bad_says_nothing",
+            (f"{BAD_LIVE}::test_connections_that_say_nothing_are_closed_when_their_time_is_over",),
+        ),
+        Row("bad_reads_no_answers", (f"{BAD_LIVE}::test_an_mta_that_reads_no_answers_is_not_read_either",)),
+        Row("bad_input_memory_is_bounded", (f"{BAD_LIVE}::test_memory_is_bounded",)),
     ),
 )
 

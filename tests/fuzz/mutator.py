@@ -4,7 +4,8 @@ from collections.abc import Callable
 from random import Random
 
 from tests.fuzz.properties import CHOICES
-from wire.milter.frames import FrameReader, encode_frame
+from tests.wire.milter.commands import split
+from wire.milter.frames import encode_frame
 
 RAW_SHARE = 0.25
 """So often the bytes are changed without regard to frames."""
@@ -30,16 +31,3 @@ def mutate(data: bytes, size_max: int, seed: int, change: Callable[[bytes, int],
     else:
         del frames[number]
     return (data[:CHOICES] + b"".join(encode_frame(*frame) for frame in frames) + rest)[:size_max]
-
-
-def split(stream: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
-    """The whole frames at the beginning, and the rest."""
-    reader = FrameReader(len(stream))
-    reader.feed(stream)
-    frames = []
-    while reader.waiting_bytes > 4 and 0 < int.from_bytes(reader.waiting()[:4]) <= reader.waiting_bytes - 4:
-        frame = reader.next_frame()
-        if frame is None:
-            break
-        frames.append(frame)
-    return frames, reader.waiting()

@@ -42,7 +42,8 @@ class Gateway:
     start_s: float
 
     def lines(self, event: str) -> list[dict[str, object]]:
-        return [line for line in map(json.loads, self.log.read_text().splitlines()) if line["event"] == event]
+        whole, _, _ = self.log.read_text().rpartition("\n")
+        return [line for line in map(json.loads, whole.splitlines()) if line["event"] == event]
 
     async def connect(self, number: int = 0) -> Mta:
         address = parse_listen(self.milter[number])
