@@ -22,8 +22,8 @@ class BodyFile(Protocol):
         """Nobody needs it any more."""
 
     @property
-    def descriptor(self) -> int:
-        """Of the open file, to be duplicated."""
+    def descriptor(self) -> int | None:
+        """Of the open file, to be duplicated; None while it is at work or when there is none."""
 
 
 class Body:

@@ -51,13 +51,15 @@ class Outgoing:
             if self.full or len(batch) >= FILES_PER_MESSAGE:
                 break
             session.read(on=False)
-            saved = session.snapshot(asking=asking)
-            if saved is not None:
+            saved, body = session.snapshot(asking=asking), session.body_file
+            descriptor = body.descriptor if body is not None else None
+            busy = body is not None and descriptor is None
+            if saved is not None and not busy:
                 cookie = _cookie(session.socket)
                 self._states.write(snapshot.record(cookie, saved))
                 self._room -= 1
-                if session.body_file is not None:
-                    self._manager.store(f"{BODY}{cookie}", [session.body_file.descriptor])
+                if descriptor is not None:
+                    self._manager.store(f"{BODY}{cookie}", [descriptor])
                     self._room -= 1
                 batch.append(session)
         if batch:

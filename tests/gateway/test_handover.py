@@ -4,15 +4,19 @@ import asyncio
 import dataclasses
 import io
 import os
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from gateway import snapshot
+from gateway import handover, snapshot
 from gateway.config import EarlyConfig
+from gateway.driver import Driver
+from gateway.service_manager import ServiceManager
 from gateway.snapshot import BrokenSnapshot
-from gateway.spool import SpoolConfig
+from gateway.spool import SpoolConfig, SpoolFile
 from gateway.transaction import Client, Failure, Identity, Recipient, Transaction
 from tamis.filter.v1 import message_pb2
 from tests.gateway.fake_ingress import Cell, FakeIngress, silent, verdict
@@ -36,7 +40,7 @@ async def move(old: Rig, new: Rig, number: int = 0) -> None:
     ((cookie, encoded),) = snapshot.records(file)
     assert cookie == 7
     body = driver.body_file
-    descriptor = os.dup(body.descriptor) if body is not None else None
+    descriptor = os.dup(body.descriptor) if body is not None and body.descriptor is not None else None
     before.closed = True
     driver.leave()
     driver.connection_lost(None)
@@ -225,6 +229,52 @@ async def test_mail_on_disk_goes_with_its_session(tmp_path: Path) -> None:
         cell.pipes["a"].answer(verdict()(heard))
         assert (await playing).final == ev.Accept()
         assert (rig.held.total, rig.spool.total_bytes) == (0, 0)
+
+
+class KeepingManager(ServiceManager):
+    """Names of what was given to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored_files_max = 10
+        self.names: list[str] = []
+
+    def store(self, name: str, _descriptors: Sequence[int]) -> None:
+        self.names.append(name)
+
+
+async def test_a_session_whose_file_is_at_work_is_not_waited_for_and_goes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mebibyte = 1 << 20
+    settings = {
+        "message_bytes_max": 2 * mebibyte,
+        "held_bytes_max": 2 * mebibyte,
+        "spool": SpoolConfig(directory=str(tmp_path), bytes_max=8 * mebibyte),
+    }
+    pair = socket.socketpair()
+    monkeypatch.setattr(Driver, "socket", pair[0])
+    async with rigged(Cell(a=FakeIngress(silent)), **settings) as rig:
+        mta = connect(rig)
+        await mta.open()
+        playing = asyncio.create_task(mta.message(Mail(body=bytes(1 << 16) * 28)))
+        await asyncio.sleep(1.0)
+        driver = rig.transports[0]._driver
+        assert isinstance(driver.body_file, SpoolFile)
+        manager = KeepingManager()
+        outgoing = handover.Outgoing(manager)
+        with driver.body_file._lock:
+            outgoing.give([driver], asking=True)
+        assert (outgoing.given, manager.names) == (0, [])
+        outgoing.give([driver], asking=True)
+        assert outgoing.given == 1
+        assert [name.rstrip("0123456789") for name in manager.names] == [handover.BODY, handover.SESSIONS]
+        outgoing.finish()
+        rig.hang_up()
+        with pytest.raises(EOFError):
+            await playing
+    for end in pair:
+        end.close()
 
 
 async def test_a_session_whose_mail_on_disk_did_not_come_is_of_no_use() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -111,3 +113,9 @@ async def test_a_spool_directory_that_is_not_there_is_a_mistake_of_the_operator(
     missing = pytest.raises(AssertionError, match="directory /nowhere: No such file or directory")
     with missing, gateway(run_dir, "127.0.0.1:1", settings=settings):
         pass
+
+
+def test_a_process_ends_while_the_disk_hangs() -> None:
+    hang = "import asyncio, time; from gateway.spool import Spool, SpoolConfig\n"
+    hang += "async def main(): Spool(SpoolConfig()).run(lambda: time.sleep(600)); await asyncio.sleep(0.1)\n"
+    subprocess.run([sys.executable, "-c", hang + "asyncio.run(main())"], check=True, timeout=20)

@@ -1,7 +1,10 @@
 import asyncio
 import errno
+import gc
 import io
 import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -10,7 +13,7 @@ import pytest
 
 from gateway.body import Body
 from gateway.failure_policy import OnFailureConfig
-from gateway.spool import STORE_S, Spool, SpoolConfig, SpoolFailed, probe
+from gateway.spool import STORE_S, THREADS, WAITING_MAX, Spool, SpoolConfig, SpoolFailed, SpoolFile, probe
 from gateway.transaction import Failure
 from tests.gateway.fake_ingress import Cell, FakeIngress, silent
 from tests.gateway.mta import Mail
@@ -31,6 +34,13 @@ def body_of(*chunks: bytes) -> Body:
 
 def spool_in(directory: Path, bytes_max: int = MEBIBYTE) -> Spool:
     return Spool(SpoolConfig(directory=str(directory), bytes_max=bytes_max), in_place)
+
+
+def release(gate: threading.Event, stuck: "list[asyncio.Future[object]]") -> None:
+    """The disk works again; a virtual clock waits for no thread, so nobody hears of it."""
+    for one in stuck:
+        one.cancel()
+    gate.set()
 
 
 def hangs(_work: Callable[[], object]) -> "asyncio.Future[object]":
@@ -91,6 +101,67 @@ async def test_a_disk_that_hangs_is_given_up(tmp_path: Path) -> None:
         await spool.store(body)
     assert caught.value.failure is Failure.OVERLOADED
     assert asyncio.get_running_loop().time() - began_s == pytest.approx(STORE_S)
+
+
+async def test_a_write_that_waits_for_a_hung_disk_holds_no_mail_once_it_is_given_up(tmp_path: Path) -> None:
+    spool, gate = Spool(SpoolConfig(directory=str(tmp_path))), threading.Event()
+    stuck = [spool.run(gate.wait) for _ in range(THREADS)]
+    try:
+        chunk = b"abc" * 1000
+        without = sys.getrefcount(chunk)
+        body = body_of(chunk)
+        with pytest.raises(SpoolFailed, match="too slow"):
+            await spool.store(body)
+        body.release()
+        gc.collect()
+        assert sys.getrefcount(chunk) == without
+        leaving = body_of(chunk)
+        storing = asyncio.create_task(spool.store(leaving))
+        await asyncio.sleep(0)
+        leaving.release()
+        assert sys.getrefcount(chunk) == without
+        with pytest.raises(SpoolFailed, match="too slow"):
+            await storing
+    finally:
+        release(gate, stuck)
+
+
+async def test_behind_too_many_that_wait_for_the_disk_a_body_is_refused_at_once(tmp_path: Path) -> None:
+    spool, gate = Spool(SpoolConfig(directory=str(tmp_path))), threading.Event()
+    stuck = [spool.run(gate.wait) for _ in range(THREADS + WAITING_MAX)]
+    try:
+        body, began_s = body_of(b"abc"), asyncio.get_running_loop().time()
+        with pytest.raises(SpoolFailed, match="too slow") as caught:
+            await spool.store(body)
+        assert caught.value.failure is Failure.OVERLOADED
+        assert asyncio.get_running_loop().time() == began_s
+        assert (body.file, spool.total_bytes) == (None, 0)
+    finally:
+        release(gate, stuck)
+
+
+async def test_a_descriptor_is_not_waited_for_while_a_thread_is_at_work_with_the_file(tmp_path: Path) -> None:
+    spool, body = spool_in(tmp_path), body_of(b"abc")
+    await spool.store(body)
+    file = body.file
+    assert isinstance(file, SpoolFile)
+    assert file.descriptor is not None
+    with file._lock:
+        assert file.descriptor is None
+    body.release()
+    assert file.descriptor is None
+
+
+async def test_without_a_directory_any_more_a_new_body_is_refused_and_one_on_disk_goes_on(tmp_path: Path) -> None:
+    spool, begun, later = spool_in(tmp_path), body_of(b"abc"), body_of(b"abc")
+    await spool.store(begun)
+    spool.config = SpoolConfig()
+    with pytest.raises(SpoolFailed, match="directory") as caught:
+        await spool.store(later)
+    assert caught.value.failure is Failure.OVERLOADED
+    assert (later.file, spool.total_bytes) == (None, 3)
+    begun.append(b"def")
+    assert await spool.store(begun) == 3
 
 
 def test_a_directory_that_cannot_be_used_is_known_at_the_start(tmp_path: Path) -> None:
