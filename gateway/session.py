@@ -120,6 +120,7 @@ class Session:
     def finish(self) -> None:
         """The transaction is over: judged, aborted, or its connection is gone."""
         self._fields.clear()
+        self._macros_for = None
         if self.transaction is not None:
             self._held.release(self.transaction.held_bytes)
             self.transaction.body.release()
@@ -227,8 +228,9 @@ class Session:
         return AskEarly(stage, self._begin(b"", has_mail=False))
 
     def _mail(self, event: ev.Mail) -> Want | None:
+        announced = self._announced(c.SMFIC_MAIL)
         self.finish()
-        if not self._announced(c.SMFIC_MAIL):
+        if not announced:
             # An MTA that sends no macros with this MAIL must not give it the user of the last one.
             self._macros.forget_transaction()
         transaction = self._begin(self._macros.get(b"auth_authen"), has_mail=True)
@@ -328,6 +330,7 @@ class Session:
 
     def _nothing(self, _event: ev.Event) -> None:
         """DATA and unknown commands: asked not to be sent, and harmless."""
+        self._macros_for = None
 
     def _keep_chunk(self, transaction: Transaction, chunk: bytes) -> None:
         if chunk:

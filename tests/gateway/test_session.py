@@ -138,6 +138,18 @@ def test_a_mail_without_macros_does_not_inherit_those_of_the_last(between: list[
     assert (session.transaction.auth_user, session.transaction.queue_id) == (b"", "")
 
 
+@pytest.mark.parametrize(
+    "between", [ev.Abort(), ev.Helo(b"other.example"), ev.Unknown(b"XYZZY"), ev.Connect(b"x", c.SMFIA_UNKNOWN, 0, b"")]
+)
+def test_macros_of_a_mail_that_never_came_do_not_count_for_the_next(between: ev.Event) -> None:
+    session = make_session()
+    session.receive(ev.Macros(c.SMFIC_MAIL, ((b"{auth_authen}", b"anna"), (b"i", b"4FIRST"))))
+    session.receive(between)
+    session.receive(ev.Mail(b"<b@b.example>"))
+    assert session.transaction is not None
+    assert (session.transaction.auth_user, session.transaction.queue_id) == (b"", "")
+
+
 def test_a_recipient_without_macros_does_not_inherit_the_refusal_of_the_last() -> None:
     session = make_session()
     transaction = start(session)
