@@ -171,6 +171,7 @@ BAD_INPUT = Group(
             (f"{BAD_LIVE}::test_connections_that_say_nothing_are_closed_when_their_time_is_over",),
         ),
         Row("bad_reads_no_answers", (f"{BAD_LIVE}::test_an_mta_that_reads_no_answers_is_not_read_either",)),
+        Row("session_state_machine", (f"{GATEWAY}/test_session_machine.py",)),
         Row("bad_input_memory_is_bounded", (f"{BAD_LIVE}::test_memory_is_bounded",)),
     ),
 )

@@ -219,7 +219,7 @@ async def test_an_mta_that_reads_no_answers_is_not_read_either(run_dir: Path) ->
         await here.undisturbed()
         before_bytes = here.rss_bytes()
         taken_bytes = await asyncio.to_thread(greedy, f"{run_dir}/milter.sock", frame(c.SMFIC_HELO, b"x\0") * 5000)
-        assert taken_bytes < 16_000_000
+        assert taken_bytes < 2_000_000
         assert here.rss_bytes() - before_bytes < GROWTH_BYTES_MAX
         await eventually(lambda: here.reasons() == ["disconnected"])
         await here.undisturbed()
