@@ -43,7 +43,8 @@ class Case:
     def belongs_to(self, test: str) -> bool:
         """Whether `FILE`, `FILE::TEST` or `FILE::TEST[CASE]` names it."""
         file, _, function = test.partition("::")
-        if self.module != file.removesuffix(".py").replace("/", "."):
+        # The name of a class stands behind that of its module.
+        if not f"{self.module}.".startswith(f"{file.removesuffix('.py').replace('/', '.')}."):
             return False
         return not function or function in (self.name, self.name.partition("[")[0])
 

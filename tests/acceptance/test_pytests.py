@@ -23,6 +23,8 @@ OTHER = Case("tests.a.test_x", "test_one_more", "failed")
         (("tests/a/test_x.py",), [PASSED, Case("tests.a.test_x", "t", "passed", "7/8")], ("7/8", True)),
         (("tests/a/test_x.py",), [PASSED, Case("tests.a.test_x", "t", "skipped")], ("1_of_2_skipped", False)),
         (("tests/a/test_x.py", "tests/a/test_y.py"), [PASSED], ("missing_tests/a/test_y.py", False)),
+        (("tests/a/test_x.py",), [Case("tests.a.test_x.TestMachine", "runTest", "passed")], ("1_passed", True)),
+        (("tests/a/test_x.py",), [Case("tests.a.test_xy", "t", "passed")], ("missing_tests/a/test_x.py", False)),
         (("tests/a/test_x.py::test_two",), [PASSED], ("missing_test_two", False)),
         (("tests/a/test_x.py::test_one",), [], ("missing_test_one", False)),
     ],
