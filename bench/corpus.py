@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from actors.classifier.corpus import is_held_out, read_corpus
-from cli.train import cache_directory, fetch_corpus
+from cli.train import cache_directory, fetch_corpus, unpack
 
 SHARED_ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "spamassassin.tar.xz"
 
@@ -19,7 +19,7 @@ def find_corpus(scratch: Path, console: Console) -> Path:
     if not SHARED_ARCHIVE.exists():
         return fetch_corpus(cache_directory(), console)
     with tarfile.open(SHARED_ARCHIVE) as archive:
-        archive.extractall(scratch, filter="data")
+        unpack(archive, scratch)
     return scratch / "spamassassin" if (scratch / "spamassassin").is_dir() else scratch
 
 

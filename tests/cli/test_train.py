@@ -1,10 +1,12 @@
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from actors.classifier import model
 from cli import train as command
-from cli.train import EXIT_FAILED, EXIT_USAGE, FetchError, fetch_corpus, train
+from cli.train import EXIT_FAILED, EXIT_USAGE, FetchError, fetch_corpus, train, unpack
 
 SPAM_TEXT = "click here to claim your free prize money now limited offer guaranteed winner"
 HAM_TEXT = "the compiler patch failed to build on my machine so i reverted that change yesterday"
@@ -90,3 +92,21 @@ def test_what_is_fetched_already_is_not_fetched_again(tmp_path, monkeypatch):
     monkeypatch.setattr(command.shutil, "which", lambda _: None)
     (tmp_path / "spam-assassin").mkdir()
     assert fetch_corpus(tmp_path, NoConsole()) == tmp_path / "spam-assassin"
+
+
+def test_an_archive_is_unpacked_below_its_folder_only(tmp_path: Path) -> None:
+    outer = tmp_path / "a.tar"
+    with tarfile.open(outer, "w") as archive:
+        for name in ("package/mail/1", "../outside", "/absolute"):
+            member = tarfile.TarInfo(name)
+            member.size = 2
+            archive.addfile(member, io.BytesIO(b"hi"))
+        link = tarfile.TarInfo("package/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    with tarfile.open(outer) as archive:
+        unpack(archive, tmp_path / "in")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [
+        outer,
+        tmp_path / "in" / "package" / "mail" / "1",
+    ]
