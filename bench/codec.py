@@ -5,9 +5,9 @@ to a FilterConnection in reads of 16 kB, again and again; replies are sent where
 """
 
 import argparse
-import json
 import time
 
+from bench.figures import show
 from wire.milter import NEED_DATA, FilterConnection, MtaConnection
 from wire.milter import constants as c
 from wire.milter import events as ev
@@ -89,11 +89,7 @@ def main() -> None:
         "packets_per_message": packets,
         "bytes_per_message": len(data),
     }
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:<24} {value:,}")
+    show(figures, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ played for each setting, and the gateway's own CPU stands beside the bytes.
 import argparse
 import asyncio
 import contextlib
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import cast
 
 import uvloop
 
+from bench.figures import show
 from bench.gateway_cpu import cpu_s, start_gateway
 from bench.ingress import IngressProcess
 from bench.milter_load import make_unique, read_corpus
@@ -103,11 +103,7 @@ def main() -> int:
     options = parser.parse_args()
     mails = read_corpus(options.corpus)
     figures = uvloop.run(run(mails[:: max(1, len(mails) // options.messages)][: options.messages]))
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:<12} {value}")
+    show(figures, as_json=options.json)
     return 0
 
 

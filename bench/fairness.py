@@ -7,7 +7,6 @@ message are compared. Small mail comes at a fixed pace, below what the gateway c
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.figures import show
 from bench.gateway_cpu import cpu_s, mail_of, pss_bytes, start_gateway
 from bench.ingress import IngressProcess
 from tests.gateway.mta import Heard, Mail, Mta
@@ -133,12 +133,7 @@ def run(options: argparse.Namespace) -> None:
     medians = {kind: [statistics.median(column) for column in zip(*rows, strict=True)] for kind, rows in rounds.items()}
     figures = {f"{kind}_large_ms": {"p50": round(p50, 2), "p99": round(p99, 2)} for kind, (p50, p99) in medians.items()}
     ratio = round(medians["with"][1] / medians["without"][1], 2)
-    if options.json:
-        print(json.dumps(figures | {"p99_ratio": ratio}))
-    else:
-        for kind, quantiles in figures.items():
-            print(f"{kind:<20} p50 {quantiles['p50']} ms  p99 {quantiles['p99']} ms")
-        print(f"{'p99_ratio':<20} {ratio}")
+    show(figures | {"p99_ratio": ratio}, as_json=options.json)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.figures import show
 from tamis.filter.v1 import verdict_pb2 as pb
 from tests.gateway.fake_ingress import FakeIngress, serve, verdict
 from tests.gateway.mta import Heard, Mail, Mta
@@ -120,11 +121,7 @@ async def run(folder: Path, options: argparse.Namespace) -> None:
         "start_s": round(start_s, 2),
         "pss_mb": round(pss_bytes(gateway.pid) / 1e6),
     }
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:<28} {value}")
+    show(figures, as_json=options.json)
     gateway.terminate()
     await asyncio.to_thread(gateway.wait)
     await server.stop(0)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.figures import show
 from bench.gateway_cpu import start_gateway
 from bench.ingress import IngressProcess
 from bench.postfix import Postfix
@@ -30,7 +31,6 @@ from bench.smtp_load import (
     generated,
     own_postfix,
     percentiles_ms,
-    show,
     wait_for_arrivals,
 )
 

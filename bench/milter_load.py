@@ -21,6 +21,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.figures import percentile
 from bench.process_tree import TreeUsage, tree_usage
 from cli.edits import Mail
 from cli.mail_file import read_mail_file
@@ -153,9 +154,8 @@ def measure(options: Options) -> Report:
 
 
 def _percentile(sorted_values: Sequence[float], percent: float) -> float | None:
-    if not sorted_values:
-        return None
-    return round(sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * percent / 100))], 2)
+    value = percentile(sorted_values, percent)
+    return None if value is None else round(value, 2)
 
 
 def _options() -> tuple[Options, bool]:

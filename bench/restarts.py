@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from bench.figures import percentile, show
 from bench.postfix import Postfix, why_not
 from bench.service_manager import ManagedService
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
@@ -201,9 +202,7 @@ def _restart_under_load(
 
 
 def _ms(sorted_s: list[float], percent: float) -> float:
-    if not sorted_s:
-        return 0.0
-    return round(sorted_s[min(len(sorted_s) - 1, int(len(sorted_s) * percent / 100))] * 1000, 1)
+    return round((percentile(sorted_s, percent) or 0.0) * 1000, 1)
 
 
 def main() -> int:
@@ -218,11 +217,7 @@ def main() -> int:
         print(f"bench.restarts: {missing}", file=sys.stderr)
         return 2
     figures = measure(options.restarts, options.sessions, 0 if options.no_store else 8192)
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:<22} {value}")
+    show(figures, as_json=options.json)
     return 1 if any(figures[name] for name in ("tempfailed", "other_errors", "lost", "duplicated")) else 0
 
 

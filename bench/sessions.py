@@ -7,7 +7,6 @@ open; at the end each session finishes its message, so that none was merely forg
 
 import argparse
 import asyncio
-import json
 import resource
 import tempfile
 from collections.abc import Awaitable, Iterable
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.figures import show
 from bench.gateway_cpu import mail_of, pss_bytes, start_gateway
 from bench.ingress import IngressProcess
 from tests.gateway.mta import Heard, Mta
@@ -92,11 +92,7 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, options.sessions + FILES_BESIDE), hard), hard))
     figures = uvloop.run(run(options))
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:<24} {value}")
+    show(figures, as_json=options.json)
 
 
 if __name__ == "__main__":

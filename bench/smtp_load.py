@@ -12,7 +12,6 @@ Message-ID.
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.figures import percentile, show
 from bench.milter_load import make_unique, read_corpus
 from bench.postfix import Postfix, why_not
 from bench.smtp_client import Reply, SmtpClient, SmtpError
@@ -151,7 +151,7 @@ def percentiles_ms(latencies_s: Iterable[float]) -> dict[str, float]:
     if not values:
         return {}
     return {
-        **{f"p{p}": round(values[min(len(values) - 1, len(values) * p // 100)] * 1000, 1) for p in (50, 95, 99)},
+        **{f"p{p}": round((percentile(values, p) or 0.0) * 1000, 1) for p in (50, 95, 99)},
         "max": round(values[-1] * 1000, 1),
     }
 
@@ -247,16 +247,6 @@ def main() -> int:
         numbers = figures(load(host, int(port)).sent)
     show(numbers, as_json=args.json)
     return 1 if numbers["failures"] or numbers.get("lost") or numbers.get("duplicated") else 0
-
-
-def show(numbers: dict[str, object], *, as_json: bool) -> None:
-    """One JSON object, or a line for each figure."""
-    if as_json:
-        print(json.dumps(numbers))
-        return
-    for name, value in numbers.items():
-        shown = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else value
-        print(f"{name:<24} {shown}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,6 +26,7 @@ from typing import cast
 
 import uvloop
 
+from bench.figures import show
 from bench.gateway_cpu import cpu_s, pss_bytes, start_gateway
 from bench.ingress import IngressProcess
 from wire.milter import MtaConnection, UnixAddress, parse_listen
@@ -272,11 +273,7 @@ def main() -> int:
     figures = provenance() | run(options.sessions, options.connections)
     if options.write:
         options.write.write_text(json.dumps(figures, indent=2) + "\n")
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:<32} {value}")
+    show(figures, as_json=options.json)
     return 1 if figures["failed"] else 0
 
 
