@@ -22,6 +22,15 @@ from tamis.filter.v1 import verdict_pb2
 from wire.stream import CHANNEL_OPTIONS, INITIAL_BODY_CREDIT_BYTES
 
 
+async def coalesced(ready: "asyncio.Queue[pb.Answer | None]") -> AsyncIterator[pb.FilterResponse]:
+    """Answers in frames of what is ready, up to the first None."""
+    while (answer := await ready.get()) is not None:
+        answers = [answer]
+        while not ready.empty() and (more := ready.get_nowait()) is not None:
+            answers.append(more)
+        yield pb.FilterResponse(answers=answers)
+
+
 class AcceptAll(filter_grpc.FilterServiceServicer):
     """Lets every recipient in at once and accepts every message after `delay_s`."""
 
@@ -35,11 +44,8 @@ class AcceptAll(filter_grpc.FilterServiceServicer):
         ready: asyncio.Queue[pb.Answer | None] = asyncio.Queue()
         hearing = asyncio.create_task(self._hear(requests, ready))
         try:
-            while (answer := await ready.get()) is not None:
-                answers = [answer]
-                while not ready.empty() and (more := ready.get_nowait()) is not None:
-                    answers.append(more)
-                yield pb.FilterResponse(answers=answers)
+            async for response in coalesced(ready):
+                yield response
         finally:
             hearing.cancel()
 

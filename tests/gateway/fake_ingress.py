@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import grpc.aio
 
+from bench.ingress import coalesced
 from gateway.dial import Pipe, StreamLost
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import filter_service_pb2_grpc as filter_grpc
@@ -244,11 +245,8 @@ class FakeServicer(filter_grpc.FilterServiceServicer):
 
         listening = asyncio.create_task(listen())
         try:
-            while (answer := await ready.get()) is not None:
-                answers = [answer]
-                while not ready.empty() and (more := ready.get_nowait()) is not None:
-                    answers.append(more)
-                yield filter_pb.FilterResponse(answers=answers)
+            async for response in coalesced(ready):
+                yield response
         finally:
             listening.cancel()
 
