@@ -1,10 +1,12 @@
 """A gRPC channel to an ingress, as the gateway of this machine would open one."""
 
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from gateway.cells import SRV, parse_host_port
 from gateway.config import GatewayConfig
 from wire.config import ConfigError
+from wire.stream import CHANNEL_OPTIONS
 from wire.tls import TlsConfig, TlsError, on_loopback, read_credentials
 
 if TYPE_CHECKING:
@@ -37,3 +39,10 @@ def channel_credentials(address: str, tls: TlsConfig) -> "grpc.ChannelCredential
     if not on_loopback(host):
         raise ConfigError(f"{address} is not on loopback: that needs [gateway.tls]")
     return None
+
+
+def open_channel(kind: ModuleType, address: str, credentials: "grpc.ChannelCredentials | None") -> Any:
+    """A channel of `grpc` or `grpc.aio` to host:port; None = plaintext."""
+    if credentials is None:
+        return kind.insecure_channel(address, options=CHANNEL_OPTIONS)
+    return kind.secure_channel(address, credentials, options=CHANNEL_OPTIONS)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from actors.model import ErrorKind, Finding, Outcome
-from cli.channel import channel_credentials
+from cli.channel import channel_credentials, open_channel
 from wire.tls import TlsConfig
 
 
@@ -78,14 +78,8 @@ def scan_asker(ingress: str, tls: TlsConfig, timeout_s: float) -> Callable[[], A
     from tamis.filter.v1 import message_pb2
     from tamis.filter.v1.filter_service_pb2 import ScanRequest
     from tamis.filter.v1.filter_service_pb2_grpc import FilterServiceStub
-    from wire.stream import CHANNEL_OPTIONS
 
-    credentials = channel_credentials(ingress, tls)
-    if credentials is None:
-        channel = grpc.insecure_channel(ingress, options=CHANNEL_OPTIONS)
-    else:
-        channel = grpc.secure_channel(ingress, credentials, options=CHANNEL_OPTIONS)
-    stub = FilterServiceStub(channel)
+    stub = FilterServiceStub(open_channel(grpc, ingress, channel_credentials(ingress, tls)))
     request = ScanRequest(message=message_pb2.Message(header_block=b"Subject: probe\r\n", body=b"probe\r\n"))
 
     class Call:

@@ -21,7 +21,7 @@ import typer
 
 from actors.config import JudgementConfig
 from actors.model import Client, Envelope, Message, Recipient, Verdict
-from cli.channel import channel_credentials, first_ingress
+from cli.channel import channel_credentials, first_ingress, open_channel
 from cli.config import load_config
 from cli.mail_file import MailFile, dates, read_mail_file
 from wire.config import ConfigError
@@ -224,13 +224,8 @@ async def _judge_there(
     from cluster.codec import message_to_proto, verdict_from_proto
     from tamis.filter.v1.filter_service_pb2 import ScanRequest
     from tamis.filter.v1.filter_service_pb2_grpc import FilterServiceStub
-    from wire.stream import CHANNEL_OPTIONS
 
-    if credentials is None:
-        opened = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-    else:
-        opened = grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
-    async with opened as channel:
+    async with open_channel(grpc.aio, address, credentials) as channel:
         stub = FilterServiceStub(channel)
 
         async def judge(message: Message) -> Verdict:
