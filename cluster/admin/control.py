@@ -10,7 +10,8 @@ from enum import Enum
 from typing import Protocol
 
 from actors.config import JudgementConfig
-from cluster.config import Pools
+from cluster.config import ClusterConfig, Pools
+from wire.trace import TraceConfig
 
 
 class NodeState(Enum):
@@ -141,6 +142,15 @@ class CellReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Settings:
+    """What the processes of a cell are built from."""
+
+    cluster: ClusterConfig
+    judgement: JudgementConfig
+    trace: TraceConfig
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What a rollout brings. Without both it starts every process anew, for a new release or model file."""
 
@@ -164,6 +174,9 @@ class CellControl(Protocol):
 
     async def report(self) -> CellReport:
         """How the cell is now."""
+
+    def settings(self) -> Settings:
+        """What new processes get now: of the generation that a rollout under way brings."""
 
     async def drain(self, *, draining: bool) -> None:
         """Have all ingresses refuse new transactions, or take them again. Kept for ingresses that start later."""
