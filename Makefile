@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test fuzz lint format lock bench accept-main accept-gateway soak clean
+.PHONY: setup demo test fuzz lint format lock bench accept-main accept-gateway accept-cluster soak clean
 
 setup: $(STAMP)
 
@@ -52,6 +52,11 @@ accept-main: setup
 accept-gateway: setup
 	tests/services/install
 	$(BIN)/python -m tests.acceptance.gateway
+
+# The cluster's numbers and bad input with the real components, peers side by side, at most 12 minutes.
+accept-cluster: setup
+	tests/services/install peers
+	$(BIN)/python -m tests.acceptance.cluster
 
 # A million short sessions through one gateway, at most 20 minutes; the figures go to bench/soak.json.
 soak: setup

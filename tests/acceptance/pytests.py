@@ -62,12 +62,14 @@ def judge(row: Row, cases: Sequence[Case]) -> tuple[str, bool]:
     missing = [test for test in row.tests if not any(case.belongs_to(test) for case in cases)]
     own = [case for case in cases if any(case.belongs_to(test) for test in row.tests)]
     wrong = [case for case in own if case.outcome != "passed"]
+    if not row.tests:
+        return "no_test_named", False
     if missing:
         return f"missing_{missing[0].rpartition('::')[2]}", False
     if wrong:
         return f"{len(wrong)}_of_{len(own)}_{wrong[0].outcome}", False
     figures = [case.figure for case in own if case.figure]
-    return "_".join(figures) or f"{len(own)}_passed", bool(own)
+    return "_".join(figures) or f"{len(own)}_passed", True
 
 
 def run_tests(tests: Sequence[str], timeout_s: float) -> list[Case]:

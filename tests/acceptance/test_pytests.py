@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance import cluster_rows, rows
 from tests.acceptance.pytests import Case, Row, judge, read_report, run_rows
 from tests.acceptance.report import Report, listed_names
-from tests.acceptance.rows import GROUPS
 
 PASSED = Case("tests.a.test_x", "test_one[1]", "passed")
 ALSO = Case("tests.a.test_x", "test_one[2]", "passed")
@@ -27,6 +27,7 @@ OTHER = Case("tests.a.test_x", "test_one_more", "failed")
         (("tests/a/test_x.py",), [Case("tests.a.test_xy", "t", "passed")], ("missing_tests/a/test_x.py", False)),
         (("tests/a/test_x.py::test_two",), [PASSED], ("missing_test_two", False)),
         (("tests/a/test_x.py::test_one",), [], ("missing_test_one", False)),
+        ((), [PASSED], ("no_test_named", False)),
     ],
 )
 def test_a_row_is_well_when_all_its_tests_ran_and_passed(
@@ -50,24 +51,25 @@ def test_a_report_of_pytest_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_every_row_is_listed_once() -> None:
-    names = [row.name for group in GROUPS for row in group.rows]
+@pytest.mark.parametrize(("topic", "groups"), [("gateway", rows.GROUPS), ("cluster", cluster_rows.GROUPS)])
+def test_every_row_is_listed_once(topic: str, groups: tuple[rows.Group, ...]) -> None:
+    names = [row.name for group in groups for row in group.rows]
     assert len(set(names)) == len(names)
-    assert set(names) <= set(listed_names("gateway"))
+    assert set(names) <= set(listed_names(topic))
 
 
 @pytest.mark.live
 def test_a_real_call_gives_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report("gateway")
     here = "tests/acceptance/test_pytests.py"
-    rows = [
+    own = [
         Row("dialogs_codec", (f"{here}::test_every_row_is_listed_once",)),
         Row("dialogs_gateway", (f"{here}::test_that_is_not_there",)),
         Row("dialogs_postfix", ("tests/acceptance/test_of_no_file.py",)),
     ]
-    run_rows(report, rows, 60)
+    run_rows(report, own, 60)
     assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()] == [
-        ["ok", "dialogs_codec", "1_passed"],
+        ["ok", "dialogs_codec", "2_passed"],
         ["short", "dialogs_gateway", "missing_test_that_is_not_there"],
         ["short", "dialogs_postfix", "missing_tests/acceptance/test_of_no_file.py"],
     ]
