@@ -41,6 +41,33 @@ class Pools(Section, frozen=True):
                 raise ValueError(f"`{actor}` must be between 0 and 1024")
 
 
+class ScalingConfig(Section, frozen=True):
+    """[cluster.scaling]: pools that grow and shrink with their load."""
+
+    replicas_max: int = 0
+    """Replicas that a pool may grow to, from what [cluster.pools] says, which is the least; 0 = no pool changes."""
+    busy_target: float = 0.6
+    """Share of the time in which the replicas of a pool should be at work: what is left is room for bursts."""
+    busy_max: float = 0.75
+    """A pool grows when it is busier than this; between the two nothing changes, so a steady load changes nothing."""
+    queue_ms_max: float = 50.0
+    """A pool grows, too, when one task of twenty waits longer than this before a replica begins with it."""
+    grow_after_s: float = 10.0
+    """How long a pool must have been too busy before it grows; also the time between two changes."""
+    shrink_after_s: float = 300.0
+    """How long a smaller pool must have been enough before it shrinks, and between two changes."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.replicas_max <= 1024:
+            raise ValueError("`replicas_max` must be between 0 and 1024")
+        if not 0.1 <= self.busy_target < self.busy_max <= 1:
+            raise ValueError("`busy_target` must be at least 0.1 and below `busy_max`, which must be at most 1")
+        if self.queue_ms_max <= 0:
+            raise ValueError("`queue_ms_max` must be above 0")
+        if not 0 < self.grow_after_s <= self.shrink_after_s <= 3600:
+            raise ValueError("`grow_after_s` must be above 0 and at most `shrink_after_s`, which must be at most 3600")
+
+
 class ClusterConfig(Section, frozen=True):
     """[cluster]: the scoring cell."""
 
@@ -52,6 +79,7 @@ class ClusterConfig(Section, frozen=True):
     ingresses: int = 1
     """Ingress processes; number n listens on the port of `listen` plus n."""
     pools: Pools = Pools()
+    scaling: ScalingConfig = ScalingConfig()
     early_s: float = 5.0
     """Cap of the answer to one CONNECT, HELO, MAIL or RCPT, below the gateway's own."""
     end_of_message_s: float = 20.0
