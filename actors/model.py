@@ -124,6 +124,8 @@ class Envelope:
     mta_name: str = ""
     received_at_s: float = 0.0
     """Unix time at which the transaction began: the clock of everything that judges dates in this message."""
+    mirrored: bool = False
+    """A copy of mail that another cell has judged: nothing that later mail is judged by may learn from it."""
 
 
 @dataclass(frozen=True)

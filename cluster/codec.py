@@ -110,6 +110,7 @@ def envelope_to_proto(envelope: Envelope) -> message_pb2.Envelope:
         daemon_name=_text(envelope.daemon_name),
         mta_name=_text(envelope.mta_name),
         received_at_ms=_milliseconds(envelope.received_at_s),
+        mirrored=envelope.mirrored,
     )
 
 
@@ -138,6 +139,7 @@ def envelope_from_proto(envelope: message_pb2.Envelope) -> Envelope:
         daemon_name=envelope.daemon_name,
         mta_name=envelope.mta_name,
         received_at_s=envelope.received_at_ms / 1000,
+        mirrored=envelope.mirrored,
     )
 
 

@@ -7,15 +7,16 @@ like any other, told to a session of its own as the events a gateway would send.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import grpc
 
+from cluster.ingress.retell import whole_message
 from cluster.ingress.session import Hall, Session
 from cluster.ingress.tls import server_credentials
 from tamis.filter.v1 import filter_service_pb2 as pb
-from tamis.filter.v1 import filter_service_pb2_grpc, message_pb2
-from wire.stream import CHANNEL_OPTIONS, INITIAL_BODY_CREDIT_BYTES, AdaptiveWriter
+from tamis.filter.v1 import filter_service_pb2_grpc
+from wire.stream import CHANNEL_OPTIONS, AdaptiveWriter
 from wire.tls import TlsConfig
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ _SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     # Two processes on one port would share its streams in silence.
     ("grpc.so_reuseport", 0),
 )
-_SCAN_CHUNK_BYTES = INITIAL_BODY_CREDIT_BYTES // 4
 _SCAN_BUDGET_S_MAX = 3600.0
 _STATUS_OF_REFUSAL = {
     pb.Refused.REASON_OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -86,7 +86,10 @@ class FilterServicer(filter_service_pb2_grpc.FilterServiceServicer):
         metadata = {key: value for key, value in context.invocation_metadata() or () if key == "traceparent"}
         session = Session(self._hall, send)
         try:
-            session.receive(scan_events(request.message, left_s, str(metadata.get("traceparent", ""))))
+            message, traceparent = request.message, str(metadata.get("traceparent", ""))
+            session.receive(
+                whole_message(message.envelope, message.header_block, message.body, left_s, traceparent=traceparent)
+            )
             answer = await answered
         finally:
             session.close()
@@ -94,35 +97,6 @@ class FilterServicer(filter_service_pb2_grpc.FilterServiceServicer):
             code = _STATUS_OF_REFUSAL.get(answer.refused.reason, grpc.StatusCode.INTERNAL)
             await context.abort(code, answer.refused.detail)
         return pb.ScanResponse(verdict=answer.verdict)
-
-
-def scan_events(message: message_pb2.Message, left_s: float, traceparent: str) -> Iterator[pb.Event]:
-    """A whole message as the events of transaction 1; the body in chunks that its credit covers."""
-    envelope = message.envelope
-    budget_ms = max(1, int(left_s * 1000))
-    yield pb.Event(
-        transaction=1,
-        begin=pb.Begin(
-            transaction_id=envelope.transaction_id,
-            budget_ms=budget_ms,
-            traceparent=traceparent,
-            client=envelope.client,
-            direction=envelope.direction,
-            tenant=envelope.tenant,
-            daemon_name=envelope.daemon_name,
-            mta_name=envelope.mta_name,
-            received_at_ms=envelope.received_at_ms,
-        ),
-    )
-    yield pb.Event(transaction=1, mail=pb.Mail(sender=envelope.sender, esmtp_args=envelope.esmtp_args))
-    for recipient in envelope.recipients:
-        yield pb.Event(transaction=1, recipient=pb.NewRecipient(recipient=recipient))
-    headers = pb.Headers(header_block=message.header_block, queue_id=envelope.queue_id)
-    yield pb.Event(transaction=1, headers=headers)
-    body = message.body
-    for offset in range(0, len(body), _SCAN_CHUNK_BYTES):
-        yield pb.Event(transaction=1, body=body[offset : offset + _SCAN_CHUNK_BYTES])
-    yield pb.Event(transaction=1, end_of_message=pb.EndOfMessage(budget_ms=budget_ms))
 
 
 async def serve(hall: Hall, host: str, port: int, tls: TlsConfig) -> tuple[grpc.aio.Server, int]:

@@ -27,6 +27,7 @@ from cluster.errand import Ask, Payload, Report, Route, SharedBody, Timer
 from cluster.ingress.transaction import Cancel, Grant, Limits, Reason, Refuse, Start, State, Step, Transaction
 from cluster.telemetry import Passage, Tracer
 from tamis.filter.v1 import filter_service_pb2 as pb
+from tamis.filter.v1 import message_pb2, verdict_pb2
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,15 @@ class Bodies(Protocol):
         """Put a body there; None when it is small or there is no room: it then travels in the stream."""
 
 
+class Mirror(Protocol):
+    """Sends some of the mail to another cell and compares what that one says."""
+
+    def offer(
+        self, envelope: message_pb2.Envelope, message: Message, verdict: verdict_pb2.Verdict, verdict_s: float
+    ) -> None:
+        """Take a copy of a message whose verdict has left, `verdict_s` after its end. Returns at once."""
+
+
 @dataclass(slots=True)
 class Hall:
     """What the streams of one ingress share: its ports, its settings and its bounds."""
@@ -61,6 +71,7 @@ class Hall:
     held_bytes_max: int
     stress_skips: frozenset[str] = frozenset()
     """Actors that are not asked about mail of a gateway under stress."""
+    mirror: Mirror | None = None
     draining: bool = False
     transactions: int = 0
     held_bytes: int = 0
@@ -285,6 +296,9 @@ class Session:
         wire_verdict = verdict_to_proto(verdict, traced=traced, encoded=encoded)
         self._drop(live)
         self._answer(live, pb.Answer(transaction=live.number, verdict=wire_verdict))
+        if self._hall.mirror is not None and not message.envelope.mirrored:
+            verdict_s = passage.ended_s - passage.asked_s
+            self._hall.mirror.offer(live.transaction.envelope, message, wire_verdict, verdict_s)
 
     def _expire(self, live: Live) -> None:
         """The gateway's own deadline for the whole transaction has passed: it does not wait any more."""

@@ -179,6 +179,7 @@ class Transaction:
         envelope.daemon_name = begin.daemon_name
         envelope.mta_name = begin.mta_name
         envelope.received_at_ms = begin.received_at_ms
+        envelope.mirrored = begin.mirrored
         return ()
 
     def _mail(self, mail: pb.Mail) -> tuple[Step, ...]:
@@ -215,6 +216,7 @@ class Transaction:
         own.daemon_name = known.daemon_name
         own.mta_name = known.mta_name
         own.received_at_ms = known.received_at_ms
+        own.mirrored = known.mirrored
         own.recipients.append(new.recipient)
         known.recipients.append(new.recipient)
         cap_s = self._limits.early_s

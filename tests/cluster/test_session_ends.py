@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.ingress import session as session_module
-from cluster.ingress.service import scan_events
+from cluster.ingress.retell import whole_message
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import message_pb2, verdict_pb2
 from tests.cluster.session_bench import (
@@ -224,7 +224,7 @@ def test_a_scan_is_a_transaction_whose_body_fits_its_credit() -> None:
     bench = Bench(held_bytes_max=10_000_000)
     envelope = message_pb2.Envelope(sender=b"a@example.org", recipients=[message_pb2.Recipient(address=b"r@x")])
     message = message_pb2.Message(envelope=envelope, header_block=b"Subject: x\r\n", body=b"x" * 2_500_000)
-    bench.session.receive(scan_events(message, 10.0, ""))
+    bench.session.receive(whole_message(message.envelope, message.header_block, message.body, 10.0))
     assert bench.shared == [message.body]
     bench.answer_all()
     assert bench.answers[-1].WhichOneof("kind") == "verdict"
