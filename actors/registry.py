@@ -4,7 +4,7 @@
 actor it builds: a dkim process never loads NumPy. A port without configuration is None, its checks are then absent.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from actors.actor import Actor
 from actors.config import JudgementConfig, Lists
@@ -19,6 +19,9 @@ _STAGES: Mapping[str, frozenset[Stage]] = {
     "classifier": frozenset({Stage.MESSAGE}),
     "antivirus": frozenset({Stage.MESSAGE}),
 }
+
+
+_RESOLVING = frozenset({"dkim", "policy"})
 
 
 def stages_of(name: str, config: JudgementConfig) -> frozenset[Stage]:
@@ -39,6 +42,12 @@ def _idle_stages(lists: Lists) -> Iterator[Stage]:
         known = (*known, denied)
         if not any(known):
             yield stage
+
+
+def build_actors(names: Sequence[str], config: JudgementConfig, clock: Clock) -> tuple[Actor, ...]:
+    """The actors of one process, with one resolver, whose cache they share. Raises what building one of them raises."""
+    resolver = _resolver(config, clock) if _RESOLVING.intersection(names) else None
+    return tuple(build_actor(name, config, clock, resolver) for name in names)
 
 
 def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Resolver | None = None) -> Actor:

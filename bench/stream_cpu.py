@@ -52,9 +52,9 @@ class IdleActor:
         """Nothing to give back."""
 
 
-def build_idle(name: str, _config: JudgementConfig, _clock: Clock) -> IdleActor:
-    """In place of actors.registry.build_actor."""
-    return IdleActor(name)
+def build_idle(names: Sequence[str], _config: JudgementConfig, _clock: Clock) -> list[IdleActor]:
+    """In place of actors.registry.build_actors."""
+    return [IdleActor(name) for name in names]
 
 
 def message_only(_name: str, _config: JudgementConfig) -> frozenset[Stage]:

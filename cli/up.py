@@ -156,7 +156,7 @@ def _announce(ready: dict[str, str | None], ready_file: Path | None) -> None:
 
 def _check_addresses(settings: TamisConfig) -> None:
     """Raises ConfigError when a port is taken: found out before anything starts."""
-    if settings.cluster.address == "" and not any(msgspec.structs.astuple(settings.cluster.pools)):
+    if settings.cluster.address == "" and not any(settings.cluster.pools.sizes.values()):
         raise ConfigError("[cluster.pools]: every pool is empty, nothing would score")
     _check_tls(settings)
     host, port = listen_address(settings.cluster.listen)

@@ -4,8 +4,7 @@ Each key says what it means, its default and why; docs/configuration.md repeats 
 """
 
 import ipaddress
-
-import msgspec
+from typing import Literal
 
 from wire.config import Section
 from wire.stream import GRPC_MESSAGE_BYTES_MAX
@@ -24,7 +23,7 @@ _AT_LEAST_ONE = (
 
 
 class Pools(Section, frozen=True):
-    """[cluster.pools]: replicas (processes) of each scoring actor; 0 = the actor is not asked at all."""
+    """[cluster.pools]: replicas of each scoring actor; 0 = the actor is not asked at all."""
 
     dkim: int = 1
     """Replicas that verify DKIM and ARC."""
@@ -34,11 +33,19 @@ class Pools(Section, frozen=True):
     """Replicas that give the spam probability."""
     antivirus: int = 1
     """Replicas that match rules and ask clamd."""
+    layout: Literal["auto", "fused", "split"] = "auto"
+    """fused = a process runs one replica of each actor, split = one process a replica, auto = fused on nodes with up
+    to 4 cores: there fewer processes cost less, on larger ones they are apart from each other (decision 0007)."""
 
     def __post_init__(self) -> None:
-        for actor in self.__struct_fields__:
-            if not 0 <= getattr(self, actor) <= 1024:
+        for actor, size in self.sizes.items():
+            if not 0 <= size <= 1024:
                 raise ValueError(f"`{actor}` must be between 0 and 1024")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Replicas by actor name."""
+        return {"dkim": self.dkim, "policy": self.policy, "classifier": self.classifier, "antivirus": self.antivirus}
 
 
 class ScalingConfig(Section, frozen=True):
@@ -133,7 +140,7 @@ class ClusterConfig(Section, frozen=True):
     def _check_stress_skips(self) -> None:
         for actor in self.stress_skips:
             # Mail that nobody looked into for viruses is a matter of [policy.on_error], not of load.
-            if actor == "antivirus" or actor not in Pools.__struct_fields__:
+            if actor == "antivirus" or actor not in Pools().sizes:
                 raise ValueError(f"`stress_skips`: {actor!r} is none of dkim, policy, classifier")
 
 
@@ -147,9 +154,3 @@ def listen_address(value: str) -> tuple[str, int]:
     if not colon or address is None or not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise ValueError(f"`listen` must be an IP address and a port such as 127.0.0.1:11333, not {value!r}")
     return str(address), int(port)
-
-
-def pool_sizes(pools: Pools) -> dict[str, int]:
-    """Replicas by actor name."""
-    sizes: dict[str, int] = msgspec.structs.asdict(pools)
-    return sizes

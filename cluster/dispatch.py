@@ -1,17 +1,18 @@
-"""The fan-out: asks every pool of a stage, one task each, within one deadline, and never loses a task.
+"""The fan-out: asks every pool of a stage within one deadline, and never loses a task.
 
-An `Ask` is one stage of one transaction, an `Errand` one task of it on one pool. A replica is chosen by power of two
-choices on outstanding bytes, same node first, and kept for the later stages of a transaction, whose caches are then
-warm. A broken stream sends its errands to another replica; such suspects travel one at a time per replica, so that the
-message that kills replicas is found without taking innocent ones along, and its second kill is a finding. An errand
-without any live replica waits for one; every way ends in a report, at the latest at the deadline.
+An `Ask` is one stage of one transaction, an `Errand` one task of it: a replica that runs the actors of several pools is
+asked for all of them at once. It is chosen by power of two choices on outstanding bytes, same node first, and kept for
+the later stages of a transaction, whose caches are then warm. A broken stream sends its errands to another replica,
+pool by pool; such suspects travel one at a time per replica, so that the message and the actor that kill replicas are
+found without taking innocent ones along, and the second kill is a finding. An errand without any live replica waits
+for one; every way ends in a report, at the latest at the deadline.
 
 No I/O and no asyncio in here: links (streams to replicas), the clock and timers are given in.
 """
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from actors.model import ErrorKind, Stage, error_finding
 from actors.ports import Clock
@@ -53,18 +54,22 @@ class Dispatcher:
             if name not in table.stages:
                 del self._pools[name]
                 for errand in list(pool.waiting):
-                    self._finish_failed(errand, ErrorKind.UNREACHABLE, "no such pool any more")
+                    self._fail(errand, ErrorKind.UNREACHABLE, "no such pool any more")
         for name, stages in table.stages.items():
             self._pools.setdefault(name, Pool()).stages = stages
-        wanted = {replica.name: replica for replica in table.replicas if replica.pool in self._pools}
+        wanted = {
+            replica.name: replica for replica in table.replicas if not self._pools.keys().isdisjoint(replica.actors)
+        }
         for name, seat in list(self._seats.items()):
-            if wanted.get(name) != seat.replica:
+            if not _same_process(seat.replica, wanted.get(name)):
                 self._leave(seat)
         for name, replica in wanted.items():
-            if name not in self._seats:
-                seat = Seat(replica)
-                self._seats[name] = seat
-                self._pools[replica.pool].seats.append(seat)
+            if name in self._seats:
+                self._seats[name].replica = replica
+            else:
+                seat = self._seats[name] = Seat(replica)
+                for pool in self._pools_of(seat):
+                    pool.seats.append(seat)
                 seat.link = self._connect(replica, self)
 
     def close(self) -> None:
@@ -100,15 +105,10 @@ class Dispatcher:
         now_s = self._clock.monotonic_s()
         deadline_s -= _margin_s(_ANSWER_MARGIN, deadline_s - now_s)
         ask = Ask(stage, payload, route, deadline_s, now_s, _budget_ms(deadline_s - now_s), done)
-        size_bytes = len(payload.message) + payload.body_bytes
-        for name, pool in self._pools.items():
-            if stage in pool.stages and name not in route.skips:
-                self._numbers += 1
-                ask.pending[name] = Errand(self._numbers, ask, name, size_bytes)
-        if ask.pending:
+        wanted = [name for name, pool in self._pools.items() if stage in pool.stages and name not in route.skips]
+        if wanted:
             ask.timer = self._call_later(max(0.0, deadline_s - now_s), lambda: self._expire(ask))
-            for errand in tuple(ask.pending.values()):
-                self._place(errand)
+            self._place_together(ask, wanted)
         else:
             self._finish_ask(ask)
         return ask
@@ -125,7 +125,7 @@ class Dispatcher:
     def cancel(self, ask: Ask) -> None:
         """Nobody waits for the ask any more; `done` is not called."""
         ask.done = None
-        for errand in tuple(ask.pending.values()):
+        for errand in set(ask.pending.values()):
             self._release(errand, cancel=True)
         ask.pending.clear()
         self._finish_ask(ask)
@@ -135,15 +135,15 @@ class Dispatcher:
     def ready(self, replica: Replica) -> None:
         """The stream to a replica is up."""
         seat = self._seats.get(replica.name)
-        if seat is None or seat.replica != replica:
+        if seat is None or not _same_process(seat.replica, replica):
             return
         seat.ready = True
-        self._place_waiting(replica.pool)
+        self._place_waiting(seat)
 
     def broken(self, replica: Replica) -> None:
         """The stream to a replica broke: its errands are retried elsewhere, or blamed."""
         seat = self._seats.get(replica.name)
-        if seat is not None and seat.replica == replica:
+        if seat is not None and _same_process(seat.replica, replica):
             self._lose(seat, broke=True)
 
     def result(self, replica: Replica, result: pb.TaskResult) -> None:
@@ -152,33 +152,75 @@ class Dispatcher:
         errand = seat.outstanding.get(result.task) if seat is not None else None
         if errand is None:
             return
+        actor = result.actor or errand.pools[0]
+        if actor not in errand.pools:
+            return
         ask, now_s = errand.ask, self._clock.monotonic_s()
         findings = tuple(map(finding_from_proto, result.findings))
         wire = result.findings
-        self._finish(errand, Report(errand.pool, ask.stage, findings, wire, result.timing, ask.started_s, now_s))
+        self._finish(errand, Report(actor, ask.stage, findings, wire, result.timing, ask.started_s, now_s))
 
     # The ways of an errand.
 
+    def _place_together(self, ask: Ask, wanted: list[str]) -> None:
+        """One errand for each replica that is chosen, with all the wanted pools that it belongs to."""
+        chosen: list[tuple[Errand, Seat | None]] = []
+        while wanted:
+            seat = self._seat_for(ask, wanted[0], suspect=False)
+            actors = seat.replica.actors if seat is not None else ()
+            together = [name for name in wanted if name in actors] or wanted[:1]
+            wanted = [name for name in wanted if name not in together]
+            chosen.append((self._errand(ask, together), seat))
+        for errand, seat in chosen:
+            if seat is None or not self._send(errand, seat):
+                self._split(errand)
+
+    def _errand(self, ask: Ask, pools: list[str], breaks: int = 0) -> Errand:
+        self._numbers += 1
+        errand = Errand(self._numbers, ask, pools, len(ask.payload.message) + ask.payload.body_bytes, breaks=breaks)
+        ask.pending.update(dict.fromkeys(pools, errand))
+        return errand
+
+    def _split(self, errand: Errand) -> None:
+        """Place what an errand wants pool by pool: the replica for all of it did not work out."""
+        if len(errand.pools) == 1:
+            self._place(errand)
+            return
+        for one in [self._errand(errand.ask, [name], errand.breaks) for name in errand.pools]:
+            self._place(one)
+
     def _place(self, errand: Errand) -> None:
-        """Send the errand to a seat, or let it wait for one, or fail it as overloaded."""
-        pool = self._pools[errand.pool]
-        ready = [seat for seat in pool.seats if seat.ready]
-        if errand.breaks:
-            ready = [seat for seat in ready if seat.suspect is None]
-        if not ready:
+        """Send an errand of one pool to a seat, or let it wait for one, or fail it as overloaded."""
+        ask, (name,) = errand.ask, errand.pools
+        pool = self._pools[name]
+        if not any(self._open(seat, suspect=errand.breaks > 0) for seat in pool.seats):
             self._wait(errand, pool)
             return
-        open_seats = [seat for seat in ready if len(seat.outstanding) < self._limits.replica_tasks_max]
-        while (seat := _choose(open_seats, errand.ask.route.replicas.get(errand.pool, ""), self._node)) is not None:
+        refused: list[Seat] = []
+        while (seat := self._seat_for(ask, name, suspect=errand.breaks > 0, refused=refused)) is not None:
             if self._send(errand, seat):
                 return
-            open_seats.remove(seat)
-        self._finish_failed(errand, ErrorKind.OVERLOADED, f"{errand.pool} pool is full")
+            refused.append(seat)
+        self._fail(errand, ErrorKind.OVERLOADED, f"{name} pool is full")
+
+    def _open(self, seat: Seat, *, suspect: bool) -> bool:
+        return seat.ready and not seat.replica.draining and not (suspect and seat.suspect is not None)
+
+    def _seat_for(self, ask: Ask, pool: str, *, suspect: bool, refused: Sequence[Seat] = ()) -> Seat | None:
+        """The best seat of a pool that takes one task more."""
+        seats = [
+            seat
+            for seat in self._pools[pool].seats
+            if self._open(seat, suspect=suspect)
+            and len(seat.outstanding) < self._limits.replica_tasks_max
+            and seat not in refused
+        ]
+        return _choose(seats, ask.route.replicas.get(pool, ""), self._node)
 
     def _place_late(self, errand: Errand) -> None:
         """Place an errand that has already used up some of its time."""
         errand.ask.budget_ms = _budget_ms(errand.ask.deadline_s - self._clock.monotonic_s())
-        self._place(errand)
+        self._split(errand)
 
     def _send(self, errand: Errand, seat: Seat) -> bool:
         ask, payload = errand.ask, errand.ask.payload
@@ -188,6 +230,8 @@ class Dispatcher:
             budget_ms=ask.budget_ms,
             message=payload.message,
         )
+        if len(errand.pools) < len(seat.replica.actors):
+            task.actors.extend(errand.pools)
         if payload.shared is not None:
             task.body_id = payload.shared.body_id
         if seat.link is None or not seat.link.send(task, len(payload.message)):
@@ -199,7 +243,8 @@ class Dispatcher:
         seat.outstanding_bytes += errand.size_bytes
         if errand.breaks:
             seat.suspect = errand
-        ask.route.replicas[errand.pool] = seat.replica.name
+        for name in errand.pools:
+            ask.route.replicas[name] = seat.replica.name
         return True
 
     def _wait(self, errand: Errand, pool: Pool) -> None:
@@ -209,22 +254,24 @@ class Dispatcher:
             wait_s = self._limits.replica_wait_s
 
             def give_up() -> None:
-                if any(seat.ready for seat in pool.seats):
+                if any(self._open(seat, suspect=False) for seat in pool.seats):
                     return  # A suspect waits for its turn, not for a replica.
-                self._finish_failed(errand, ErrorKind.UNREACHABLE, f"no replica within {wait_s:g} s")
+                self._fail(errand, ErrorKind.UNREACHABLE, f"no replica within {wait_s:g} s")
 
             errand.wait = self._call_later(wait_s, give_up)
 
-    def _place_waiting(self, pool_name: str) -> None:
-        pool = self._pools.get(pool_name)
-        if pool is None:
-            return
-        waiting, pool.waiting = pool.waiting, deque()
-        for errand in waiting:
-            if errand.wait is not None:
-                errand.wait.cancel()
-                errand.wait = None
-            self._place_late(errand)
+    def _place_waiting(self, seat: Seat) -> None:
+        """A seat has room: place what waits in its pools."""
+        for pool in self._pools_of(seat):
+            waiting, pool.waiting = pool.waiting, deque()
+            for errand in waiting:
+                if errand.wait is not None:
+                    errand.wait.cancel()
+                    errand.wait = None
+                self._place_late(errand)
+
+    def _pools_of(self, seat: Seat) -> list[Pool]:
+        return [self._pools[name] for name in seat.replica.actors if name in self._pools]
 
     def _lose(self, seat: Seat, *, broke: bool) -> None:
         """Take back everything a seat had; a replica that broke may have done so because of one of its errands."""
@@ -233,18 +280,17 @@ class Dispatcher:
         for errand in errands:
             self._release(errand, cancel=False)
             errand.breaks += broke
+            for name in [name for name in errand.pools if name not in self._pools]:
+                self._fail_pool(errand, name, ErrorKind.UNREACHABLE, "no such pool any more")
             if errand.breaks >= BREAKS_MAX:
-                self._finish_failed(errand, ErrorKind.CRASH, f"broke {errand.breaks} replicas")
-            elif errand.pool in self._pools:
+                self._fail(errand, ErrorKind.CRASH, f"broke {errand.breaks} replicas")
+            elif errand.pools:
                 self._place_late(errand)
-            else:
-                self._finish_failed(errand, ErrorKind.UNREACHABLE, "no such pool any more")
 
     def _leave(self, seat: Seat) -> None:
         """Forget a seat whose replica is gone or lives elsewhere now."""
         del self._seats[seat.replica.name]
-        pool = self._pools.get(seat.replica.pool)
-        if pool is not None:
+        for pool in self._pools_of(seat):
             pool.seats.remove(seat)
         if seat.link is not None:
             seat.link.close()
@@ -252,24 +298,30 @@ class Dispatcher:
 
     def _expire(self, ask: Ask) -> None:
         """The deadline: what is still out is late, or never had a replica."""
-        for errand in tuple(ask.pending.values()):
+        for name, errand in tuple(ask.pending.items()):
             if errand.seat is None and not errand.breaks:
-                self._finish_failed(errand, ErrorKind.UNREACHABLE, "no replica")
+                self._fail_pool(errand, name, ErrorKind.UNREACHABLE, "no replica")
             else:
                 ms = (self._clock.monotonic_s() - ask.started_s) * 1000
-                self._finish_failed(errand, ErrorKind.TIMEOUT, f"no answer after {ms:.0f} ms")
+                self._fail_pool(errand, name, ErrorKind.TIMEOUT, f"no answer after {ms:.0f} ms")
 
-    def _finish_failed(self, errand: Errand, kind: ErrorKind, detail: str) -> None:
+    def _fail(self, errand: Errand, kind: ErrorKind, detail: str) -> None:
+        for name in tuple(errand.pools):
+            self._fail_pool(errand, name, kind, detail)
+
+    def _fail_pool(self, errand: Errand, pool: str, kind: ErrorKind, detail: str) -> None:
         ask, now_s = errand.ask, self._clock.monotonic_s()
-        finding = error_finding(errand.pool, errand.pool, kind, detail, (now_s - ask.started_s) * 1000)
-        self._finish(errand, Report(errand.pool, ask.stage, (finding,), (), None, ask.started_s, now_s, kind))
+        finding = error_finding(pool, pool, kind, detail, (now_s - ask.started_s) * 1000)
+        self._finish(errand, Report(pool, ask.stage, (finding,), (), None, ask.started_s, now_s, kind))
 
     def _finish(self, errand: Errand, report: Report) -> None:
         ask = errand.ask
-        if ask.pending.pop(errand.pool, None) is None:
+        if ask.pending.pop(report.actor, None) is None:
             return
         ask.reports.append(report)
-        self._release(errand, cancel=report.failed is ErrorKind.TIMEOUT)
+        if len(errand.pools) == 1:
+            self._release(errand, cancel=report.failed is ErrorKind.TIMEOUT)
+        errand.pools.remove(report.actor)
         if not ask.pending:
             self._finish_ask(ask)
 
@@ -286,9 +338,10 @@ class Dispatcher:
         if errand.wait is not None:
             errand.wait.cancel()
             errand.wait = None
-            pool = self._pools.get(errand.pool)
-            if pool is not None and errand in pool.waiting:
-                pool.waiting.remove(errand)
+            for name in errand.pools:
+                pool = self._pools.get(name)
+                if pool is not None and errand in pool.waiting:
+                    pool.waiting.remove(errand)
         seat, errand.seat = errand.seat, None
         if seat is None:
             return
@@ -299,7 +352,11 @@ class Dispatcher:
         if seat.suspect is errand:
             seat.suspect = None
             if seat.ready:
-                self._place_waiting(errand.pool)
+                self._place_waiting(seat)
+
+
+def _same_process(replica: Replica, other: Replica | None) -> bool:
+    return other is not None and (replica.address, replica.actors) == (other.address, other.actors)
 
 
 def _choose(seats: list[Seat], sticky: str, node: str) -> Seat | None:

@@ -1,7 +1,7 @@
 """What is under way: asks, errands, and the seats they sit on. Values without behaviour, and the ports of dispatch.
 
-An `Ask` is one stage of one transaction, an `Errand` one task of it on one pool, a `Seat` one replica as the
-dispatcher sees it.
+An `Ask` is one stage of one transaction, an `Errand` one task of it on one replica for as many pools as that replica
+belongs to, a `Seat` one replica as the dispatcher sees it.
 """
 
 from collections import deque
@@ -77,7 +77,7 @@ class Route:
     """The way of one transaction through the pools."""
 
     replicas: dict[str, str] = field(default_factory=dict)
-    """By pool, the replica that has it."""
+    """By pool, the replica that had it at an earlier stage."""
     skips: frozenset[str] = frozenset()
     """Pools that are not asked about it."""
 
@@ -96,16 +96,18 @@ class Ask:
     done: Callable[["Ask"], None] | None
     reports: list[Report] = field(default_factory=list)
     pending: dict[str, "Errand"] = field(default_factory=dict)
+    """By pool; several may be one errand."""
     timer: Timer | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Errand:
-    """One task of an ask on one pool."""
+    """One task of an ask: on a replica, or waiting for one, then for a single pool."""
 
     number: int
     ask: Ask
-    pool: str
+    pools: list[str]
+    """Those that have not answered."""
     size_bytes: int
     """What it weighs on a replica."""
     seat: "Seat | None" = None
@@ -115,11 +117,12 @@ class Errand:
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """One replica as the dispatcher sees it."""
+    """One replica as the dispatcher sees it, in every pool that it belongs to."""
 
     replica: Replica
     link: Link | None = None
     ready: bool = False
+    """Its stream is up."""
     outstanding: dict[int, Errand] = field(default_factory=dict)
     outstanding_bytes: int = 0
     suspect: Errand | None = None

@@ -1,16 +1,17 @@
-"""The replica host: one Actor that serves Examine streams, as a plain class without Ray.
+"""The replica host: one or several actors that serve Examine streams, as a plain class without Ray.
 
 Strategy: tasks of all streams run in one loop, each as soon as there is a place (`running_max`), in order; a CPU-bound
-actor simply runs inline. Each answers when it is ready, through the adaptive writer of the stream it came from. What a
-message can do wrong ends in a finding: bytes that do not parse are `malformed`, late and raising actors are cut off in
-`examine_guarded`. Only the death of the process breaks a stream.
+actor simply runs inline. A task may ask several actors, which then share the message and what they read out of it.
+Each answers when it is ready, through the adaptive writer of the stream it came from. What a message can do wrong ends
+in a finding: bytes that do not parse are `malformed`, late and raising actors are cut off in `examine_guarded`. Only
+the death of the process breaks a stream.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from actors.actor import Actor, Budget
@@ -43,16 +44,18 @@ class Job:
     received_s: float
     received_ns: int
     batch_size: int
-    run: "asyncio.Task[None] | None" = field(default=None)
+    unanswered: list[str]
+    """Actors whose answer is due."""
+    run: "asyncio.Task[None] | None" = None
 
 
 class ReplicaHost:
-    """Serves one actor. `start`, then the address is known; `close` gives everything back."""
+    """Serves its actors. `start`, then the address is known; `close` gives everything back."""
 
-    def __init__(self, actor: Actor, name: str, clock: Clock, shelf: BodyShelf, running_max: int) -> None:
+    def __init__(self, actors: Sequence[Actor], name: str, clock: Clock, shelf: BodyShelf, running_max: int) -> None:
         self.name = name
         self.examined = 0
-        self._actor = actor
+        self._actors = {actor.name: actor for actor in actors}
         self._clock = clock
         self._shelf = shelf
         self._running_max = running_max
@@ -69,12 +72,13 @@ class ReplicaHost:
         return f"{host}:{port}"
 
     async def close(self) -> None:
-        """Stop serving and close the actor."""
+        """Stop serving and close the actors."""
         if self._server is not None:
             self._server.close()
         for stream in tuple(self._streams):
             stream.frames.close()
-        await self._actor.close()
+        for actor in self._actors.values():
+            await actor.close()
 
     def _open_stream(self) -> FrameStream:
         stream = ExamineStream(self)
@@ -86,13 +90,14 @@ class ReplicaHost:
         """Take the tasks of a frame into the queue, and drop what is cancelled."""
         received_s, received_ns = self._clock.monotonic_s(), round(self._clock.unix_s() * 1e9)
         for task in request.tasks:
-            job = Job(task, send, jobs, received_s, received_ns, len(request.tasks))
+            asked = list(task.actors or self._actors)
+            job = Job(task, send, jobs, received_s, received_ns, len(request.tasks), asked)
+            jobs[task.task] = job
             if len(self._queue) < QUEUE_MAX:
-                jobs[task.task] = job
                 self._queue.append(job)
             else:
                 self._shelf.discard(task.body_id)
-                self._answer_failed(job, ErrorKind.OVERLOADED)
+                self._fail(job, ErrorKind.OVERLOADED)
         for number in request.cancel:
             job_to_cancel = jobs.pop(number, None)
             if job_to_cancel is not None:
@@ -118,20 +123,58 @@ class ReplicaHost:
         self._running -= 1
         error = None if run.cancelled() else run.exception()
         if error is not None:
-            # A bug in what surrounds the actor; without an answer the ingress would wait until its deadline.
-            log.error("job_failed error=%s\n%s", type(error).__name__, stack_of(error))
-            self._answer_failed(job, ErrorKind.CRASH, type(error).__name__)
+            self._crashed(job, job.unanswered, error)
+            self._over(job)
         self._fill()
+
+    def _crashed(self, job: Job, names: Iterable[str], error: BaseException) -> None:
+        """A bug in what surrounds the actors."""
+        log.error("job_failed error=%s\n%s", type(error).__name__, stack_of(error))
+        for name in tuple(names):
+            self._answer(job, name, [error_finding(name, name, ErrorKind.CRASH, type(error).__name__)], None)
 
     async def _run(self, job: Job) -> None:
         task = job.task
-        started_s = self._clock.monotonic_s()
-        budget = Budget(self._clock, job.received_s, job.received_s + task.budget_ms / 1000)
-        findings = await self._examine(task, budget)
+        try:
+            message = await self._message(job)
+        except MalformedMessage:
+            self._shelf.discard(task.body_id)
+            self._fail(job, ErrorKind.MALFORMED, "not a message")
+            return
+        except TimeoutError:
+            self._fail(job, ErrorKind.TIMEOUT, "body did not arrive")
+            return
+        async with asyncio.TaskGroup() as group:
+            for name in job.unanswered:
+                group.create_task(self._ask(name, job, message))
         self.examined += 1
-        ended_s = self._clock.monotonic_s()
-        if job.jobs.pop(task.task, None) is job:
-            self._answer(job, findings, self._timing(job, budget, started_s, ended_s))
+        self._over(job)
+
+    async def _message(self, job: Job) -> Message:
+        """What the task is about. Raises MalformedMessage, and TimeoutError when a large body does not come."""
+        message = message_from_bytes(job.task.message)
+        if not job.task.body_id:
+            return message
+        async with asyncio.timeout(self._budget(job).left_s):
+            body = await self._shelf.take(job.task.body_id)
+        return Message(message.envelope, message.header_block, body)
+
+    async def _ask(self, name: str, job: Job, message: Message) -> None:
+        """One actor's part of a task."""
+        actor = self._actors.get(name)
+        if actor is None:
+            self._answer(job, name, [error_finding(name, name, ErrorKind.UNREACHABLE, "not in this replica")], None)
+            return
+        started_s = self._clock.monotonic_s()
+        budget = self._budget(job)
+        findings = await examine_guarded(actor, stage_from_proto(job.task.stage), message, budget)
+        try:
+            self._answer(job, name, findings, self._timing(job, budget, started_s, self._clock.monotonic_s()))
+        except Exception as error:  # noqa: BLE001  without an answer the ingress would wait until its deadline
+            self._crashed(job, (name,), error)
+
+    def _budget(self, job: Job) -> Budget:
+        return Budget(self._clock, job.received_s, job.received_s + job.task.budget_ms / 1000)
 
     def _timing(self, job: Job, budget: Budget, started_s: float, ended_s: float) -> pb.Timing:
         return pb.Timing(
@@ -151,29 +194,23 @@ class ReplicaHost:
             replica=self.name,
         )
 
-    def _answer(self, job: Job, findings: Iterable[Finding], timing: pb.Timing | None) -> None:
-        result = pb.TaskResult(task=job.task.task, findings=map(finding_to_proto, findings), timing=timing)
-        job.send(result, result.ByteSize())
+    def _answer(self, job: Job, actor: str, findings: Iterable[Finding], timing: pb.Timing | None) -> None:
+        """Send what an actor found, unless nobody waits for it any more."""
+        found = map(finding_to_proto, findings)
+        result = pb.TaskResult(task=job.task.task, findings=found, timing=timing, actor=actor)
+        job.unanswered.remove(actor)
+        if job.jobs.get(job.task.task) is job:
+            job.send(result, result.ByteSize())
 
-    def _answer_failed(self, job: Job, kind: ErrorKind, detail: str = "") -> None:
-        job.jobs.pop(job.task.task, None)
-        self._answer(job, [error_finding(self._actor.name, self._actor.name, kind, detail)], None)
+    def _fail(self, job: Job, kind: ErrorKind, detail: str = "") -> None:
+        """Answer for all actors."""
+        for name in tuple(job.unanswered):
+            self._answer(job, name, [error_finding(name, name, kind, detail)], None)
+        self._over(job)
 
-    async def _examine(self, task: pb.Task, budget: Budget) -> tuple[Finding, ...]:
-        name = self._actor.name
-        try:
-            message = message_from_bytes(task.message)
-        except MalformedMessage:
-            self._shelf.discard(task.body_id)
-            return (error_finding(name, name, ErrorKind.MALFORMED, "not a message"),)
-        if task.body_id:
-            try:
-                async with budget.timeout(budget.left_s):
-                    body = await self._shelf.take(task.body_id)
-            except TimeoutError:
-                return (error_finding(name, name, ErrorKind.TIMEOUT, "body did not arrive"),)
-            message = Message(message.envelope, message.header_block, body)
-        return await examine_guarded(self._actor, stage_from_proto(task.stage), message, budget)
+    def _over(self, job: Job) -> None:
+        if job.jobs.get(job.task.task) is job:
+            del job.jobs[job.task.task]
 
 
 class ExamineStream:

@@ -5,9 +5,10 @@ message. Both start on the first control call, since Ray runs `__init__` again, 
 """
 
 import asyncio
+import os
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -18,7 +19,7 @@ from actors.adapters.clock import SystemClock
 from actors.config import JudgementConfig
 from actors.model import Stage
 from actors.ports import Clock
-from actors.registry import build_actor, stages_of
+from actors.registry import build_actors, stages_of
 from cluster.bodies import BodyShelf
 from cluster.config import ClusterConfig
 from cluster.dispatch import Dispatcher
@@ -27,6 +28,7 @@ from cluster.host import ReplicaHost
 from cluster.ingress.service import serve
 from cluster.ingress.session import Hall
 from cluster.ingress.transaction import Limits
+from cluster.layout import Worker
 from cluster.names import NAMESPACE
 from cluster.object_store import ObjectStoreBodies
 from cluster.process import prepare_process
@@ -36,7 +38,7 @@ from cluster.telemetry import Tracer
 from wire.memory import settle_collector
 from wire.trace import SpanRecord, TraceConfig
 
-ActorFactory = Callable[[str, JudgementConfig, Clock], Actor]
+ActorFactory = Callable[[Sequence[str], JudgementConfig, Clock], Sequence[Actor]]
 _LOOPBACK = "127.0.0.1"
 _DRAIN_CHECKS = 40
 _DRAIN_CHECK_S = 0.05
@@ -52,9 +54,11 @@ class CellSpec:
     trace: TraceConfig
     node: str
     """Ray's id of the node that everything runs on: streams stay on loopback until they are encrypted."""
-    build: ActorFactory = build_actor
+    build: ActorFactory = build_actors
     stages_of: Callable[[str, JudgementConfig], frozenset[Stage]] = stages_of
     """When the actor of a pool is asked."""
+    cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    """Of that node."""
 
 
 class Process:
@@ -71,17 +75,16 @@ class Process:
 class HostProcess(Process):
     """One replica."""
 
-    def __init__(self, spec: CellSpec, pool: str, name: str) -> None:
+    def __init__(self, spec: CellSpec, worker: Worker) -> None:
         prepare_process()
         self._spec = spec
-        self._pool = pool
-        self._name = name
+        self._worker = worker
         # The ingress gives no task more time than that.
         self._shelf = BodyShelf(age_max_s=spec.cluster.end_of_message_s)
         self._starting: asyncio.Task[Replica] | None = None
 
     async def describe(self) -> Replica:
-        """Serve, and say where. Raises what building the actor raises."""
+        """Serve, and say where. Raises what building the actors raises."""
         if self._starting is None or (self._starting.done() and self._starting.exception()):
             self._starting = asyncio.create_task(self._start())
         return await asyncio.shield(self._starting)
@@ -93,11 +96,12 @@ class HostProcess(Process):
 
     async def _start(self) -> Replica:
         clock = SystemClock()
-        actor = self._spec.build(self._pool, self._spec.judgement, clock)
-        host = ReplicaHost(actor, self._name, clock, self._shelf, self._spec.cluster.replica_running_max)
+        name, actors = self._worker.name, self._worker.actors
+        built = self._spec.build(actors, self._spec.judgement, clock)
+        host = ReplicaHost(built, name, clock, self._shelf, self._spec.cluster.replica_running_max)
         address = await host.start(_LOOPBACK)
         self._host = host
-        return Replica(self._pool, self._name, address, self._spec.node)
+        return Replica(name, actors, address, self._spec.node)
 
 
 class IngressProcess(Process):
@@ -175,9 +179,9 @@ class IngressProcess(Process):
         return self._export.send
 
 
-def start_host(spec: CellSpec, pool: str, name: str) -> "ray.actor.ActorHandle[Any]":
+def start_host(spec: CellSpec, worker: Worker) -> "ray.actor.ActorHandle[Any]":
     """The actor of this name, a new one if there is none."""
-    return _start(HostProcess, name, spec, spec, pool, name)
+    return _start(HostProcess, worker.name, spec, spec, worker)
 
 
 def start_ingress(spec: CellSpec, name: str, host: str, port: int) -> "ray.actor.ActorHandle[Any]":

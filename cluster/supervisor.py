@@ -17,8 +17,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from cluster.config import listen_address, pool_sizes
-from cluster.names import NAMESPACE, SUPERVISOR, ingress_name, replica_name
+from cluster.config import listen_address
+from cluster.layout import Worker, workers
+from cluster.names import NAMESPACE, SUPERVISOR, ingress_name
 from cluster.pool import CellSpec, start_host, start_ingress
 from cluster.process import prepare_process
 from cluster.table import Replica, Table
@@ -61,8 +62,9 @@ class Supervisor:
     def __init__(self, spec: CellSpec) -> None:
         prepare_process()
         self._spec = spec
-        self._sizes = {pool: size for pool, size in pool_sizes(spec.cluster.pools).items() if size}
-        self._stages = {pool: spec.stages_of(pool, spec.judgement) for pool in self._sizes}
+        sizes = {pool: size for pool, size in spec.cluster.pools.sizes.items() if size}
+        self._workers = workers(sizes, spec.cluster.pools.layout, spec.cores)
+        self._stages = {pool: spec.stages_of(pool, spec.judgement) for pool in sizes}
         self._replicas: dict[str, Replica] = {}
         self._ingresses: dict[str, str] = {}
         """host:port of those that are up, by name."""
@@ -101,10 +103,8 @@ class Supervisor:
 
     def _start_keepers(self) -> None:
         host, port = listen_address(self._spec.cluster.listen)
-        for pool, size in self._sizes.items():
-            for number in range(size):
-                name = replica_name(pool, number)
-                self._keep(name, partial(self._run_host, pool, name))
+        for worker in self._workers:
+            self._keep(worker.name, partial(self._run_host, worker))
         for number in range(self._spec.cluster.ingresses):
             name = ingress_name(number)
             self._keep(name, partial(self._run_ingress, name, host, port + number))
@@ -130,8 +130,9 @@ class Supervisor:
             await asyncio.sleep(retry_s)
             retry_s = min(_RETRY_MAX_S, retry_s * 2)
 
-    async def _run_host(self, pool: str, name: str) -> None:
-        handle = self._handles[name] = start_host(self._spec, pool, name)
+    async def _run_host(self, worker: Worker) -> None:
+        name = worker.name
+        handle = self._handles[name] = start_host(self._spec, worker)
         self._replicas[name] = await self._started(handle, handle.describe.remote())
         self._up(name)
         self._changed()
@@ -184,7 +185,7 @@ class Supervisor:
         log.info("up name=%s", name)
 
     def _all_replicas_up(self) -> bool:
-        return len(self._replicas) == sum(self._sizes.values())
+        return len(self._replicas) == len(self._workers)
 
     def _changed(self) -> None:
         if self._all_replicas_up():

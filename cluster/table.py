@@ -8,16 +8,18 @@ from actors.model import Stage
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One process that runs one actor."""
+    """One process that examines messages."""
 
-    pool: str
-    """Name of the actor: the pool it belongs to."""
     name: str
     """Unique in the cell and kept across restarts, "classifier-0"."""
+    actors: tuple[str, ...]
+    """The actors it runs, one of each pool that it belongs to."""
     address: str
     """host:port of its Examine streams; a restarted replica has another one."""
     node: str
     """Ray's id of the node it runs on."""
+    draining: bool = False
+    """It finishes what it has and gets nothing new."""
 
 
 @dataclass(frozen=True, slots=True)

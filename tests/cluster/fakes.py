@@ -49,9 +49,9 @@ class ScriptedActor:
         pass
 
 
-def build_scripted(name: str, _config: JudgementConfig, _clock: Clock) -> ScriptedActor:
-    """In place of actors.registry.build_actor."""
-    return ScriptedActor(name)
+def build_scripted(names: Sequence[str], _config: JudgementConfig, _clock: Clock) -> list[ScriptedActor]:
+    """In place of actors.registry.build_actors."""
+    return [ScriptedActor(name) for name in names]
 
 
 def message_only(_name: str, _config: JudgementConfig) -> frozenset[Stage]:
@@ -134,10 +134,14 @@ class FakeLink:
         self.dispatcher.broken(self.replica)
 
     def answer(self, *findings: Finding) -> None:
-        """Answer the oldest task."""
+        """Answer the oldest task, for the only actor it asks."""
+        self.answer_for("", *findings, over=True)
+
+    def answer_for(self, actor: str, *findings: Finding, over: bool = False) -> None:
+        """Answer the oldest task for one of its actors."""
         from cluster.codec import finding_to_proto  # noqa: PLC0415
 
-        task = self.tasks.pop(0)
+        task = self.tasks.pop(0) if over else self.tasks[0]
         timing = pb.Timing(received_at_ns=1, queue_us=2, run_us=3, batch_size=1, replica=self.replica.name)
-        result = pb.TaskResult(task=task.task, findings=map(finding_to_proto, findings), timing=timing)
-        self.dispatcher.result(self.replica, result)
+        found = map(finding_to_proto, findings)
+        self.dispatcher.result(self.replica, pb.TaskResult(task=task.task, findings=found, timing=timing, actor=actor))

@@ -53,13 +53,13 @@ class Bench:
             held_bytes_max=self.held_bytes_max,
         )
         if self.table:
-            dispatcher.update(Table(STAGES, tuple(Replica(pool, f"{pool}-0", "a:1", "") for pool in STAGES)))
+            dispatcher.update(Table(STAGES, tuple(Replica(f"{pool}-0", (pool,), "a:1", "") for pool in STAGES)))
             for link in self.links.values():
                 link.up()
         self.session = Session(self.hall, self._send)
 
     def _connect(self, replica: Replica, dispatcher: Dispatcher) -> FakeLink:
-        link = self.links[replica.pool] = FakeLink(replica, dispatcher)
+        link = self.links[replica.actors[0]] = FakeLink(replica, dispatcher)
         return link
 
     def _send(self, answer: pb.Answer, _size_bytes: int) -> bool:

@@ -8,6 +8,7 @@ from actors.config import JudgementConfig
 from cluster import pool as pool_module
 from cluster.bodies import BodyShelf
 from cluster.config import ClusterConfig
+from cluster.layout import Worker
 from cluster.pool import CellSpec, HostProcess
 from tests.cluster.fakes import FakeTime
 from tests.gateway.virtual_time import VirtualLoop
@@ -90,7 +91,7 @@ async def test_two_tasks_may_wait_for_one_body_and_one_of_them_leave() -> None:
 def test_a_replica_forgets_a_body_when_no_task_can_have_any_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         spec = CellSpec(ClusterConfig(end_of_message_s=30.0), JudgementConfig(), TraceConfig(), "node")
-        process = HostProcess(spec, "dkim", "dkim-0")
+        process = HostProcess(spec, Worker("dkim-0", ("dkim",)))
         assert process._shelf.age_max_s == 30
         process._shelf = BodyShelf(age_max_s=30.0, monotonic_s=asyncio.get_running_loop().time)
         await process.hold_body(b"1", b"x" * MB)

@@ -1,6 +1,6 @@
 import pytest
 
-from cluster.config import ClusterConfig, listen_address, pool_sizes
+from cluster.config import ClusterConfig, listen_address
 from wire.config import ConfigError, Section, parse
 from wire.tls import TlsConfig
 
@@ -11,7 +11,7 @@ class Root(Section, frozen=True):
 
 def test_the_defaults_are_one_replica_of_each_actor_on_loopback() -> None:
     config = ClusterConfig()
-    assert pool_sizes(config.pools) == {"dkim": 1, "policy": 1, "classifier": 1, "antivirus": 1}
+    assert config.pools.sizes == {"dkim": 1, "policy": 1, "classifier": 1, "antivirus": 1}
     assert listen_address(config.listen) == ("127.0.0.1", 11333)
 
 

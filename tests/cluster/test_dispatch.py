@@ -34,7 +34,7 @@ class Bench:
         return link
 
     def table(self, *names: str, node: str = "here", port: int = 1) -> None:
-        replicas = tuple(Replica(name.partition("-")[0], name, f"127.0.0.1:{port}", node) for name in names)
+        replicas = tuple(Replica(name, (name.partition("-")[0],), f"127.0.0.1:{port}", node) for name in names)
         pools = {name.partition("-")[0] for name in names} | ({"antivirus"} if not names else set())
         self.dispatcher.update(Table({pool: STAGES[pool] for pool in pools}, replicas))
 
@@ -274,8 +274,8 @@ def test_load_spreads_by_bytes() -> None:
 
 def test_a_replica_on_the_same_node_comes_first() -> None:
     bench = Bench()
-    near = Replica("antivirus", "antivirus-0", "127.0.0.1:1", "here")
-    far = Replica("antivirus", "antivirus-1", "192.0.2.9:1", "there")
+    near = Replica("antivirus-0", ("antivirus",), "127.0.0.1:1", "here")
+    far = Replica("antivirus-1", ("antivirus",), "192.0.2.9:1", "there")
     bench.dispatcher.update(Table({"antivirus": STAGES["antivirus"]}, (far, near)))
     for link in bench.links.values():
         link.up()
@@ -388,3 +388,101 @@ def test_a_shared_body_is_handed_to_each_replica_that_is_tried() -> None:
 def _holder(bench: Bench, *names: str) -> list[FakeLink]:
     """The links, the one with the task first."""
     return sorted((bench.links[name] for name in names), key=lambda link: -len(link.tasks))
+
+
+def fused(*names: str, draining: tuple[str, ...] = ()) -> Table:
+    """Replicas that run the actors of both pools."""
+    replicas = (Replica(name, ("antivirus", "policy"), f"a:{name}", "here", name in draining) for name in names)
+    return Table(STAGES, tuple(replicas))
+
+
+def fused_bench(*names: str) -> Bench:
+    bench = Bench()
+    bench.dispatcher.update(fused(*names))
+    for name in names:
+        bench.links[name].up()
+    return bench
+
+
+def test_a_replica_of_several_pools_gets_one_task_for_all_of_them() -> None:
+    bench = fused_bench("worker-0")
+    bench.ask()
+    (task,) = bench.links["worker-0"].tasks
+    assert not task.actors
+    bench.links["worker-0"].answer_for("policy")
+    assert not bench.done
+    bench.links["worker-0"].answer_for("antivirus", DONE, over=True)
+    (ask,) = bench.done
+    assert [report.actor for report in ask.reports] == ["policy", "antivirus"]
+    assert bench.dispatcher.status() == {"worker-0": 0}
+    assert bench.time.armed == 0
+
+
+def test_the_task_names_its_actors_when_the_stage_does_not_concern_all() -> None:
+    bench = fused_bench("worker-0")
+    bench.ask(stage=Stage.ENVELOPE)
+    (task,) = bench.links["worker-0"].tasks
+    assert list(task.actors) == ["policy"]
+
+
+def test_an_answer_for_an_actor_that_was_not_asked_or_has_answered_is_dropped() -> None:
+    bench = fused_bench("worker-0")
+    bench.ask()
+    link = bench.links["worker-0"]
+    link.answer_for("policy")
+    link.answer_for("policy")
+    link.answer_for("gossip")
+    assert not bench.done
+    link.answer_for("antivirus", over=True)
+    assert len(bench.done) == 1
+
+
+def test_what_a_broken_replica_owed_is_asked_actor_by_actor_and_the_guilty_one_is_found() -> None:
+    bench = fused_bench("worker-0", "worker-1")
+    bench.ask()
+    (first,) = [link for link in bench.links.values() if link.tasks]
+    (second,) = [link for link in bench.links.values() if link is not first]
+    first.answer_for("policy")
+    first.breaks()
+    (alone,) = second.tasks
+    assert list(alone.actors) == ["antivirus"]
+    second.breaks()
+    (ask,) = bench.done
+    assert {report.actor: report.failed for report in ask.reports} == {"policy": None, "antivirus": ErrorKind.CRASH}
+
+
+def test_of_two_actors_that_may_have_broken_a_replica_one_at_a_time_is_asked_again() -> None:
+    bench = fused_bench("worker-0", "worker-1")
+    bench.ask()
+    (first,) = [link for link in bench.links.values() if link.tasks]
+    (second,) = [link for link in bench.links.values() if link is not first]
+    first.breaks()
+    assert len(second.tasks) == 1
+    second.answer()
+    assert len(second.tasks) == 1
+    second.answer()
+    assert [report.failed for report in bench.done[0].reports] == [None, None]
+
+
+def test_late_actors_of_one_task_are_timeouts_and_the_task_is_cancelled_once() -> None:
+    bench = fused_bench("worker-0")
+    bench.ask(budget_s=1.0)
+    link = bench.links["worker-0"]
+    bench.time.advance(1.0)
+    assert {report.failed for report in bench.done[0].reports} == {ErrorKind.TIMEOUT}
+    assert len(link.cancelled) == 1
+
+
+def test_a_draining_replica_finishes_what_it_has_and_gets_nothing_new() -> None:
+    bench = fused_bench("worker-0")
+    bench.ask()
+    bench.dispatcher.update(fused("worker-0", "worker-1", draining=("worker-0",)))
+    old, new = bench.links["worker-0"], bench.links["worker-1"]
+    bench.ask()
+    assert not old.closed
+    assert (len(old.tasks), len(new.tasks)) == (1, 0)
+    new.up()
+    assert (len(old.tasks), len(new.tasks)) == (1, 2), "what waited goes to the new one, pool by pool"
+    old.answer_for("policy")
+    old.answer_for("antivirus", over=True)
+    assert len(bench.done) == 1

@@ -1,7 +1,9 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
+from actors.config import JudgementConfig
 from actors.model import Message, Stage
 from cluster import host as host_module
 from cluster.bodies import BodyShelf
@@ -9,17 +11,19 @@ from cluster.codec import message_to_proto, stage_to_proto
 from cluster.host import Job, ReplicaHost
 from tamis.filter.v1 import examine_service_pb2 as pb
 from tamis.filter.v1 import verdict_pb2
-from tests.cluster.fakes import FakeTime, ScriptedActor
+from tests.cluster.fakes import FakeTime, build_scripted
 from wire.stream import AdaptiveWriter
 
 
 class Stream:
     """One ingress's stream into a host, without gRPC."""
 
-    def __init__(self, running_max: int = 8) -> None:
+    def __init__(self, running_max: int = 8, actors: Sequence[str] = ("dkim",)) -> None:
         self.time = FakeTime()
         self.shelf = BodyShelf()
-        self.host = ReplicaHost(ScriptedActor("dkim"), "dkim-0", self.time, self.shelf, running_max)
+        self.host = ReplicaHost(
+            build_scripted(actors, JudgementConfig(), self.time), "dkim-0", self.time, self.shelf, running_max
+        )
         self.jobs: dict[int, Job] = {}
         self._more = asyncio.Event()
         self.results: list[pb.TaskResult] = []
@@ -179,3 +183,62 @@ async def test_the_body_of_a_task_that_does_not_parse_is_given_back() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await stream.shelf.take(b"7")
+
+
+async def test_a_task_of_several_actors_is_answered_by_each_as_soon_as_it_is_ready() -> None:
+    stream = Stream(actors=("dkim", "policy"))
+    stream.tell(task(1, "dkim sleep 0.05"))
+    await stream.until(2)
+    assert [(result.task, result.actor) for result in stream.results] == [(1, "policy"), (1, "dkim")]
+    assert not stream.jobs
+
+
+async def test_only_the_actors_that_a_task_names_are_asked() -> None:
+    stream = Stream(actors=("dkim", "policy"))
+    only = task(1)
+    only.actors.append("policy")
+    stream.tell(only, task(2))
+    await stream.until(3)
+    assert sorted((result.task, result.actor) for result in stream.results) == [
+        (1, "policy"),
+        (2, "dkim"),
+        (2, "policy"),
+    ]
+
+
+async def test_an_actor_that_raises_leaves_the_others_of_its_task_alone() -> None:
+    stream = Stream(actors=("dkim", "policy"))
+    stream.tell(task(1, "dkim raise"))
+    await stream.until(2)
+    assert {result.actor: result.findings[0].outcome for result in stream.results} == {
+        "dkim": "error",
+        "policy": "pass",
+    }
+
+
+async def test_bytes_that_are_no_message_are_a_finding_of_each_actor() -> None:
+    stream = Stream(actors=("dkim", "policy"))
+    stream.tell(pb.Task(task=1, budget_ms=1000, message=b"\xff\xff"))
+    await stream.until(2)
+    assert {(result.actor, result.findings[0].actor) for result in stream.results} == {
+        ("dkim", "dkim"),
+        ("policy", "policy"),
+    }
+
+
+async def test_an_actor_that_the_replica_does_not_run_is_unreachable() -> None:
+    stream = Stream()
+    other = task(1)
+    other.actors.append("antivirus")
+    stream.tell(other)
+    (finding,) = await stream.until(1)
+    assert (finding.actor, finding.detail) == ("antivirus", "unreachable: not in this replica")
+
+
+async def test_a_cancelled_task_of_several_actors_is_answered_by_none_of_them() -> None:
+    stream = Stream(actors=("dkim", "policy"))
+    stream.tell(task(1, "all sleep 5"))
+    await asyncio.sleep(0)
+    stream.tell(task(2), cancel=(1,))
+    await stream.until(2)
+    assert {result.task for result in stream.results} == {2}

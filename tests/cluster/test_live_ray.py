@@ -46,7 +46,7 @@ class LiveCell:
         return self.stub.Scan(pb.ScanRequest(message=message), timeout=timeout_s).verdict
 
     def replicas(self, pool: str) -> set[str]:
-        return {replica.name for replica in self.cell.status().replicas if replica.pool == pool}
+        return {replica.name for replica in self.cell.status().replicas if pool in replica.actors}
 
     def until_ready(self, timeout_s: float = 30.0) -> None:
         deadline_s = time.monotonic() + timeout_s
@@ -94,7 +94,7 @@ def live() -> Iterator[LiveCell]:
         config = ClusterConfig(
             listen=f"127.0.0.1:{two_free_ports()}",
             ingresses=2,
-            pools=Pools(policy=2),
+            pools=Pools(policy=2, layout="split"),
             replica_wait_s=10.0,
             unresponsive_s=UNRESPONSIVE_S,
         )

@@ -16,7 +16,9 @@ from cluster.table import Replica
 from tests.cluster.fakes import FakeTime
 from wire.trace import TraceConfig
 
-UP = CellStatus(ready=True, ingresses=("127.0.0.1:11333",), replicas=(Replica("dkim", "dkim-0", "127.0.0.1:1", "n"),))
+UP = CellStatus(
+    ready=True, ingresses=("127.0.0.1:11333",), replicas=(Replica("dkim-0", ("dkim",), "127.0.0.1:1", "n"),)
+)
 UNAVAILABLE = ActorUnavailableError("restarting", None)
 
 

@@ -66,7 +66,7 @@ class FakeReplica:
 async def streaming(replica: FakeReplica, dispatcher: FakeDispatcher) -> AsyncIterator[ReplicaStream]:
     server = await asyncio.get_running_loop().create_server(replica.connection, "127.0.0.1", 0)
     address = "{}:{}".format(*server.sockets[0].getsockname())
-    stream = ReplicaStream(Replica("dkim", "dkim-0", address, ""), cast("Dispatcher", cast("Any", dispatcher)))
+    stream = ReplicaStream(Replica("dkim-0", ("dkim",), address, ""), cast("Dispatcher", cast("Any", dispatcher)))
     yield stream
     stream.close()
     server.close()

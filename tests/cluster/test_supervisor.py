@@ -12,12 +12,14 @@ from ray.exceptions import RayActorError, RayError
 from actors.config import JudgementConfig
 from cluster import supervisor as supervisor_module
 from cluster.config import ClusterConfig, Pools
+from cluster.layout import Worker
 from cluster.pool import CellSpec
 from cluster.supervisor import Supervisor
 from cluster.table import Replica, Table
 from tests.gateway.virtual_time import VirtualLoop
 from wire.trace import TraceConfig
 
+SPLIT = Pools(layout="split")
 POOLS = ("dkim", "policy", "classifier", "antivirus")
 
 
@@ -66,7 +68,7 @@ class FakeProcess:
     async def on_describe(self) -> Replica:
         await asyncio.sleep(self.start_s)
         self.births += 1
-        return Replica(self.name.split("-")[0], self.name, f"127.0.0.1:{self.births}", "node")
+        return Replica(self.name, (self.name.split("-")[0],), f"127.0.0.1:{self.births}", "node")
 
     async def on_start(self) -> str:
         await asyncio.sleep(self.start_s)
@@ -103,8 +105,8 @@ class FakeRay:
         self.killed: list[str] = []
         self.slow: dict[str, float] = {}
 
-    def start_host(self, _spec: CellSpec, _pool: str, name: str) -> FakeProcess:
-        return self._start(name)
+    def start_host(self, _spec: CellSpec, worker: Worker) -> FakeProcess:
+        return self._start(worker.name)
 
     def start_ingress(self, _spec: CellSpec, name: str, _host: str, _port: int) -> FakeProcess:
         return self._start(name)
@@ -132,8 +134,8 @@ def fake_ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     return fake
 
 
-def supervisor(**config: Any) -> Supervisor:
-    return Supervisor(CellSpec(ClusterConfig(**config), JudgementConfig(), TraceConfig(), "node"))
+def supervisor(pools: Pools = SPLIT, **config: Any) -> Supervisor:
+    return Supervisor(CellSpec(ClusterConfig(pools=pools, **config), JudgementConfig(), TraceConfig(), "node"))
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -149,7 +151,7 @@ async def until_ready(cell: Supervisor, within_s: float = 20.0) -> None:
 
 def test_the_cell_is_ready_when_all_are_up_and_the_ingress_has_the_table(fake_ray: FakeRay) -> None:
     async def test() -> None:
-        cell = supervisor(pools=Pools(policy=2))
+        cell = supervisor(pools=Pools(policy=2, layout="split"))
         await until_ready(cell, within_s=1)
         status = await cell.status()
         assert status.ingresses == ("ingress-0:11333",)

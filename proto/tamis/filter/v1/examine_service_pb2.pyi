@@ -17,18 +17,20 @@ class ExamineRequest(_message.Message):
     def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("task", "stage", "budget_ms", "message", "body_id")
+    __slots__ = ("task", "stage", "budget_ms", "message", "body_id", "actors")
     TASK_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     BUDGET_MS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     BODY_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTORS_FIELD_NUMBER: _ClassVar[int]
     task: int
     stage: _message_pb2.Stage
     budget_ms: int
     message: bytes
     body_id: bytes
-    def __init__(self, task: _Optional[int] = ..., stage: _Optional[_Union[_message_pb2.Stage, str]] = ..., budget_ms: _Optional[int] = ..., message: _Optional[bytes] = ..., body_id: _Optional[bytes] = ...) -> None: ...
+    actors: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, task: _Optional[int] = ..., stage: _Optional[_Union[_message_pb2.Stage, str]] = ..., budget_ms: _Optional[int] = ..., message: _Optional[bytes] = ..., body_id: _Optional[bytes] = ..., actors: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExamineResponse(_message.Message):
     __slots__ = ("results",)
@@ -37,14 +39,16 @@ class ExamineResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[TaskResult, _Mapping]]] = ...) -> None: ...
 
 class TaskResult(_message.Message):
-    __slots__ = ("task", "findings", "timing")
+    __slots__ = ("task", "findings", "timing", "actor")
     TASK_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     task: int
     findings: _containers.RepeatedCompositeFieldContainer[_verdict_pb2.Finding]
     timing: Timing
-    def __init__(self, task: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_verdict_pb2.Finding, _Mapping]]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ...) -> None: ...
+    actor: str
+    def __init__(self, task: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_verdict_pb2.Finding, _Mapping]]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., actor: _Optional[str] = ...) -> None: ...
 
 class Timing(_message.Message):
     __slots__ = ("received_at_ns", "queue_us", "run_us", "batch_size", "lookups", "replica")
