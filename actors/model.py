@@ -184,6 +184,15 @@ def skipped_finding(actor: str) -> Finding:
     return Finding(actor, actor, Outcome.SKIPPED, detail=STRESS)
 
 
+CUT = "cut"
+"""Detail of the finding about an actor whose answer was not waited for, because it could not change the action."""
+
+
+def cut_finding(actor: str) -> Finding:
+    """The actor was asked, and the verdict was certain before it answered: nothing is missing."""
+    return Finding(actor, actor, Outcome.SKIPPED, detail=CUT)
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """One wait for the outside world during an examination, relative to its start; for the trace."""

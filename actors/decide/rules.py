@@ -7,7 +7,7 @@ matter. Public texts (`Reply`) are generic; what was found is in the reason, whi
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from actors.config import JudgementConfig
+from actors.config import JudgementConfig, PolicyConfig
 from actors.decide.score import Points
 from actors.model import Action, DeleteHeader, Finding, Message, Outcome, Reply
 
@@ -26,6 +26,7 @@ must not keep the verdict from being carried out."""
 UNINSPECTED = "uninspected"
 """Name of the antivirus actor's finding (outcome skipped) about parts of a message that it could not look into."""
 
+NOT_DELIVERED = (Action.TEMPFAIL, Action.DISCARD, Action.REJECT)
 _SEVEREST_FIRST = ("reject", "quarantine", "tempfail")
 _NAMED_MAX = 5
 _NAME_CHARS_MAX = 200
@@ -190,18 +191,30 @@ def dmarc_rejected(case: Case) -> Ruling | None:
 
 
 def score_reached(case: Case) -> Ruling | None:
-    """The score against the thresholds, severest first; a threshold of 0 is switched off."""
-    policy, score = case.config.policy, case.score
-    thresholds = (
-        (policy.reject_score, Action.REJECT, SPAM),
-        (policy.quarantine_score, Action.QUARANTINE, None),
-        (policy.rewrite_subject_score, Action.REWRITE_SUBJECT, None),
-        (policy.add_header_score, Action.ADD_HEADER, None),
-    )
-    for threshold, action, reply in thresholds:
+    """The score against the thresholds."""
+    reached = threshold_reached(case.score, case.config.policy)
+    if reached is None:
+        return None
+    threshold, action = reached
+    return Ruling(action, f"{case.score:.2f} of {threshold:.2f}", SPAM if action is Action.REJECT else None)
+
+
+def threshold_reached(score: float, policy: PolicyConfig) -> tuple[float, Action] | None:
+    """The severest threshold that the score reaches, and its action; a threshold of 0 is switched off."""
+    for threshold, action in thresholds(policy):
         if threshold > 0 and score >= threshold:
-            return Ruling(action, f"{score:.2f} of {threshold:.2f}", reply)
+            return threshold, action
     return None
+
+
+def thresholds(policy: PolicyConfig) -> tuple[tuple[float, Action], ...]:
+    """Scores and their actions, severest first."""
+    return (
+        (policy.reject_score, Action.REJECT),
+        (policy.quarantine_score, Action.QUARANTINE),
+        (policy.rewrite_subject_score, Action.REWRITE_SUBJECT),
+        (policy.add_header_score, Action.ADD_HEADER),
+    )
 
 
 MESSAGE_RULES: tuple[Rule, ...] = (

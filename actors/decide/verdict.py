@@ -11,10 +11,20 @@ from actors.config import JudgementConfig
 from actors.decide.authres import authentication_results_edits
 from actors.decide.dmarc import evaluate_dmarc
 from actors.decide.fields import printable
-from actors.decide.rules import EARLY_RULES, MESSAGE_RULES, Case, Ruling, first_ruling, uninspected
+from actors.decide.rules import (
+    EARLY_RULES,
+    MESSAGE_RULES,
+    NOT_DELIVERED,
+    Case,
+    Ruling,
+    first_ruling,
+    listing,
+    uninspected,
+)
 from actors.decide.score import score_points
 from actors.decide.spam_headers import Judgement, spam_header_edits, stale_fields
 from actors.model import (
+    CUT,
     PLACE,
     STRESS,
     Action,
@@ -29,7 +39,6 @@ from actors.model import (
     error_finding,
 )
 
-_NOT_DELIVERED = (Action.TEMPFAIL, Action.DISCARD, Action.REJECT)
 _UNSCORED = frozenset({"allowed"})
 """Rules whose mail is not scored: its score is 0, and its status header names the rule instead of tests."""
 
@@ -45,7 +54,7 @@ def decide(
 
     The findings of the verdict are those given, in canonical order, and the finding `dmarc`.
     """
-    known = _canonical([*findings, *_silent(findings, expected)])
+    known = canonical([*findings, *_silent(findings, expected)])
     dmarc = evaluate_dmarc(known)
     forged, results = authentication_results_edits(known, dmarc, message, config.headers)
     removals = (*forged, *stale_fields(message, config.headers))
@@ -53,11 +62,17 @@ def decide(
     rule, ruling = first_ruling(MESSAGE_RULES, case)
     judgement = _judgement(case, rule, ruling)
     why, unseen = f"{rule}: {ruling.why}", judgement.uninspected
+    cut = listing({finding.actor for finding in known if finding.outcome is Outcome.SKIPPED and finding.detail == CUT})
     return Verdict(
         action=ruling.action,
         reply=ruling.reply,
         score=judgement.score,
-        reasons=(why, *([f"uninspected: {unseen}"] if unseen else []), *(point.reason for point in judgement.points)),
+        reasons=(
+            why,
+            *([f"uninspected: {unseen}"] if unseen else []),
+            *([f"cut: {cut}"] if cut else []),
+            *(point.reason for point in judgement.points),
+        ),
         edits=_edits(case, judgement, results),
         degraded=bool(judgement.missing or unseen),
         missing=judgement.missing,
@@ -72,7 +87,7 @@ def decide_early(findings: Sequence[Finding], message: Message, config: Judgemen
     `findings` are those of the stage, and of the envelope as far as they are there.
     """
     last = message.envelope.recipients[-1:]
-    case = Case(_canonical(findings), _with_recipients(message, last), config, None, ())
+    case = Case(canonical(findings), _with_recipients(message, last), config, None, ())
     rule, ruling = first_ruling(EARLY_RULES, case)
     if ruling.action not in (Action.TEMPFAIL, Action.REJECT):
         # Quarantine is for messages; what comes before one is let through to the message stage.
@@ -100,7 +115,7 @@ def _left_out(finding: Finding) -> bool:
 
 def _edits(case: Case, judgement: Judgement, results: Sequence[Edit]) -> tuple[Edit, ...]:
     """Deletions of forged fields first, then what we add; nothing for a message that is not delivered."""
-    if judgement.action in _NOT_DELIVERED:
+    if judgement.action in NOT_DELIVERED:
         return ()
     return (*case.forged, *spam_header_edits(judgement, case.message, case.config), *results)
 
@@ -110,7 +125,8 @@ def _silent(findings: Sequence[Finding], expected: Iterable[str]) -> list[Findin
     return [error_finding(actor, actor, ErrorKind.TIMEOUT, "no finding") for actor in expected if actor not in heard]
 
 
-def _canonical(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def canonical(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings in the one order in which they are judged."""
     return tuple(sorted(findings, key=_canonical_key))
 
 

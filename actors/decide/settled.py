@@ -1,0 +1,174 @@
+"""Whether what is outstanding can still change the action: a verdict need not wait for what cannot.
+
+Strategy: walk the rules in their order, as `decide` does, and collect every action that some completion of the
+outstanding actors could lead to; the action is settled when there is one. What an actor could still say is bounded:
+
+- infected: the antivirus and child milters, and nobody else;
+- hits (GTUBE, lists), SPF and the DMARC record: policy; what DMARC makes of them: policy and dkim;
+- a failure, and what [policy.on_error] makes of it: each of them;
+- points: the classifier between its least and most, SPF and DMARC what [policy] says, and any symbol of theirs.
+
+Pure. Unknown actors count as if they could say it all.
+"""
+
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+
+from actors.config import JudgementConfig, PolicyConfig
+from actors.decide.dmarc import evaluate_dmarc
+from actors.decide.rules import (
+    NOT_DELIVERED,
+    Case,
+    Rule,
+    authenticated_allowance,
+    denied_client,
+    denied_helo,
+    denied_recipient,
+    denied_sender,
+    dmarc_rejected,
+    gtube,
+    infected,
+    threshold_reached,
+    thresholds,
+    unchecked,
+)
+from actors.decide.score import score_points
+from actors.decide.verdict import canonical
+from actors.model import Action, Direction, Finding, Message
+
+_LISTED: tuple[Rule, ...] = (gtube, denied_client, denied_helo, denied_sender, denied_recipient)
+"""What only the policy actor can bring about, and nothing can take back."""
+_AUTHENTICATING = frozenset({"policy", "dkim"})
+_NEVER_FIND_MALWARE = frozenset({"policy", "dkim", "classifier"})
+_DMARC_SYMBOLS = "policy.dmarc"
+
+
+def settled(
+    findings: Sequence[Finding], outstanding: Collection[str], message: Message, config: JudgementConfig
+) -> bool:
+    """Whether the verdict may be drawn now: its action is certain, and what it writes is complete.
+
+    `outstanding` are the actors of which an answer is still to come, at whatever stage. Mail that is delivered keeps
+    waiting for what Authentication-Results tells.
+    """
+    possible = possible_actions(findings, outstanding, message, config)
+    if len(possible) != 1:
+        return False
+    tells_results = config.headers.authentication_results and message.envelope.direction is not Direction.OUTBOUND
+    return next(iter(possible)) in NOT_DELIVERED or not (tells_results and _AUTHENTICATING.intersection(outstanding))
+
+
+def possible_actions(
+    findings: Iterable[Finding], outstanding: Collection[str], message: Message, config: JudgementConfig
+) -> frozenset[Action]:
+    """Every action that `decide` could choose once the outstanding actors have answered, or failed to.
+
+    Forged fields are left out: too many of them are a rejection whatever anybody says.
+    """
+    known = canonical(findings)
+    dmarc = evaluate_dmarc(known)
+    case = Case(known, message, config, dmarc, score_points(known, dmarc, config.policy))
+    return frozenset(_possible(case, frozenset(outstanding)))
+
+
+def _possible(case: Case, outstanding: frozenset[str]) -> Iterator[Action]:
+    """The rules in their order; ends at the one that certainly answers."""
+    if infected(case):
+        yield Action.REJECT
+        return
+    if outstanding - _NEVER_FIND_MALWARE:
+        yield Action.REJECT
+    if any(rule(case) for rule in _LISTED):
+        yield Action.REJECT
+        return
+    if "policy" in outstanding:
+        yield Action.REJECT
+    allowed = authenticated_allowance(case) is not None
+    surely_allowed = allowed and ("policy" not in outstanding or case.hit("allow_client") is not None)
+    maybe_allowed = allowed or _allowance_may_come(case, outstanding)
+    ends = yield from _unchecked(case, outstanding, surely_allowed=surely_allowed, maybe_allowed=maybe_allowed)
+    if ends:
+        return
+    if maybe_allowed:
+        yield Action.ACCEPT
+    if not surely_allowed:
+        yield from _dmarc_and_score(case, outstanding)
+
+
+def _unchecked(
+    case: Case, outstanding: frozenset[str], *, surely_allowed: bool, maybe_allowed: bool
+) -> Generator[Action, None, bool]:
+    """What failures lead to, those that are known and those that may come; returns whether one certainly does."""
+    policy = case.config.policy
+    for actor in outstanding:
+        if actor == "antivirus" or not surely_allowed:
+            yield from _unless_ignored(getattr(policy.on_error, actor, "ignore"))
+    if outstanding - _NEVER_FIND_MALWARE:
+        yield from _unless_ignored(policy.on_error.uninspected)
+    antivirus = tuple(finding for finding in case.findings if finding.actor == "antivirus")
+    others = () if surely_allowed else tuple(f for f in case.findings if f.actor != "antivirus")
+    certain = unchecked(Case(antivirus, case.message, case.config, None, ()))
+    ruling = unchecked(Case(antivirus + others, case.message, case.config, None, ()))
+    for one in (certain, ruling) if maybe_allowed else (ruling,):
+        if one is not None:
+            yield one.action
+    return (certain if maybe_allowed else ruling) is not None
+
+
+def _unless_ignored(answer: str) -> Iterator[Action]:
+    if answer != "ignore":
+        yield Action(answer)
+
+
+def _allowance_may_come(case: Case, outstanding: frozenset[str]) -> bool:
+    lists = case.config.policy.lists
+    if "policy" in outstanding and (lists.allow_clients or lists.allow_senders):
+        return True
+    return "dkim" in outstanding and case.hit("allow_sender") is not None
+
+
+def _dmarc_and_score(case: Case, outstanding: frozenset[str]) -> Iterator[Action]:
+    if case.config.policy.dmarc_reject and _AUTHENTICATING & outstanding:
+        yield Action.REJECT
+    elif dmarc_rejected(case):
+        yield Action.REJECT
+        return
+    least, most = _score_bounds(case, outstanding)
+    policy = case.config.policy
+    for score in (least, most, *(threshold for threshold, _ in thresholds(policy) if least < threshold < most)):
+        reached = threshold_reached(score, policy)
+        yield Action.ACCEPT if reached is None else reached[1]
+
+
+def _score_bounds(case: Case, outstanding: frozenset[str]) -> tuple[float, float]:
+    """The least and the most that the score can be in the end."""
+    choices = list(_choices(case.config.policy, outstanding))
+    fixed = 0
+    for point in case.points:
+        if not _is_movable(point.source, outstanding):
+            fixed += point.hundredths
+        elif point.source == "spf":
+            choices.append([point.hundredths])
+    least = fixed + sum(min(0, *hundredths) for hundredths in choices)
+    most = fixed + sum(max(0, *hundredths) for hundredths in choices)
+    return least / 100, most / 100
+
+
+def _is_movable(source: str, outstanding: frozenset[str]) -> bool:
+    """Whether points of this source may be others in the end, or none."""
+    if source == "classifier":
+        return source in outstanding
+    depends_on_dmarc = source in ("spf", "dmarc") or source.startswith(_DMARC_SYMBOLS)
+    return depends_on_dmarc and not _AUTHENTICATING.isdisjoint(outstanding)
+
+
+def _choices(policy: PolicyConfig, outstanding: frozenset[str]) -> Iterator[list[int]]:
+    """For each thing that may add points, or not: how many hundredths it can be."""
+    if "classifier" in outstanding:
+        yield [round(policy.classifier_points_min * 100), round(policy.classifier_points_max * 100)]
+    if not _AUTHENTICATING.isdisjoint(outstanding):
+        yield [0, *(round(points * 100) for points in policy.dmarc_points.values())]
+    if "policy" in outstanding:
+        yield from ([round(points * 100)] for points in policy.spf_points.values())
+    for symbol, points in policy.symbol_points.items():
+        if symbol.partition(".")[0] in outstanding or _is_movable(symbol, outstanding):
+            yield [round(points * 100)]

@@ -1,0 +1,212 @@
+"""actors/decide/settled.py: whatever the outstanding actors may still say, the action is one of those foreseen."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from actors.config import ErrorPolicy, HeadersConfig, JudgementConfig, Lists, PolicyConfig
+from actors.decide import decide, settled
+from actors.decide.settled import possible_actions
+from actors.model import (
+    Action,
+    Direction,
+    Envelope,
+    ErrorKind,
+    Finding,
+    Message,
+    Outcome,
+    Recipient,
+    cut_finding,
+    error_finding,
+)
+
+CONFIG = JudgementConfig()
+ACTORS = ("dkim", "policy", "classifier", "antivirus")
+MESSAGE = Message(Envelope(mta_name="mx.example.org", recipients=(Recipient(b"ann@example.org"),)), b"From: b@a.b\r\n")
+INFECTED = Finding("antivirus", "clamav", Outcome.INFECTED, detail="Eicar-Signature")
+CLEAN = Finding("antivirus", "yara", Outcome.CLEAN)
+GTUBE = Finding("policy", "gtube", Outcome.HIT)
+ALLOWED = Finding("policy", "allow_client", Outcome.HIT, detail="listed")
+SPAM = Finding("classifier", "spam", Outcome.SPAM, 1.0)
+HAM = Finding("classifier", "spam", Outcome.HAM, 0.001)
+SPF = Finding("policy", "spf", Outcome.PASS)
+SIGNED = Finding("dkim", "dkim", Outcome.PASS, facts={"header.d": "a.b"})
+
+# --- what each actor may say, as the module's text bounds it ---------------------------------------------------------
+
+_AUTH = [Outcome.NONE, Outcome.PASS, Outcome.FAIL, Outcome.SOFTFAIL, Outcome.TEMPERROR, Outcome.PERMERROR]
+_domains = st.sampled_from(["a.b", "x.a.b", "c.d"])
+
+
+def _facts(*names: str) -> st.SearchStrategy[dict[str, str]]:
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(names, _domains))
+
+
+_failures = {actor: st.just(error_finding(actor, actor, ErrorKind.TIMEOUT)) for actor in ACTORS}
+_records = st.fixed_dictionaries(
+    {"domain": _domains, "policy_domain": _domains, "org_domain": _domains},
+    optional={"p": st.sampled_from(["none", "quarantine", "reject"]), "adkim": st.sampled_from("rs")},
+)
+_hits = ["gtube", "deny_client", "deny_helo", "deny_sender", "from_missing"]
+
+
+def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
+    match actor:
+        case "antivirus":
+            outcomes = st.sampled_from([Outcome.INFECTED, Outcome.CLEAN, Outcome.SKIPPED])
+            said = st.builds(Finding, st.just(actor), st.sampled_from(["yara", "clamav", "uninspected"]), outcomes)
+        case "classifier":
+            said = st.builds(
+                Finding, st.just(actor), st.just("spam"), st.sampled_from([Outcome.HAM, Outcome.SPAM]), st.floats()
+            )
+        case "dkim":
+            said = st.builds(
+                Finding,
+                st.just(actor),
+                st.sampled_from(["dkim", "arc"]),
+                st.sampled_from(_AUTH),
+                facts=_facts("header.d"),
+            )
+        case _:
+            allow = ["allow_client", "allow_sender"] if lists.allow_clients else []
+            said = st.one_of(
+                st.builds(
+                    Finding,
+                    st.just("policy"),
+                    st.just("spf"),
+                    st.sampled_from(_AUTH),
+                    facts=_facts("domain", "smtp.mailfrom"),
+                ),
+                st.builds(Finding, st.just("policy"), st.just("dmarc_record"), st.sampled_from(_AUTH), facts=_records),
+                st.builds(
+                    Finding,
+                    st.just("policy"),
+                    st.sampled_from(_hits + allow),
+                    st.just(Outcome.HIT),
+                    facts=_facts("domain"),
+                ),
+                st.builds(
+                    Finding,
+                    st.just("policy"),
+                    st.just("deny_recipient"),
+                    st.just(Outcome.HIT),
+                    facts=st.fixed_dictionaries({"recipient": st.sampled_from(["ann@example.org", "bo@example.org"])}),
+                ),
+            )
+    return said | _failures[actor] | st.just(cut_finding(actor))
+
+
+_answers = st.sampled_from(["ignore", "tempfail", "quarantine", "reject"])
+_points = st.sampled_from([-20.0, -2.0, 0.0, 1.5, 6.0, 20.0])
+_thresholds = st.sampled_from([0.0, 4.0, 9.5, 15.0])
+_symbols = st.dictionaries(
+    st.sampled_from(
+        ["policy.gtube", "policy.dmarc.fail", "policy.dmarc", "dkim.dkim.pass", "antivirus.yara", "classifier.spam"]
+    ),
+    _points,
+    max_size=3,
+)
+_configs = st.builds(
+    JudgementConfig,
+    policy=st.builds(
+        PolicyConfig,
+        add_header_score=st.sampled_from([0.5, 5.0]),
+        rewrite_subject_score=_thresholds,
+        quarantine_score=_thresholds,
+        reject_score=_thresholds,
+        dmarc_reject=st.booleans(),
+        spf_points=st.dictionaries(st.sampled_from(["fail", "pass", "softfail"]), _points),
+        dmarc_points=st.dictionaries(st.sampled_from(["reject", "quarantine", "none"]), _points),
+        symbol_points=_symbols,
+        lists=st.sampled_from([Lists(), Lists(allow_clients=("192.0.2.1",))]),
+        on_error=st.builds(
+            ErrorPolicy,
+            dkim=_answers,
+            policy=_answers,
+            classifier=_answers,
+            antivirus=_answers,
+            uninspected=st.sampled_from(["ignore", "quarantine", "reject"]),
+        ),
+    ),
+)
+
+
+def _some(draw: Callable[..., list[Finding]], actors: tuple[str, ...], lists: Lists) -> list[Finding]:
+    return [one for actor in actors for one in draw(st.lists(_said_by(actor, lists), max_size=3))]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), _configs, st.sets(st.sampled_from(ACTORS), max_size=3))
+def test_no_completion_of_what_is_outstanding_leads_to_an_action_that_was_not_foreseen(
+    data: st.DataObject, config: JudgementConfig, outstanding: set[str]
+) -> None:
+    lists = config.policy.lists
+    known = _some(data.draw, ACTORS, lists)
+    completion = _some(data.draw, tuple(sorted(outstanding)), lists)
+    possible = possible_actions(known, outstanding, MESSAGE, config)
+    event(f"{len(possible)} possible, {len(outstanding)} outstanding")
+    assert decide([*known, *completion], MESSAGE, config).action in possible
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), _configs)
+def test_with_nothing_outstanding_the_action_is_the_one_of_decide(data: st.DataObject, config: JudgementConfig) -> None:
+    known = _some(data.draw, ACTORS, config.policy.lists)
+    assert possible_actions(known, (), MESSAGE, config) == {decide(known, MESSAGE, config).action}
+
+
+# --- and it is of use ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("finding", [INFECTED, GTUBE])
+def test_what_is_certainly_refused_waits_for_nobody(finding: Finding) -> None:
+    assert settled([finding], ACTORS, MESSAGE, CONFIG)
+
+
+def test_spam_by_its_score_alone_waits_for_the_antivirus_whose_failure_would_mean_try_again() -> None:
+    config = JudgementConfig(policy=PolicyConfig(reject_score=9.0))
+    assert not settled([SPAM, SPF, SIGNED], {"antivirus"}, MESSAGE, config)
+    ignoring = JudgementConfig(policy=PolicyConfig(reject_score=9.0, on_error=ErrorPolicy(antivirus="ignore")))
+    assert settled([SPAM, SPF, SIGNED], {"antivirus"}, MESSAGE, ignoring)
+    assert settled([SPAM, SPF, CLEAN], {"dkim"}, MESSAGE, config)
+
+
+def test_nothing_is_delivered_before_the_antivirus_has_spoken() -> None:
+    assert not settled([SPF, SIGNED, HAM], {"antivirus"}, MESSAGE, CONFIG)
+    assert not settled([ALLOWED, SPF, SIGNED, HAM], {"antivirus"}, MESSAGE, CONFIG)
+
+
+def test_mail_of_an_allowed_client_does_not_wait_for_its_score() -> None:
+    assert settled([ALLOWED, SPF, SIGNED, CLEAN], {"classifier"}, MESSAGE, CONFIG)
+
+
+def test_delivered_mail_waits_for_what_authentication_results_tell() -> None:
+    known = [ALLOWED, CLEAN, HAM, SPF]
+    assert possible_actions(known, {"dkim"}, MESSAGE, CONFIG) == {Action.ACCEPT}
+    assert not settled(known, {"dkim"}, MESSAGE, CONFIG)
+    silent = JudgementConfig(headers=HeadersConfig(authentication_results=False))
+    outbound = Message(Envelope(direction=Direction.OUTBOUND, recipients=MESSAGE.envelope.recipients))
+    assert settled(known, {"dkim"}, MESSAGE, silent)
+    assert settled(known, {"dkim"}, outbound, CONFIG)
+
+
+def test_a_score_that_no_answer_can_carry_over_a_threshold_is_settled() -> None:
+    only_tag = JudgementConfig(
+        policy=PolicyConfig(
+            reject_score=0.0, symbol_points={"policy.from_missing": 9.0}, spf_points={}, dmarc_points={}
+        )
+    )
+    flaw = Finding("policy", "from_missing", Outcome.HIT)
+    known = [flaw, SPF, SIGNED, CLEAN]
+    assert possible_actions(known, {"classifier"}, MESSAGE, only_tag) == {Action.ADD_HEADER}
+    assert possible_actions(known[1:], {"classifier"}, MESSAGE, only_tag) == {Action.ADD_HEADER, Action.ACCEPT}
+
+
+def test_a_verdict_names_what_was_cut_and_misses_nothing() -> None:
+    verdict = decide([INFECTED, cut_finding("dkim"), cut_finding("policy")], MESSAGE, CONFIG, expected=ACTORS[:2])
+    assert verdict.action is Action.REJECT
+    assert "cut: dkim, policy" in verdict.reasons
+    assert not verdict.degraded
+    assert not verdict.missing
