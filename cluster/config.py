@@ -6,6 +6,7 @@ Each key says what it means, its default and why; docs/configuration.md repeats 
 import ipaddress
 from typing import Literal
 
+from cluster.mirror.config import MirrorConfig
 from wire.config import Section
 from wire.stream import GRPC_MESSAGE_BYTES_MAX
 from wire.tls import TlsConfig, on_loopback
@@ -86,6 +87,7 @@ class ClusterConfig(Section, frozen=True):
     ingresses: int = 1
     """Ingress processes; number n listens on the port of `listen` plus n."""
     pools: Pools = Pools()
+    mirror: MirrorConfig = MirrorConfig()
     scaling: ScalingConfig = ScalingConfig()
     early_s: float = 5.0
     """Cap of the answer to one CONNECT, HELO, MAIL or RCPT, below the gateway's own."""

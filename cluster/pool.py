@@ -29,6 +29,7 @@ from cluster.ingress.service import serve
 from cluster.ingress.session import Hall
 from cluster.ingress.transaction import Limits
 from cluster.layout import Worker
+from cluster.mirror.stream import LiveMirror
 from cluster.names import NAMESPACE
 from cluster.object_store import ObjectStoreBodies
 from cluster.process import prepare_process
@@ -166,6 +167,9 @@ class IngressProcess(Process):
             held_bytes_max=config.held_bytes_max,
             stress_skips=frozenset(config.stress_skips),
         )
+        if config.mirror.to:
+            self._mirror = LiveMirror(config.mirror, self._name, clock, loop.call_later)
+            self._hall.mirror = self._mirror.copies
         self._server, port = await serve(self._hall, self._host, self._port, config.tls)
         settle_collector()
         return f"{self._host}:{port}"

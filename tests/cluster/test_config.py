@@ -34,6 +34,16 @@ def test_the_defaults_are_one_replica_of_each_actor_on_loopback() -> None:
         ("transactions_max = 0", "`transactions_max` must be at least 1"),
         ("message_bytes_max = 170_000_000", "must fit a frame of 160 MiB"),
         ("poolz = 1", "unknown key `poolz`"),
+        (
+            'mirror = {to = "10.0.0.1:1", report_dir = "/r"}',
+            "10.0.0.1:1 is not on loopback: that needs [cluster.mirror.tls]",
+        ),
+        ('mirror = {to = "127.0.0.1", report_dir = "/r"}', "`to` must be host:port, not '127.0.0.1'"),
+        ('mirror = {to = "127.0.0.1:1"}', "`to` needs a `report_dir`"),
+        ("mirror = {share = 1.5}", "`share` must be between 0 and 1"),
+        ("mirror = {deadline_s = 0}", "`deadline_s` must be above 0"),
+        ("mirror = {copies_max = 0}", "`copies_max` must be at least 1"),
+        ("mirror = {report_bytes_max = 1}", "`report_bytes_max` must be at least 100000"),
     ],
 )
 def test_a_wrong_setting_is_one_line_with_its_place(line: str, complaint: str) -> None:
