@@ -5,11 +5,12 @@ Each key says what it means, its default and why; docs/configuration.md repeats 
 
 import ipaddress
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from wire.config import Section
+from wire.config import ConfigError, Section
 
 _POINTS_MAX = 1e6
 _TIMEOUT_S_MAX = 3600.0
@@ -292,3 +293,12 @@ class JudgementConfig(Section, frozen=True):
     classifier: ClassifierConfig = ClassifierConfig()
     antivirus: AntivirusConfig = AntivirusConfig()
     headers: HeadersConfig = HeadersConfig()
+
+
+def check_files(config: JudgementConfig) -> None:
+    """Raises ConfigError when a file that the settings name is not there, on this machine and now."""
+    for rules in config.antivirus.yara_rules:
+        if not Path(rules).is_file():
+            raise ConfigError(f"[antivirus] yara_rules: {rules} is no file")
+    if config.classifier.model and not Path(config.classifier.model).is_file():
+        raise ConfigError(f"[classifier] model: {config.classifier.model} is no file")

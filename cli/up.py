@@ -24,6 +24,7 @@ from typing import IO, Annotated, NoReturn
 import msgspec
 import typer
 
+from actors.config import check_files
 from cli.addresses import check_port, check_unix, free_port, host_port
 from cli.channel import channel_credentials, first_ingress
 from cli.children import Child, Warden, adopt_orphans, end_descendants
@@ -171,11 +172,7 @@ def _check_addresses(settings: TamisConfig) -> None:
         wanted.append(("[gateway] ops_listen", *parse_host_port(settings.gateway.ops_listen)))
     for key, host, port in wanted:
         check_port(key, host, port)
-    for rules in settings.antivirus.yara_rules:
-        if not Path(rules).is_file():
-            raise ConfigError(f"[antivirus] yara_rules: {rules} is no file")
-    if settings.classifier.model and not Path(settings.classifier.model).is_file():
-        raise ConfigError(f"[classifier] model: {settings.classifier.model} is no file")
+    check_files(settings.judgement())
 
 
 def _check_tls(settings: TamisConfig) -> None:

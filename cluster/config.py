@@ -23,6 +23,18 @@ _AT_LEAST_ONE = (
 )
 
 
+def listen_address(value: str) -> tuple[str, int]:
+    """(host, port) of `listen`. Raises ValueError unless it is an IP address with a port."""
+    host, colon, port = value.rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        address = None
+    if not colon or address is None or not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError(f"`listen` must be an IP address and a port such as 127.0.0.1:11333, not {value!r}")
+    return str(address), int(port)
+
+
 class Pools(Section, frozen=True):
     """[cluster.pools]: replicas of each scoring actor; 0 = the actor is not asked at all."""
 
@@ -76,6 +88,23 @@ class ScalingConfig(Section, frozen=True):
             raise ValueError("`grow_after_s` must be above 0 and at most `shrink_after_s`, which must be at most 3600")
 
 
+class AdminConfig(Section, frozen=True):
+    """[cluster.admin]: the service that `tamis status`, `drain`, `reload` and `rollout` call; the supervisor serves it.
+
+    Off loopback it is encrypted with [cluster.tls], and callers show a certificate as well as their token.
+    """
+
+    listen: str = "127.0.0.1:11335"
+    """host:port, an IP address, off loopback only with [cluster.tls]; port 0 = any free one, empty = no service."""
+    tokens: str = ""
+    """File with a line `NAME ROLE SHA256` for each token, ROLE viewer or operator, on every node that may run the
+    supervisor; read anew when it changes. Empty = `tamis up` makes one in its run directory, one token a role."""
+
+    def __post_init__(self) -> None:
+        if self.listen:
+            listen_address(self.listen)
+
+
 class ClusterConfig(Section, frozen=True):
     """[cluster]: the scoring cell."""
 
@@ -84,6 +113,7 @@ class ClusterConfig(Section, frozen=True):
     listen: str = "127.0.0.1:11333"
     """host:port of the first ingress, an IP address, off loopback only with [cluster.tls]; port 0 = any free one."""
     tls: TlsConfig = TlsConfig()
+    admin: AdminConfig = AdminConfig()
     ingresses: int = 1
     """Ingress processes; number n listens on the port of `listen` plus n."""
     pools: Pools = Pools()
@@ -125,6 +155,8 @@ class ClusterConfig(Section, frozen=True):
         host, _ = listen_address(self.listen)
         if not (self.tls.configured or on_loopback(host)):
             raise ValueError(f"`listen` {self.listen} is not on loopback: that needs [cluster.tls]")
+        if self.admin.listen and not (self.tls.configured or on_loopback(listen_address(self.admin.listen)[0])):
+            raise ValueError(f"`admin.listen` {self.admin.listen} is not on loopback: that needs [cluster.tls]")
         for key in ("early_s", "end_of_message_s", "replica_wait_s", "unresponsive_s"):
             if not 0 < getattr(self, key) <= 3600:
                 raise ValueError(f"`{key}` must be above 0 and at most 3600")
@@ -144,15 +176,3 @@ class ClusterConfig(Section, frozen=True):
             # Mail that nobody looked into for viruses is a matter of [policy.on_error], not of load.
             if actor == "antivirus" or actor not in Pools().sizes:
                 raise ValueError(f"`stress_skips`: {actor!r} is none of dkim, policy, classifier")
-
-
-def listen_address(value: str) -> tuple[str, int]:
-    """(host, port) of `listen`. Raises ValueError unless it is an IP address with a port."""
-    host, colon, port = value.rpartition(":")
-    try:
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        address = None
-    if not colon or address is None or not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise ValueError(f"`listen` must be an IP address and a port such as 127.0.0.1:11333, not {value!r}")
-    return str(address), int(port)

@@ -19,6 +19,8 @@ def test_the_defaults_are_one_replica_of_each_actor_on_loopback() -> None:
     ("line", "complaint"),
     [
         ('listen = "0.0.0.0:11333"', "0.0.0.0:11333 is not on loopback: that needs [cluster.tls]"),
+        ('admin = {listen = "10.0.0.1:11335"}', "`admin.listen` 10.0.0.1:11335 is not on loopback: that needs"),
+        ('admin = {listen = "here"}', "must be an IP address and a port"),
         ('tls = {certificate = "c"}', "`certificate`, `key` and `authority` belong together"),
         ('listen = "localhost:1"', "must be an IP address and a port"),
         ('listen = "127.0.0.1"', "must be an IP address and a port"),

@@ -1,0 +1,107 @@
+"""What a new configuration file changes in a running cell. Pure.
+
+Strategy: the file is checked whole and compared with what runs. The judgement and the sizes of the pools become a
+rollout; what else differs is named, since it holds from the next start on only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from actors.config import (
+    AntivirusConfig,
+    ClassifierConfig,
+    DkimConfig,
+    DnsConfig,
+    HeadersConfig,
+    JudgementConfig,
+    PolicyConfig,
+    RedisConfig,
+)
+from cluster.admin.control import Change, Settings
+from cluster.config import ClusterConfig, Pools
+from wire.config import ConfigError, Section, parse, version_of
+from wire.trace import TraceConfig
+
+CONFIG_BYTES_MAX = 1 << 20
+
+
+class CellRoot(msgspec.Struct, frozen=True):
+    """What a cell reads of the one file for all processes; [gateway] is not its own."""
+
+    cluster: ClusterConfig = ClusterConfig()
+    dns: DnsConfig = DnsConfig()
+    redis: RedisConfig = RedisConfig()
+    dkim: DkimConfig = DkimConfig()
+    policy: PolicyConfig = PolicyConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+    antivirus: AntivirusConfig = AntivirusConfig()
+    headers: HeadersConfig = HeadersConfig()
+    trace: TraceConfig = TraceConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done."""
+
+    change: Change | None
+    """None: the cell has these settings already."""
+    needs_restart: tuple[str, ...]
+    """Keys that differ otherwise, "[cluster] listen"."""
+    config_version: str
+    """`version_of` the judgement that the file asks for."""
+
+
+def plan_reload(content: bytes, why: str, running: Settings) -> Plan:
+    """The way from what runs to what the file says. Raises ConfigError, one line with line and reason."""
+    if len(content) > CONFIG_BYTES_MAX:
+        raise ConfigError(f"the file is above {CONFIG_BYTES_MAX} bytes")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"config:{line}: not UTF-8") from None
+    root = parse(text, CellRoot)
+    judgement = _judgement(root, running)
+    pools = root.cluster.pools if root.cluster.pools != running.cluster.pools else None
+    changed = judgement if judgement != running.judgement else None
+    needs_restart = (
+        *_differences("cluster", running.cluster, root.cluster),
+        *_differences("trace", running.trace, root.trace),
+    )
+    change = Change(why, changed, pools) if changed is not None or pools is not None else None
+    return Plan(change, needs_restart, version_of(judgement))
+
+
+def _judgement(root: CellRoot, running: Settings) -> JudgementConfig:
+    redis = root.redis
+    if not redis.url:
+        # `tamis up` brought its own Valkey where the file names none.
+        redis = msgspec.structs.replace(redis, url=running.judgement.redis.url)
+    return JudgementConfig(
+        dns=root.dns,
+        redis=redis,
+        dkim=root.dkim,
+        policy=root.policy,
+        classifier=root.classifier,
+        antivirus=root.antivirus,
+        headers=root.headers,
+    )
+
+
+def _differences(table: str, running: Section, wanted: Section) -> Iterator[str]:
+    """Keys whose value is another one, those of the tables inside included."""
+    for key in wanted.__struct_fields__:
+        old, new = getattr(running, key), getattr(wanted, key)
+        if isinstance(new, Pools) or old == new or _left_open(new):
+            continue
+        if isinstance(new, Section):
+            yield from _differences(f"{table}.{key}", old, new)
+        else:
+            yield f"[{table}] {key}"
+
+
+def _left_open(value: object) -> bool:
+    """Whether the file leaves it to `tamis up`, which found a free port or made a file of its own."""
+    return isinstance(value, str) and (not value or value.endswith(":0"))
