@@ -128,7 +128,7 @@ class IngressProcess(Process):
         True: it is in force.
         """
         self._bodies.know(handles)
-        self._hall.dispatcher.update(table)
+        self._hall.update(table)
         return True
 
     async def ready(self) -> bool:

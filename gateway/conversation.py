@@ -31,6 +31,13 @@ BEHIND_BYTES = OUTBOX_BYTES_MAX // 2
 
 EarlyVerdict = verdict_pb2.StageVerdict | verdict_pb2.RecipientVerdict
 Answer = EarlyVerdict | verdict_pb2.Verdict
+NO_OBJECTION: Mapping[Stage, EarlyVerdict] = {
+    stage: verdict_pb2.RecipientVerdict(action=verdict_pb2.ACTION_ACCEPT)
+    if stage is Stage.RCPT
+    else verdict_pb2.StageVerdict(stage=number, action=verdict_pb2.ACTION_ACCEPT)
+    for stage, number in NUMBERS.items()
+}
+"""Without a question, where the cell has nothing to object."""
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +75,17 @@ class Stream:
         """The ingress wants nothing new."""
         self.over = asyncio.Event()
         """It is no longer of use: broken, or draining and has nothing of ours any more."""
+        self.early_stages: frozenset[int] | None = None
+        """At which stages, by their numbers in the contract, this cell may object; None = it has not said."""
         self.broken = False
         """It did not take what one of its transactions had to tell; nothing more is told there."""
         self.outbox: Outbox[filter_pb.Event] = Outbox()
         self.writer: AdaptiveWriter[filter_pb.Event] = AdaptiveWriter(self._write, self.outbox)
         self._held_back: dict[int, Conversation] = {}
+
+    def may_object(self, stage: Stage) -> bool:
+        """Whether a question at this stage can have another answer than to go on."""
+        return self.early_stages is None or NUMBERS[stage] in self.early_stages
 
     def holds_back(self, conversation: "Conversation") -> bool:
         """Whether the stream is behind; the conversation's `advance` is called when it no longer is."""
@@ -168,6 +181,8 @@ class Conversation:
 
     async def early_verdict(self, stage: Stage, recipient: int = 0) -> EarlyVerdict | Unavailable | None:
         """The verdict at a stage, at RCPT on a recipient; None when the ingress stays silent for the stage's budget."""
+        if self.stream is not None and not self.stream.may_object(stage):
+            return NO_OBJECTION[stage]
         exchange = self.exchange
         deadline_s = self._loop.time() + self._budgets.early_s[stage]
         exchange.asked, exchange.asked_recipient, exchange.early_deadline_s = stage, recipient, deadline_s
@@ -194,7 +209,7 @@ class Conversation:
         """Nobody wants to know any more: a pending ask ends, the ingress may forget the transaction."""
         self._resolve(None)
         stream = self._leave()
-        if stream is not None:
+        if stream is not None and self.exchange.begun:
             stream.tell(filter_pb.Event(transaction=self.exchange.number, abort=filter_pb.Abort()), 0)
 
     def keep(self, reason: str) -> None:

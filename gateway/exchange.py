@@ -27,7 +27,6 @@ class Exchange:
 
     __slots__ = (
         "_asked",
-        "_begun",
         "_credit",
         "_ended",
         "_headers",
@@ -36,6 +35,7 @@ class Exchange:
         "_stressed",
         "asked",
         "asked_recipient",
+        "begun",
         "early_deadline_s",
         "number",
         "starved",
@@ -60,7 +60,7 @@ class Exchange:
 
     def rewind(self) -> None:
         """Start over: the next ingress knows nothing."""
-        self._begun = False
+        self.begun = False
         self._asked = False
         self._recipients = 0
         self._headers = False
@@ -77,8 +77,8 @@ class Exchange:
         """Events that can be sent now, with their sizes; the cursor moves past them."""
         transaction = self.transaction
         events: list[SizedEvent] = []
-        if not self._begun:
-            self._begun = True
+        if not self.begun:
+            self.begun = True
             self._begin(events)
         if self.asked is not None and self.asked is not Stage.RCPT and not self._asked:
             self._asked = True

@@ -268,6 +268,8 @@ class Link:
     def _heard(self, stream: Stream, answer: filter_pb.Answer) -> None:
         conversation = stream.conversations.get(answer.transaction)
         if conversation is None:
+            if answer.HasField("early_stages"):
+                stream.early_stages = frozenset(answer.early_stages.stages)
             return
         kind = answer.WhichOneof("kind")
         stream.answered = stream.answered or kind != "refused"

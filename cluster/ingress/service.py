@@ -57,6 +57,8 @@ class FilterServicer(filter_service_pb2_grpc.FilterServiceServicer):
         reading = asyncio.current_task()
         writing.add_done_callback(lambda ended: None if ended.cancelled() or reading is None else reading.cancel())
         log.info("stream_open peer=%s", context.peer())
+        self._hall.streams.add(session)
+        session.announce()
         try:
             async for request in requests:
                 session.receive(request.events)

@@ -19,12 +19,14 @@ from actors.ports import Clock
 from cluster.codec import (
     envelope_from_proto,
     recipient_verdict_to_proto,
+    stage_to_proto,
     stage_verdict_to_proto,
     verdict_to_proto,
 )
 from cluster.dispatch import Dispatcher
 from cluster.errand import Ask, Payload, Report, Route, SharedBody, Timer
 from cluster.ingress.transaction import Cancel, Grant, Limits, Reason, Refuse, Start, State, Step, Transaction
+from cluster.table import Table
 from cluster.telemetry import Passage, Tracer
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import message_pb2, verdict_pb2
@@ -36,6 +38,7 @@ _ANSWER_BYTES = 512
 NOTHING = Payload(b"")
 _BACKGROUND = (Stage.ENVELOPE, Stage.HEADERS)
 """Stages that nobody waits for; the others have a deadline of their own."""
+_EARLY = (Stage.CONNECT, Stage.HELO, Stage.MAIL, Stage.RECIPIENT)
 _ASIDE = (Stage.MAIL, Stage.HEADERS)
 """Stages that no verdict on a message waits for: the envelope's and the message's tell the same."""
 
@@ -75,6 +78,22 @@ class Hall:
     draining: bool = False
     transactions: int = 0
     held_bytes: int = 0
+    streams: "set[Session]" = field(default_factory=set)
+    """Those of gateways, which are told what changes."""
+
+    def update(self, table: Table) -> None:
+        """Another table of replicas is in force."""
+        before = self.early_stages()
+        self.dispatcher.update(table)
+        if self.early_stages() != before:
+            for stream in self.streams:
+                stream.announce()
+
+    def early_stages(self) -> list[Stage] | None:
+        """The stages with a waiting MTA at which somebody is asked; None while no table says so."""
+        if not self.dispatcher.has_pools:
+            return None
+        return [stage for stage in _EARLY if self.dispatcher.has_stage(stage)]
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +125,12 @@ class Session:
         self._live: dict[int, Live] = {}
         self.behind = False
         """The peer does not read its answers: the stream should be closed."""
+
+    def announce(self) -> None:
+        """Tell the gateway at which stages it need not wait; nothing while no table says so."""
+        stages = self._hall.early_stages()
+        if stages is not None:
+            self._send(pb.Answer(early_stages=pb.EarlyStages(stages=map(stage_to_proto, stages))), _ANSWER_BYTES)
 
     def receive(self, events: Iterable[pb.Event]) -> None:
         """Take the events of one frame. Never raises: a transaction that meets a bug of ours is refused, no other."""
@@ -143,6 +168,7 @@ class Session:
         """The stream is over: forget everything that is open on it."""
         for live in tuple(self._live.values()):
             self._drop(live)
+        self._hall.streams.discard(self)
         self._hall.tracer.forget(self)
 
     def _open(self, event: pb.Event) -> Live | None:

@@ -3,7 +3,8 @@
 import pytest
 
 from actors.model import Finding, Outcome, Stage
-from cluster.codec import stage_from_proto
+from cluster.codec import stage_from_proto, stage_to_proto
+from cluster.table import Replica, Table
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import verdict_pb2
 from tests.cluster.session_bench import (
@@ -23,6 +24,7 @@ from tests.cluster.session_bench import (
     Bench,
 )
 
+EARLY = (Stage.CONNECT, Stage.HELO, Stage.MAIL, Stage.RECIPIENT)
 CLIENT = Finding("policy", "deny_client", Outcome.HIT, detail="listed as 192.0.2.1")
 DENIED = verdict_pb2.Reply(code=550, enhanced="5.7.1", text="Access denied")
 
@@ -115,3 +117,28 @@ def test_a_sampled_question_leaves_its_spans() -> None:
     bench.links["policy"].answer(CLIENT)
     ((span, *_),) = bench.spans
     assert (span.name, span.attributes["mail.action"]) == ("filter.transaction", "reject")
+
+
+def announced(bench: Bench) -> list[list[int]]:
+    return [[*answer.early_stages.stages] for answer in bench.answers if answer.HasField("early_stages")]
+
+
+def test_a_gateway_is_told_at_which_stages_somebody_may_object() -> None:
+    bench = Bench()
+    bench.session.announce()
+    # STAGES has nobody for HELO.
+    assert announced(bench) == [[stage_to_proto(stage) for stage in (Stage.CONNECT, Stage.MAIL, Stage.RECIPIENT)]]
+
+
+def test_a_gateway_is_told_again_when_that_changes_and_only_then() -> None:
+    bench = Bench(table=False)
+    bench.hall.streams.add(bench.session)
+    bench.session.announce()
+    assert announced(bench) == []
+    bench.hall.update(Table({"classifier": frozenset({Stage.MESSAGE})}))
+    bench.hall.update(Table({"classifier": frozenset({Stage.MESSAGE})}, (Replica("c", ("classifier",), "a:1", ""),)))
+    bench.hall.update(Table({"policy": frozenset(Stage)}))
+    assert announced(bench) == [[], [stage_to_proto(stage) for stage in EARLY]]
+    bench.session.close()
+    bench.hall.update(Table({"classifier": frozenset({Stage.MESSAGE})}))
+    assert len(announced(bench)) == 2

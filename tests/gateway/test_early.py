@@ -248,3 +248,38 @@ async def test_a_question_about_the_client_leaves_its_ingress_with_the_answer() 
         answers = [await conversation.early_verdict(Stage.CONNECT), await mail.early_verdict(Stage.MAIL)]
         assert all(isinstance(answer, pb.StageVerdict) for answer in answers)
         assert (conversation.stream, mail.stream is not None) == (None, True)
+
+
+def announce(cell: Cell, *stages: Stage) -> None:
+    """The ingress says at which stages it may object."""
+    numbers = [NUMBERS[stage] for stage in stages]
+    cell.pipes["a"].answer(filter_pb.Answer(early_stages=filter_pb.EarlyStages(stages=numbers)))
+
+
+async def test_nobody_is_asked_at_a_stage_at_which_the_cell_has_nothing_to_object() -> None:
+    ingress = FakeIngress(recipient=refuse, stage=REJECT)
+    cell = Cell(a=ingress)
+    async with rigged(cell, early=ALL) as rig:
+        announce(cell)
+        await asyncio.sleep(0.01)
+        mta = rig.connect()
+        await mta.open()
+        heard = await mta.message(Mail())
+        assert (heard.recipients, heard.final) == ([ev.Continue()], ev.Accept())
+        assert ingress.asked == []
+        assert ingress.judged[0].recipient_budgets_ms == [0]
+        assert [rig.value("early_total", stage=stage, action="accept") for stage in Stage] == [1] * 4
+        assert (ingress.open, ingress.aborted, ingress.faults) == ({}, [], [])
+
+
+async def test_what_the_cell_may_object_to_is_asked_again_as_soon_as_it_says_so() -> None:
+    ingress = FakeIngress(recipient=refuse)
+    cell = Cell(a=ingress)
+    async with rigged(cell, early=only(Stage.RCPT)) as rig:
+        announce(cell)
+        await asyncio.sleep(0.01)
+        announce(cell, Stage.RCPT)
+        await asyncio.sleep(0.01)
+        mta = rig.connect()
+        await mta.open()
+        assert isinstance((await mta.message(Mail())).recipients[0], ev.ReplyCode)

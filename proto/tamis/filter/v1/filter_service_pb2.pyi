@@ -124,20 +124,28 @@ class Keep(_message.Message):
     def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("transaction", "recipient_verdict", "verdict", "credit", "refused", "stage_verdict")
+    __slots__ = ("transaction", "recipient_verdict", "verdict", "credit", "refused", "stage_verdict", "early_stages")
     TRANSACTION_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_VERDICT_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     STAGE_VERDICT_FIELD_NUMBER: _ClassVar[int]
+    EARLY_STAGES_FIELD_NUMBER: _ClassVar[int]
     transaction: int
     recipient_verdict: _verdict_pb2.RecipientVerdict
     verdict: _verdict_pb2.Verdict
     credit: Credit
     refused: Refused
     stage_verdict: _verdict_pb2.StageVerdict
-    def __init__(self, transaction: _Optional[int] = ..., recipient_verdict: _Optional[_Union[_verdict_pb2.RecipientVerdict, _Mapping]] = ..., verdict: _Optional[_Union[_verdict_pb2.Verdict, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., stage_verdict: _Optional[_Union[_verdict_pb2.StageVerdict, _Mapping]] = ...) -> None: ...
+    early_stages: EarlyStages
+    def __init__(self, transaction: _Optional[int] = ..., recipient_verdict: _Optional[_Union[_verdict_pb2.RecipientVerdict, _Mapping]] = ..., verdict: _Optional[_Union[_verdict_pb2.Verdict, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., stage_verdict: _Optional[_Union[_verdict_pb2.StageVerdict, _Mapping]] = ..., early_stages: _Optional[_Union[EarlyStages, _Mapping]] = ...) -> None: ...
+
+class EarlyStages(_message.Message):
+    __slots__ = ("stages",)
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    stages: _containers.RepeatedScalarFieldContainer[_message_pb2.Stage]
+    def __init__(self, stages: _Optional[_Iterable[_Union[_message_pb2.Stage, str]]] = ...) -> None: ...
 
 class Credit(_message.Message):
     __slots__ = ("body_bytes",)

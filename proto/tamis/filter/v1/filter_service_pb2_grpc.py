@@ -44,6 +44,9 @@ class FilterServiceStub:
     7. G -> I  EndOfMessage. Scoring runs in parallel; everything late becomes a finding, never silence.
     8. I -> G  Verdict, before the deadline. A degraded verdict is a verdict. The transaction has ended.
     9. G -> I  Keep, optional, after the verdict: the gateway found the message slow; spans are exported late.
+    On a new stream, and whenever it changes:
+    0. I -> G  EarlyStages: at a stage that is not among them nobody could object, so that G need not wait there. From
+    an ingress that says nothing G waits for an answer at every stage.
     At any time before the verdict:
     a. G -> I  Abort: the SMTP client went away or reset; scoring is cancelled, no answer comes.
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
@@ -98,6 +101,9 @@ class FilterServiceServicer:
     7. G -> I  EndOfMessage. Scoring runs in parallel; everything late becomes a finding, never silence.
     8. I -> G  Verdict, before the deadline. A degraded verdict is a verdict. The transaction has ended.
     9. G -> I  Keep, optional, after the verdict: the gateway found the message slow; spans are exported late.
+    On a new stream, and whenever it changes:
+    0. I -> G  EarlyStages: at a stage that is not among them nobody could object, so that G need not wait there. From
+    an ingress that says nothing G waits for an answer at every stage.
     At any time before the verdict:
     a. G -> I  Abort: the SMTP client went away or reset; scoring is cancelled, no answer comes.
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
@@ -169,6 +175,9 @@ class FilterService:
     7. G -> I  EndOfMessage. Scoring runs in parallel; everything late becomes a finding, never silence.
     8. I -> G  Verdict, before the deadline. A degraded verdict is a verdict. The transaction has ended.
     9. G -> I  Keep, optional, after the verdict: the gateway found the message slow; spans are exported late.
+    On a new stream, and whenever it changes:
+    0. I -> G  EarlyStages: at a stage that is not among them nobody could object, so that G need not wait there. From
+    an ingress that says nothing G waits for an answer at every stage.
     At any time before the verdict:
     a. G -> I  Abort: the SMTP client went away or reset; scoring is cancelled, no answer comes.
     b. I -> G  Refused with a reason (overloaded, draining, malformed): G goes to another ingress or applies its
