@@ -37,6 +37,8 @@ ops_listen = "127.0.0.1:0"
 [cluster]
 listen = "127.0.0.1:0"
 {cluster}
+[cluster.admin]
+listen = "127.0.0.1:0"
 [dns]
 nameservers = ["127.0.0.1:{dns}"]
 [trace]

@@ -22,11 +22,21 @@ class Subcommand:
 
     module: str
     function: str
+    """Or a table of them, for a command that has a second word."""
     summary: str
 
 
 SUBCOMMANDS = {
     "up": Subcommand("cli.up", "up", "Run everything on this machine: Valkey, Ray, cluster and gateway."),
+    "status": Subcommand("cli.status", "status", "Show a cell: nodes, processes, pools, rollout, problems."),
+    "reload": Subcommand(
+        "cli.rollout", "reload", "Check a configuration file, then bring it to the running cell: judgement and pools."
+    ),
+    "rollout": Subcommand("cli.rollout", "VERBS", "Replace the processes of a cell: start, status, stop, back."),
+    "drain": Subcommand(
+        "cli.drain", "drain", "Have all ingresses of the cell refuse new transactions: gateways go elsewhere."
+    ),
+    "node": Subcommand("cli.drain", "VERBS", "The nodes of a cell: list, drain."),
     "send": Subcommand("cli.send", "send", "Play the MTA: send mail files to a milter, show verdict and edits."),
     "scan": Subcommand("cli.scan", "scan", "Show the verdict on mail files, from the cluster or --local."),
     "mirror": Subcommand("cli.mirror", "mirror", "Compare what a mirrored cell says with what the live one said."),
@@ -63,14 +73,17 @@ def usage() -> str:
 def _run(name: str, words: list[str]) -> None:
     subcommand = SUBCOMMANDS[name]
     app = typer.Typer(
+        help=subcommand.summary,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     try:
-        function: Callable[..., Any] = getattr(importlib.import_module(subcommand.module), subcommand.function)
-        app.command(name=name)(function)
+        found: Any = getattr(importlib.import_module(subcommand.module), subcommand.function)
+        verbs: dict[str, Callable[..., Any]] = found if isinstance(found, dict) else {name: found}
+        for verb, function in verbs.items():
+            app.command(name=verb)(function)
         app(words, prog_name=f"tamis {name}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in _OURS:

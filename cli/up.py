@@ -26,6 +26,7 @@ import typer
 
 from actors.config import check_files
 from cli.addresses import check_port, check_unix, free_port, host_port
+from cli.admin_files import check_tokens, with_admin
 from cli.channel import channel_credentials, first_ingress
 from cli.children import Child, Warden, adopt_orphans, end_descendants
 from cli.config import TamisConfig, load_config
@@ -118,6 +119,7 @@ def _run(
     host, port = listen_address(settings.cluster.listen)
     listen = host_port(host, port or free_port(host))
     settings = msgspec.structs.replace(settings, cluster=msgspec.structs.replace(settings.cluster, listen=listen))
+    settings = msgspec.structs.replace(settings, cluster=with_admin(settings.cluster, run_dir, parts))
     ingresses, watch_cell = _start_cell(settings, run_dir, parts)
     if settings.cluster.tls.configured:
         # Certificates hold names: the gateway dials what [gateway] says, not what is listened on.
@@ -170,6 +172,9 @@ def _check_addresses(settings: TamisConfig) -> None:
             wanted.append(("[gateway] listen", address.host, address.port))
     if settings.gateway.ops_listen:
         wanted.append(("[gateway] ops_listen", *parse_host_port(settings.gateway.ops_listen)))
+    if settings.cluster.admin.listen:
+        wanted.append(("[cluster.admin] listen", *listen_address(settings.cluster.admin.listen)))
+        check_tokens(settings.cluster.admin)
     for key, host, port in wanted:
         check_port(key, host, port)
     check_files(settings.judgement())

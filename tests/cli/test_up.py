@@ -21,6 +21,8 @@ listen = ["inet:0@127.0.0.1"]
 ops_listen = "127.0.0.1:0"
 [cluster]
 listen = "127.0.0.1:0"
+[cluster.admin]
+listen = "127.0.0.1:0"
 [dns]
 nameservers = ["127.0.0.1:9"]
 timeout_s = 0.1
