@@ -204,6 +204,35 @@ def test_a_score_that_no_answer_can_carry_over_a_threshold_is_settled() -> None:
     assert possible_actions(known[1:], {"classifier"}, MESSAGE, only_tag) == {Action.ADD_HEADER, Action.ACCEPT}
 
 
+RECORD = Finding(
+    "policy",
+    "dmarc_record",
+    Outcome.PASS,
+    facts={"domain": "a.b", "policy_domain": "a.b", "org_domain": "a.b", "p": "reject"},
+)
+
+
+def test_a_signature_that_may_align_could_still_forgive_a_failure_of_spf() -> None:
+    known = [Finding("policy", "spf", Outcome.FAIL), RECORD, CLEAN, HAM]
+    config = JudgementConfig(policy=PolicyConfig(spf_points={"fail": 9.0}))
+    assert decide([*known, SIGNED], MESSAGE, config).action is Action.ACCEPT
+    assert possible_actions(known, {"dkim"}, MESSAGE, config) == {Action.ACCEPT, Action.ADD_HEADER}
+
+
+def test_a_signature_that_may_align_could_still_prevent_a_rejection_by_dmarc() -> None:
+    known = [Finding("policy", "spf", Outcome.NONE), RECORD, CLEAN, HAM]
+    config = JudgementConfig(policy=PolicyConfig(dmarc_reject=True))
+    assert possible_actions(known, (), MESSAGE, config) == {Action.REJECT}
+    assert possible_actions(known, {"dkim"}, MESSAGE, config) == {Action.REJECT, Action.ACCEPT}
+
+
+def test_a_signature_could_still_prove_a_sender_that_is_on_an_allow_list() -> None:
+    sender = Finding("policy", "allow_sender", Outcome.HIT, facts={"domain": "a.b"})
+    known = [sender, SPAM, CLEAN]
+    assert possible_actions(known, (), MESSAGE, CONFIG) == {Action.ADD_HEADER}
+    assert possible_actions(known, {"dkim"}, MESSAGE, CONFIG) == {Action.ADD_HEADER, Action.ACCEPT}
+
+
 def test_a_verdict_names_what_was_cut_and_misses_nothing() -> None:
     verdict = decide([INFECTED, cut_finding("dkim"), cut_finding("policy")], MESSAGE, CONFIG, expected=ACTORS[:2])
     assert verdict.action is Action.REJECT
