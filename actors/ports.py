@@ -61,8 +61,8 @@ class StoreUnavailable(Exception):
 class Store(Protocol):
     """Shared key-value state (Redis or Valkey). Raises StoreUnavailable and nothing else."""
 
-    async def is_member(self, key: str, members: Sequence[bytes]) -> Sequence[bool]:
-        """Which of `members` are in the set `key`."""
+    async def are_members(self, questions: Sequence[tuple[str, Sequence[bytes]]]) -> Sequence[Sequence[bool]]:
+        """For each (key, members): which members are in the set of that key. All of it in one round trip."""
 
     async def close(self) -> None:
         """Give back connections."""

@@ -63,7 +63,7 @@ def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Reso
         case "policy":
             from actors.policy.actor import PolicyActor  # noqa: PLC0415
 
-            return PolicyActor(config, resolver or _resolver(config, clock), _store(config, clock), clock)
+            return PolicyActor(config, resolver or _resolver(config, clock), _store(config), clock)
         case "classifier":
             from actors.classifier.actor import ClassifierActor  # noqa: PLC0415
 
@@ -81,12 +81,12 @@ def _resolver(config: JudgementConfig, clock: Clock) -> Resolver:
     return DnsResolver(config.dns, clock)
 
 
-def _store(config: JudgementConfig, clock: Clock) -> Store | None:
+def _store(config: JudgementConfig) -> Store | None:
     if not config.redis.url:
         return None
     from actors.adapters.redis_store import RedisStore  # noqa: PLC0415
 
-    return RedisStore(config.redis, clock)
+    return RedisStore(config.redis)
 
 
 def _scanners(config: JudgementConfig) -> tuple[Scanner, ...]:

@@ -52,8 +52,16 @@ def read_zone(lines: Iterable[str]) -> dict[tuple[str, str], list[str]]:
 class Nameserver(asyncio.DatagramProtocol):
     """Answers questions about one zone; `questions` counts them."""
 
-    def __init__(self, zone: Zone, delay_s: tuple[float, float] = (0.0, 0.0), ttl_s: int = TTL_S) -> None:
+    def __init__(
+        self,
+        zone: Zone,
+        delay_s: tuple[float, float] = (0.0, 0.0),
+        ttl_s: int = TTL_S,
+        silent: Iterable[str] = (),
+    ) -> None:
+        """`silent` are domains about which it says nothing, as if their own servers were dead."""
         self.zone = zone
+        self.silent = tuple(silent)
         self.ttl_s = ttl_s
         self.delay_s = delay_s
         self.questions = 0
@@ -101,7 +109,7 @@ class Nameserver(asyncio.DatagramProtocol):
         writer.close()
 
     def answer(self, question: bytes, *, udp: bool) -> bytes | None:
-        """The wire answer to a wire question, or None for what is no question."""
+        """The wire answer to a wire question, or None for what gets none."""
         try:
             query = dns.message.from_wire(question)
         except dns.exception.DNSException:
@@ -113,6 +121,8 @@ class Nameserver(asyncio.DatagramProtocol):
         asked = query.question[0]
         name = asked.name.to_text(omit_final_dot=True).lower()
         kind = dns.rdatatype.to_text(asked.rdtype)
+        if any(name == domain or name.endswith("." + domain) for domain in self.silent):
+            return None
         rdatas = self.zone.get((name, kind))
         if rdatas:
             response.answer.append(dns.rrset.from_text_list(asked.name, self.ttl_s, "IN", kind, rdatas))
@@ -148,8 +158,9 @@ async def _main() -> None:
     parser.add_argument("--zone", type=Path, action="append", required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay-ms", type=_parse_delay, default=(0.0, 0.0), help="one number or LOW:HIGH")
+    parser.add_argument("--silent", action="append", default=[], help="a domain about which it says nothing")
     args = parser.parse_args()
-    server = Nameserver(read_zone(_zone_lines(args.zone)), args.delay_ms)
+    server = Nameserver(read_zone(_zone_lines(args.zone)), args.delay_ms, silent=args.silent)
     print(f"127.0.0.1:{await server.start(args.port)}", flush=True)
     await asyncio.Event().wait()
 

@@ -1,5 +1,6 @@
 """Fakes of the ports for tests of actors: a clock moved by hand, DNS from text, a store and a scanner in memory."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from actors.actor import Budget
@@ -68,13 +69,14 @@ class FakeStore:
     def __init__(self, sets: Mapping[str, Iterable[bytes]] | None = None) -> None:
         self._sets = {key: frozenset(members) for key, members in (sets or {}).items()}
         self.available = True
+        self.asked = 0
         self.closed = False
 
-    async def is_member(self, key: str, members: Sequence[bytes]) -> Sequence[bool]:
+    async def are_members(self, questions: Sequence[tuple[str, Sequence[bytes]]]) -> Sequence[Sequence[bool]]:
+        self.asked += 1
         if not self.available:
             raise StoreUnavailable("away")
-        held = self._sets.get(key, frozenset())
-        return [member in held for member in members]
+        return [[member in self._sets.get(key, ()) for member in members] for key, members in questions]
 
     async def close(self) -> None:
         self.closed = True
@@ -97,6 +99,13 @@ class FakeScanner:
 
     async def close(self) -> None:
         self.closed = True
+
+
+async def turn_until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until what runs beside the test has got so far. Raises TimeoutError."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  what is waited for knows no event
+            await asyncio.sleep(0)
 
 
 def budget(clock: FakeClock | None = None, seconds: float = 5.0) -> Budget:

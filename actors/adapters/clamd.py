@@ -3,13 +3,16 @@
 One connection per scan, as clamd works: `zINSTREAM`, then frames of a 32-bit length and data, a zero length, one
 reply. Own code since the libraries send 1 KB frames (libraries.md section 9: 632 ms instead of 8 for 5 MB). The
 daemons are tried in the order given; the caller's timeout covers the whole, each attempt before the last has its share
-of it, so that a daemon that is gone or hangs leaves time for the next.
+of it, so that a daemon that is gone or hangs leaves time for the next. One that is gone for several scans in a row is
+not tried any more until it answers PING.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from functools import partial
 
+from actors.adapters.breaker import Breaker, Guard
 from actors.config import AntivirusConfig
 from actors.ports import MessageTooLong, ScannerUnavailable, ScanResult
 
@@ -19,6 +22,9 @@ Connect = Callable[[str], Awaitable[Connection]]
 CONNECT_TIMEOUT_S = 1.0
 CONNECT_TURNS = 10
 """Turns of the event loop that a late connection still gets: when rules kept the loop busy, it stands already."""
+PING_TIMEOUT_S = 2.0
+SUSPICIOUS_S = 1.0
+"""A scan that is given up after so long is held against its daemon."""
 FRAME_BYTES = 256 * 1024
 REPLY_BYTES_MAX = 4096
 _TOO_LONG = b"INSTREAM size limit exceeded."
@@ -28,11 +34,19 @@ _VERDICT = re.compile(rb"stream: (?:OK|([ -~]{1,256}) FOUND)\0")
 class ClamdScanner:
     """clamd, whichever of the configured daemons answers first in order."""
 
-    def __init__(self, config: AntivirusConfig, connect: Connect | None = None) -> None:
-        self._addresses: Sequence[str] = config.clamd
+    def __init__(
+        self,
+        config: AntivirusConfig,
+        connect: Connect | None = None,
+        make_breaker: Callable[[], Breaker] = Breaker,
+    ) -> None:
         self._bytes_max = config.clamd_stream_bytes_max
         self._timeout_s = config.clamd_timeout_s
         self._connect = connect or open_connection
+        self._guards = {
+            address: Guard(f"clamd {address}", partial(self._answers, address), PING_TIMEOUT_S, make_breaker())
+            for address in config.clamd
+        }
 
     async def scan(self, message: bytes) -> ScanResult:
         """Scan the bytes of a message. Raises MessageTooLong, or ScannerUnavailable when no daemon gave a verdict."""
@@ -40,13 +54,14 @@ class ClamdScanner:
             raise MessageTooLong(f"{len(message)} bytes, clamd_stream_bytes_max is {self._bytes_max}")
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._timeout_s
-        failures = []
-        for number, address in enumerate(self._addresses, start=1):
-            remaining = len(self._addresses) - number + 1
+        failures = [f"{address}: does not answer" for address, guard in self._guards.items() if guard.open]
+        asked = [address for address, guard in self._guards.items() if not guard.open]
+        for number, address in enumerate(asked, start=1):
+            remaining = len(asked) - number + 1
             share_s = (until_s - loop.time()) / remaining if remaining > 1 else None
             try:
                 async with asyncio.timeout(share_s):
-                    return await self._scan_at(address, message)
+                    return await self._guarded_scan(address, message)
             except MessageTooLong:
                 raise
             except ScannerUnavailable as error:
@@ -57,16 +72,55 @@ class ClamdScanner:
 
     async def close(self) -> None:
         """Nothing is kept open between scans."""
+        for guard in self._guards.values():
+            await guard.close()
+
+    async def _guarded_scan(self, address: str, message: bytes) -> ScanResult:
+        """Scan there and note whether it answered."""
+        guard, started_s = self._guards[address], asyncio.get_running_loop().time()
+        try:
+            result = await self._scan_at(address, message)
+        except MessageTooLong:
+            guard.succeeded()
+            raise
+        except ScannerUnavailable:
+            guard.failed()
+            raise
+        except asyncio.CancelledError:
+            # Whoever gave up, after so long it may be because of the daemon; its PING tells.
+            if asyncio.get_running_loop().time() - started_s >= SUSPICIOUS_S:
+                guard.failed()
+            raise
+        guard.succeeded()
+        return result
 
     async def _scan_at(self, address: str, message: bytes) -> ScanResult:
+        reader, writer = await self._opened(address)
         try:
-            reader, writer = await _within(CONNECT_TIMEOUT_S, self._connect(address))
+            return parse_reply(await _converse(reader, writer, message))
+        finally:
+            writer.close()
+
+    async def _opened(self, address: str) -> Connection:
+        """Raises ScannerUnavailable."""
+        try:
+            return await _within(CONNECT_TIMEOUT_S, self._connect(address))
         except TimeoutError as error:
             raise ScannerUnavailable(f"no connection within {CONNECT_TIMEOUT_S:g} s") from error
         except (OSError, ValueError) as error:
             raise ScannerUnavailable(f"cannot connect: {type(error).__name__}") from error
+
+    async def _answers(self, address: str) -> bool:
+        """Whether the daemon answers PING."""
         try:
-            return parse_reply(await _converse(reader, writer, message))
+            reader, writer = await self._opened(address)
+        except ScannerUnavailable:
+            return False
+        try:
+            writer.write(b"zPING\0")
+            return await reader.readuntil(b"\0") == b"PONG\0"
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return False
         finally:
             writer.close()
 

@@ -4,6 +4,10 @@
 same time share one answer. The question in flight belongs to the resolver and not to whoever asked first, so a
 cancelled asker takes nothing from the others. `AresNameserver` asks the network.
 
+Nobody waits twice for what is dead. A question that failed is answered with its failure for a while, longer each time
+(RFC 9520 section 3.2), and when it is asked again, one question goes out that no message waits for. When the name
+servers themselves say nothing any more, not even about the root, every question fails at once until they do.
+
 One resolver per process: c-ares keeps sockets, a thread and an inotify watch per channel (aiodns #175, #191), and a
 channel must not survive a fork (#174), so it is made at the first question, in the loop that asks.
 """
@@ -12,12 +16,13 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import aiodns
 import pycares
 
+from actors.adapters.breaker import Breaker, Guard
 from actors.adapters.names import question_name, reverse_name
 from actors.adapters.ttl_cache import TtlCache
 from actors.config import DnsConfig
@@ -25,8 +30,9 @@ from actors.ports import Clock, LookupFailed, NameNotFound
 
 _TTL_MAX_S = 86_400
 """The longest that an answer is kept, whatever its TTL says: how long a mistake of others may stay with us."""
-_FAILURE_TTL_S = 2.0
-"""How long a failure is kept: a dead name server must not cost each message a timeout (RFC 9520 section 3.2)."""
+_PAUSE_S = 2.0
+_PAUSE_MAX_S = 30.0
+"""How long a question that failed is not asked again: the first time, doubled each further time up to the second."""
 ANSWER_BYTES_MAX = 8 * 1024
 """A longer answer is used but not kept: no SPF, DKIM or DMARC record needs so much, and one would push out dozens."""
 CACHE_BYTES_MAX = 64 * 1024 * 1024
@@ -34,6 +40,9 @@ CACHE_BYTES_MAX = 64 * 1024 * 1024
 _RECORD_OVERHEAD_BYTES = 64
 _TRIES = 2
 _NO_SUCH_NAME = frozenset({pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME})
+_SILENCE = frozenset({pycares.errno.ARES_ETIMEOUT, pycares.errno.ARES_ECONNREFUSED, pycares.errno.ARES_ECANCELLED})
+_SILENCES_MAX = 5
+"""Questions in a row without any answer after which the name servers are probed."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +55,11 @@ class Answer:
     ttl_s: float = 0.0
     missing: NameNotFound | None = None
     failed: LookupFailed | None = None
+    unasked: bool = False
+    """It failed since nobody could be asked: says nothing about the name."""
+    pause_s: float = 0.0
+    retry_at_s: float = 0.0
+    """Of a failure that is kept: how long, and until when, it is not asked about again."""
 
 
 class Nameserver(Protocol):
@@ -94,7 +108,12 @@ class DnsResolver:
 
     async def _records(self, name: str, kind: str) -> tuple[object, ...]:
         key = (question_name(name), kind)
-        answer = self._cache.get(key, self._clock.monotonic_s()) or await self._shared_answer(key)
+        now_s = self._clock.monotonic_s()
+        answer = self._cache.get(key, now_s)
+        if answer is None:
+            answer = await self._shared_answer(key)
+        elif answer.failed is not None and now_s >= answer.retry_at_s:
+            self._asked(key, answer.pause_s)
         if answer.missing is not None:
             raise NameNotFound(name, nxdomain=answer.missing.nxdomain)
         if answer.failed is not None:
@@ -102,10 +121,7 @@ class DnsResolver:
         return answer.records
 
     async def _shared_answer(self, key: tuple[str, str]) -> Answer:
-        task = self._in_flight.get(key)
-        if task is None:
-            task = asyncio.create_task(self._ask(key))
-            self._in_flight[key] = task
+        task = self._asked(key)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -114,19 +130,30 @@ class DnsResolver:
                 raise LookupFailed("the resolver was closed") from None
             raise
 
-    async def _ask(self, key: tuple[str, str]) -> Answer:
+    def _asked(self, key: tuple[str, str], pause_s: float = 0.0) -> asyncio.Task[Answer]:
+        """The question under way, a new one if there is none; `pause_s` is how long it was not asked before."""
+        task = self._in_flight.get(key)
+        if task is None:
+            task = self._in_flight[key] = asyncio.create_task(self._ask(key, pause_s))
+        return task
+
+    async def _ask(self, key: tuple[str, str], pause_s: float) -> Answer:
         try:
             answer = await self._nameserver.ask(*key)
         finally:
             del self._in_flight[key]
+        now_s = self._clock.monotonic_s()
+        if answer.failed is not None:
+            pause_s = min(max(_PAUSE_S, pause_s * 2), _PAUSE_MAX_S)
+            answer = replace(answer, pause_s=pause_s, retry_at_s=now_s + pause_s)
         size_bytes = len(key[0]) + _size_bytes(answer)
-        if size_bytes <= ANSWER_BYTES_MAX:
-            self._cache.put(key, answer, self._clock.monotonic_s(), self._ttl_s(answer), size_bytes=size_bytes)
+        if size_bytes <= ANSWER_BYTES_MAX and not answer.unasked:
+            self._cache.put(key, answer, now_s, self._ttl_s(answer), size_bytes=size_bytes)
         return answer
 
     def _ttl_s(self, answer: Answer) -> float:
         if answer.failed is not None:
-            return _FAILURE_TTL_S
+            return 2 * answer.pause_s
         if answer.missing is not None:
             return self._negative_ttl_s
         return min(answer.ttl_s, _TTL_MAX_S)
@@ -138,27 +165,50 @@ class AresNameserver:
     def __init__(self, config: DnsConfig) -> None:
         self._config = config
         self._channel: asyncio.Future[aiodns.DNSResolver] | None = None
+        self._guard = Guard("dns", self._answers, config.timeout_s, Breaker(_SILENCES_MAX))
 
     async def ask(self, name: str, kind: str) -> Answer:
         """Ask one question. Every failure is in the Answer."""
+        if self._guard.open:
+            return Answer(failed=LookupFailed("no name server answers"), unasked=True)
         try:
             async with asyncio.timeout(self._config.timeout_s):
                 channel = await self._opened()
                 result = await channel.query_dns(name, kind)
         except aiodns.error.DNSError as error:
             code = error.args[0]
+            self._note(silence=code in _SILENCE)
             if code in _NO_SUCH_NAME or code == pycares.errno.ARES_ENODATA:
                 return Answer(missing=NameNotFound(name, nxdomain=code in _NO_SUCH_NAME))
             return Answer(failed=LookupFailed(f"{kind} {name}: {error.args[-1]}"))
         except TimeoutError:
+            self._note(silence=True)
             return Answer(failed=LookupFailed(f"{kind} {name}: timeout"))
         except (OSError, pycares.AresError) as error:
             _log.warning("no DNS: %s", error)
             return Answer(failed=LookupFailed(f"no name server: {error}"))
+        self._note(silence=False)
         return _answer(name, kind, result)
+
+    def _note(self, *, silence: bool) -> None:
+        if silence:
+            self._guard.failed()
+        else:
+            self._guard.succeeded()
+
+    async def _answers(self) -> bool:
+        """Whether any name server says anything about the root, which every resolver knows."""
+        try:
+            await (await self._opened()).query_dns(".", "NS")
+        except aiodns.error.DNSError as error:
+            return error.args[0] not in _SILENCE
+        except (OSError, pycares.AresError):
+            return False
+        return True
 
     async def close(self) -> None:
         """Give back the channel."""
+        await self._guard.close()
         channel, self._channel = self._channel, None
         if channel is not None and channel.done() and not channel.cancelled() and channel.exception() is None:
             await channel.result().close()

@@ -1,95 +1,119 @@
-"""The Store port over Redis or Valkey (6.2+), with a breaker so that a server that is away costs nothing.
+"""The Store port over Redis or Valkey (6.2+), behind a breaker so that a server that is away costs nothing.
 
-Every failure is StoreUnavailable: the caller reports it, and nothing waits longer than [redis] timeout_s. After
-`FAILURES_MAX` failures in a row no attempt is made for `PAUSE_S`; then one request tries again.
+Every failure is StoreUnavailable: the caller reports it, and nothing waits longer than [redis] timeout_s. A server that
+is merely slow costs one round trip and no queue: questions leave in pipelines, at once while a connection is free, else
+with the next that is, all that came meanwhile together. So a process needs few connections however slow the server is.
+They need no greeting (RESP2): a new one costs no further trip unless the URL has a password or a database.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar, cast
+from collections import deque
+from collections.abc import Sequence
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from actors.adapters.clock import SystemClock
+from actors.adapters.breaker import Breaker, Guard
 from actors.config import RedisConfig
-from actors.ports import Clock, StoreUnavailable
+from actors.ports import StoreUnavailable
 
-FAILURES_MAX = 3
-PAUSE_S = 1.0
+CONNECTIONS_MAX = 8
+"""Of one process: a question waits for an eighth of a round trip until one is free, on average."""
+PIPELINE_MAX = 500
+"""Questions in one pipeline."""
 
-R = TypeVar("R")
-
-
-class Breaker:
-    """Counts failures in a row and says whether an attempt is worth it; pure, the time is given."""
-
-    def __init__(self, failures_max: int = FAILURES_MAX, pause_s: float = PAUSE_S) -> None:
-        self._failures_max = failures_max
-        self._pause_s = pause_s
-        self._failures = 0
-        self._closed_until_s = 0.0
-
-    def allows(self, now_s: float) -> bool:
-        """Whether to try now. After the pause one attempt is let through, the others wait for its result."""
-        if self._failures < self._failures_max:
-            return True
-        if now_s < self._closed_until_s:
-            return False
-        self._closed_until_s = now_s + self._pause_s
-        return True
-
-    def succeeded(self) -> None:
-        """The attempt had an answer."""
-        self._failures = 0
-
-    def failed(self, now_s: float) -> None:
-        """The attempt had none."""
-        self._failures += 1
-        self._closed_until_s = now_s + self._pause_s
+Question = tuple[str, Sequence[bytes]]
+"""(key of a set, possible members)."""
 
 
 class RedisStore:
     """Asks one server by URL; connects when first asked."""
 
     def __init__(
-        self, config: RedisConfig, clock: Clock | None = None, client: redis.asyncio.Redis | None = None
+        self, config: RedisConfig, client: redis.asyncio.Redis | None = None, breaker: Breaker | None = None
     ) -> None:
         """`config.url` must be set. Raises ValueError when it is no Redis URL."""
         self._timeout_s = config.timeout_s
-        self._clock = clock or SystemClock()
-        self._breaker = Breaker()
-        self._redis = client or redis.asyncio.Redis.from_url(
-            config.url,
-            protocol=3,
-            socket_timeout=config.timeout_s,
-            socket_connect_timeout=config.timeout_s,
-            retry=Retry(NoBackoff(), 0),
+        self._redis = client or redis.asyncio.Redis(
+            connection_pool=redis.asyncio.ConnectionPool.from_url(
+                config.url,
+                protocol=2,
+                driver_info=None,
+                socket_timeout=config.timeout_s,
+                socket_connect_timeout=config.timeout_s,
+                retry=Retry(NoBackoff(), 0),
+            )
         )
+        self._guard = Guard("redis", self._answers, config.timeout_s, breaker)
+        self._waiting: deque[tuple[Question, asyncio.Future[list[int]]]] = deque()
+        self._pipelines: set[asyncio.Task[None]] = set()
 
-    async def is_member(self, key: str, members: Sequence[bytes]) -> Sequence[bool]:
-        """Which of `members` are in the set `key`; a key that does not exist is an empty set."""
-        if not members:
-            return []
-        answers = await self._ask(lambda: cast("Awaitable[list[int]]", self._redis.smismember(key, list(members))))
-        return [bool(answer) for answer in answers]
-
-    async def close(self) -> None:
-        """Give back connections."""
-        await self._redis.aclose()
-
-    async def _ask(self, command: Callable[[], Awaitable[R]]) -> R:
-        """One command within the timeout and the breaker. Raises StoreUnavailable."""
-        if not self._breaker.allows(self._clock.monotonic_s()):
-            raise StoreUnavailable("paused after failures")
+    async def are_members(self, questions: Sequence[Question]) -> Sequence[Sequence[bool]]:
+        """For each (key, members): which are in the set; a key that does not exist is an empty set."""
+        if self._guard.open:
+            raise StoreUnavailable("it does not answer")
+        answers = [self._asked(question) for question in questions if question[1]]
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await command()
+                found = iter(await asyncio.gather(*answers))
+        except TimeoutError as error:
+            raise StoreUnavailable("no answer in time") from error
+        return [[bool(answer) for answer in next(found)] if members else [] for _, members in questions]
+
+    async def close(self) -> None:
+        """Give back connections; questions under way end as failures."""
+        await self._guard.close()
+        for pipeline in self._pipelines:
+            pipeline.cancel()
+        await asyncio.gather(*self._pipelines, return_exceptions=True)
+        await self._redis.aclose()
+
+    def _asked(self, question: Question) -> asyncio.Future[list[int]]:
+        answer: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, answer))
+        if len(self._pipelines) < CONNECTIONS_MAX:
+            pipeline = asyncio.create_task(self._send_waiting())
+            self._pipelines.add(pipeline)
+            pipeline.add_done_callback(self._pipelines.discard)
+        return answer
+
+    async def _send_waiting(self) -> None:
+        """Send pipelines over one connection until nothing waits."""
+        while batch := [self._waiting.popleft() for _ in range(min(PIPELINE_MAX, len(self._waiting)))]:
+            try:
+                answers = await self._pipelined([question for question, _ in batch])
+            except (StoreUnavailable, asyncio.CancelledError) as error:
+                told = error if isinstance(error, StoreUnavailable) else StoreUnavailable("the store was closed")
+                for _, waiting in batch:
+                    if not waiting.done():
+                        waiting.set_exception(told)
+                if told is not error:
+                    raise
+            else:
+                for (_, waiting), answer in zip(batch, answers, strict=True):
+                    if not waiting.done():
+                        waiting.set_result(answer)
+
+    async def _pipelined(self, questions: Sequence[Question]) -> list[list[int]]:
+        """The answers to one pipeline within the timeout. Raises StoreUnavailable."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, members in questions:
+            pipeline.smismember(key, list(members))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answers: list[list[int]] = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
-            self._breaker.failed(self._clock.monotonic_s())
+            self._guard.failed()
             # The text of the error may hold the URL with its password.
             raise StoreUnavailable(type(error).__name__) from error
-        self._breaker.succeeded()
-        return answer
+        self._guard.succeeded()
+        return answers
+
+    async def _answers(self) -> bool:
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError):
+            return False
+        return True

@@ -6,8 +6,9 @@ MTA waits, at CONNECT, HELO, MAIL and RECIPIENT, every deny list is asked about 
 stage may not have been asked, or not have answered in time.
 """
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from actors.actor import Budget
 from actors.config import JudgementConfig
@@ -19,6 +20,17 @@ from actors.policy.lists import AddressList, NameList, NetworkList, address_keys
 from actors.policy.spf import DETAIL_CHARS_MAX, check_spf
 from actors.policy.timed import TimedResolver
 from actors.ports import Clock, Resolver, Store, StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one shared list is asked: whether it holds one of `members`."""
+
+    name: str
+    """Of the finding; the list's is the plural."""
+    members: Sequence[str]
+    facts: dict[str, str]
+    """Of the finding."""
 
 
 class PolicyActor:
@@ -68,27 +80,38 @@ class PolicyActor:
             await self._store.close()
 
     async def _envelope(self, envelope: Envelope, budget: Budget) -> list[Finding]:
-        spf = await check_spf(envelope, TimedResolver(self._resolver, budget), budget)
-        return [spf, *await self._listed_parties(envelope, budget)]
+        """SPF and the lists; the store is asked while SPF asks DNS."""
+        resolver = TimedResolver(self._resolver, budget)
+        if self._store is None:
+            return [await check_spf(envelope, resolver, budget), *self._listed_here(envelope)]
+        async with asyncio.TaskGroup() as group:
+            listed = group.create_task(self._ask_store(_parties(envelope), budget))
+            spf = await check_spf(envelope, resolver, budget)
+        return [spf, *self._listed_here(envelope), *listed.result()]
+
+    async def _denied_parties(self, envelope: Envelope, budget: Budget) -> list[Finding]:
+        """What can refuse whoever sends; asked again at each stage, since SPF may keep the envelope's answer."""
+        return self._denied_here(envelope) + await self._ask_store(_parties(envelope), budget)
 
     async def _recipient(self, envelope: Envelope, budget: Budget) -> list[Finding]:
         """All that can refuse this recipient."""
         if not envelope.recipients:
             return []
         address = _address_text(envelope.recipients[-1].address)
-        parties = await self._denied_parties(envelope, budget)
+        denied = self._denied_here(envelope)
         entry = self._denied_recipients.match(address)
+        questions = _parties(envelope)
         if entry is not None:
-            return [*parties, _listed("deny_recipient", entry, recipient=address)]
-        members = [*address_keys(address)]
-        return parties + await self._ask_store("deny_recipient", members, {"recipient": address}, budget)
+            denied.append(_listed("deny_recipient", entry, recipient=address))
+        else:
+            questions.append(Question("deny_recipient", [*address_keys(address)], {"recipient": address}))
+        return denied + await self._ask_store(questions, budget)
 
-    async def _denied_parties(self, envelope: Envelope, budget: Budget) -> list[Finding]:
-        """What can refuse whoever sends; asked again at each stage, since SPF may keep the envelope's answer."""
-        return [one for one in await self._listed_parties(envelope, budget) if not one.name.startswith("allow_")]
+    def _denied_here(self, envelope: Envelope) -> list[Finding]:
+        return [finding for finding in self._listed_here(envelope) if not finding.name.startswith("allow_")]
 
-    async def _listed_parties(self, envelope: Envelope, budget: Budget) -> list[Finding]:
-        """What the lists say of the client, of its HELO and of the envelope sender, as far as they are known."""
+    def _listed_here(self, envelope: Envelope) -> list[Finding]:
+        """What the configured lists say of the client, of its HELO and of the envelope sender, as far as known."""
         findings = []
         ip, sender = envelope.client.ip, _address_text(envelope.sender)
         for name, networks in self._clients.items():
@@ -103,8 +126,6 @@ class PolicyActor:
             entry = addresses.match(sender)
             if entry is not None:
                 findings.append(_listed(name, entry, sender=sender, domain=domain_of(envelope.sender)))
-        findings += await self._ask_store("deny_client", [ip], {"ip": ip}, budget)
-        findings += await self._ask_store("deny_sender", [*address_keys(sender)], {"sender": sender}, budget)
         return findings
 
     async def _message(self, message: Message, budget: Budget) -> list[Finding]:
@@ -129,21 +150,34 @@ class PolicyActor:
         found = await discover(author, sorted(identifiers - {""}), TimedResolver(self._resolver, budget))
         return replace(found, facts={**found.facts, "ambiguous": "yes"}) if flaw else found
 
-    async def _ask_store(
-        self, name: str, members: Sequence[str], facts: dict[str, str], budget: Budget
-    ) -> list[Finding]:
-        """The finding `name` when the shared set of this name holds one of `members`."""
-        if self._store is None or not any(members):
+    async def _ask_store(self, questions: Sequence[Question], budget: Budget) -> list[Finding]:
+        """A finding for each question whose shared set holds one of its members."""
+        asked = [question for question in questions if any(question.members)]
+        if self._store is None or not asked:
             return []
         started_s = self._clock.monotonic_s()
+        keys = [(f"{self._redis_prefix}:{one.name}s", [member.encode() for member in one.members]) for one in asked]
         try:
-            held = await self._store.is_member(f"{self._redis_prefix}:{name}s", [m.encode() for m in members])
+            answers = await self._store.are_members(keys)
         except StoreUnavailable as error:
-            return [error_finding("policy", name, ErrorKind.UNREACHABLE, str(error))]
+            return [error_finding("policy", one.name, ErrorKind.UNREACHABLE, str(error)) for one in asked]
         finally:
-            budget.record("redis", started_s, name)
-        entry = next((member for member, there in zip(members, held, strict=True) if there), None)
-        return [] if entry is None else [_listed(name, entry, **facts)]
+            budget.record("redis", started_s, ", ".join(one.name for one in asked))
+        findings = []
+        for question, held in zip(asked, answers, strict=True):
+            entry = next((member for member, there in zip(question.members, held, strict=True) if there), None)
+            if entry is not None:
+                findings.append(_listed(question.name, entry, **question.facts))
+        return findings
+
+
+def _parties(envelope: Envelope) -> list[Question]:
+    """What the shared lists are asked about whoever sends."""
+    ip, sender = envelope.client.ip, _address_text(envelope.sender)
+    return [
+        Question("deny_client", [ip], {"ip": ip}),
+        Question("deny_sender", [*address_keys(sender)], {"sender": sender}),
+    ]
 
 
 def _listed(name: str, entry: str, **facts: str) -> Finding:

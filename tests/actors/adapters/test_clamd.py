@@ -3,9 +3,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from actors.adapters.breaker import Breaker, State
 from actors.adapters.clamd import FRAME_BYTES, ClamdScanner, open_connection, parse_reply
 from actors.config import AntivirusConfig
 from actors.ports import MessageTooLong, ScannerUnavailable, ScanResult
+from tests.fakes import turn_until
 
 
 class FakeWriter:
@@ -99,6 +101,65 @@ async def test_the_next_daemon_is_asked_when_one_is_away():
 
     assert await scanner(connect, "unix:/first", "127.0.0.1:3310").scan(b"x") == ScanResult("")
     assert asked == ["unix:/first", "127.0.0.1:3310"]
+
+
+async def test_a_daemon_that_stays_away_is_not_tried_any_more_until_it_answers_ping():
+    up, asked = set(), []
+    breakers = []
+
+    async def connect(address: str):
+        asked.append(address)
+        if address == "dead:1" and address not in up:
+            raise ConnectionRefusedError
+        reader = asyncio.StreamReader(limit=4096)
+        writer = FakeWriter()
+        writer.write = lambda data: reader.feed_data(b"PONG\0" if data == b"zPING\0" else b"")  # type: ignore[method-assign]
+        reader.feed_data(b"" if address in up else b"stream: OK\0")
+        return reader, writer
+
+    def make_breaker() -> Breaker:
+        breakers.append(Breaker(failures_max=2, pause_s=0.0))
+        return breakers[-1]
+
+    config = AntivirusConfig(clamd=("dead:1", "good:1"))
+    tried = ClamdScanner(config, connect, make_breaker)
+    for _ in range(2):
+        assert await tried.scan(b"x") == ScanResult("")
+    await turn_until(lambda: breakers[0].state is State.OPEN)
+    asked.clear()
+    scan = asyncio.create_task(tried.scan(b"x"))
+    assert await scan == ScanResult("")
+    assert asked.count("good:1") == 1
+    up.add("dead:1")
+    await turn_until(lambda: breakers[0].state is State.CLOSED)
+    await tried.close()
+
+
+async def test_when_no_daemon_answers_a_scan_fails_at_once():
+    breaker = Breaker(failures_max=1)
+    breaker.failed()
+    breaker.probed(answered=False)
+    connect, writer = daemon(b"stream: OK\0")
+    tried = ClamdScanner(AntivirusConfig(clamd=("dead:1",)), connect, lambda: breaker)
+    with pytest.raises(ScannerUnavailable, match="dead:1: does not answer"):
+        await tried.scan(b"x")
+    assert not writer.data
+
+
+@pytest.mark.parametrize(("suspicious_s", "suspected"), [(0.0, True), (60.0, False)])
+async def test_a_scan_that_was_given_up_after_long_is_held_against_the_daemon(monkeypatch, suspicious_s, *, suspected):
+    monkeypatch.setattr("actors.adapters.clamd.SUSPICIOUS_S", suspicious_s)
+    breaker = Breaker(failures_max=1)
+
+    async def connect(_address: str):
+        return asyncio.StreamReader(limit=4096), FakeWriter()
+
+    tried = ClamdScanner(AntivirusConfig(clamd=("slow:1",)), connect, lambda: breaker)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await tried.scan(b"x")
+    assert (breaker.state is State.SUSPECTED) == suspected
+    await tried.close()
 
 
 async def test_when_all_are_away_each_is_named():

@@ -9,7 +9,7 @@ from actors.adapters.dns import Answer, AresNameserver, DnsResolver
 from actors.config import DnsConfig
 from actors.ports import LookupFailed, NameNotFound
 from bench.nameserver import Nameserver, txt_rdata
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, turn_until
 
 
 class NameserverInMemory:
@@ -123,15 +123,58 @@ async def test_names_that_are_not_there_are_remembered_for_the_negative_ttl(
     assert len(nameserver.questions) == 2
 
 
-async def test_a_failure_is_a_failure_and_soon_asked_again(
+async def fails_at_once(resolver: DnsResolver, name: str) -> None:
+    asking = asyncio.create_task(resolver.txt(name))
+    with pytest.raises(LookupFailed):
+        await asyncio.wait_for(asking, 1.0)
+
+
+async def test_a_question_that_failed_is_not_asked_again_for_a_while_that_grows(
     resolver: DnsResolver, nameserver: NameserverInMemory, clock: FakeClock
 ) -> None:
-    for wait_s in (0.0, 1.0, 1.0):
-        clock.advance(wait_s)
-        with pytest.raises(LookupFailed):
-            await resolver.txt("broken.example.org")
+    asked_at_s = []
+    for second in range(100):
+        await fails_at_once(resolver, "broken.example.org")
+        await turn_until(lambda: not resolver._in_flight)
+        if len(nameserver.questions) > len(asked_at_s):
+            asked_at_s.append(second)
+        clock.advance(1.0)
 
-    assert len(nameserver.questions) == 2
+    assert asked_at_s == [0, 2, 6, 14, 30, 60, 90]
+
+
+async def test_nobody_waits_for_the_question_that_looks_whether_a_dead_name_is_back(
+    resolver: DnsResolver, nameserver: NameserverInMemory, clock: FakeClock
+) -> None:
+    await fails_at_once(resolver, "broken.example.org")
+    clock.advance(2.0)
+    nameserver.open.clear()
+    for _ in range(3):
+        await fails_at_once(resolver, "broken.example.org")
+    assert len(nameserver.questions) == 2, "one at a time"
+
+    nameserver.table["broken.example.org", "TXT"] = Answer((b"back",), ttl_s=300.0)
+    nameserver.open.set()
+    await turn_until(lambda: not resolver._in_flight)
+    assert await resolver.txt("broken.example.org") == [b"back"]
+
+
+async def test_a_failure_of_long_ago_says_nothing(
+    resolver: DnsResolver, nameserver: NameserverInMemory, clock: FakeClock
+) -> None:
+    await fails_at_once(resolver, "broken.example.org")
+    nameserver.table["broken.example.org", "TXT"] = Answer((b"back",), ttl_s=300.0)
+    clock.advance(4.0)
+    assert await resolver.txt("broken.example.org") == [b"back"]
+
+
+async def test_a_failure_for_want_of_a_name_server_is_not_held_against_the_name(
+    resolver: DnsResolver, nameserver: NameserverInMemory
+) -> None:
+    nameserver.table["broken.example.org", "TXT"] = Answer(failed=LookupFailed("nobody"), unasked=True)
+    await fails_at_once(resolver, "broken.example.org")
+    nameserver.table["broken.example.org", "TXT"] = Answer((b"back",), ttl_s=300.0)
+    assert await resolver.txt("broken.example.org") == [b"back"]
 
 
 @pytest.mark.parametrize(
@@ -264,6 +307,64 @@ async def test_a_name_server_that_is_silent_or_away_is_a_failure_within_the_cap(
         async with asyncio.timeout(5.0):
             assert (await nameserver.ask("example.org", "TXT")).failed is not None
         await nameserver.close()
+    silent.stop()
+
+
+async def until(nameserver: AresNameserver, *, unasked: bool) -> None:
+    """Ask until questions fail without being asked, or are asked again."""
+    async with asyncio.timeout(5.0):
+        while (await nameserver.ask("example.org", "A")).unasked is not unasked:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.live
+async def test_when_no_name_server_answers_questions_fail_at_once_until_one_does() -> None:
+    server = Nameserver(LIVE_ZONE, delay_s=(60.0, 60.0))
+    await server.start()
+    nameserver = AresNameserver(DnsConfig(nameservers=(f"127.0.0.1:{server.port}",), timeout_s=0.2))
+    answers = await asyncio.gather(*(nameserver.ask(f"{number}.example.org", "A") for number in range(8)))
+    assert not any(answer.unasked for answer in answers)
+    await until(nameserver, unasked=True)
+    began_s = asyncio.get_running_loop().time()
+    for _ in range(100):
+        assert (await nameserver.ask("example.org", "A")).unasked
+    assert asyncio.get_running_loop().time() - began_s < 0.2
+
+    server.delay_s = (0.0, 0.0)
+    await until(nameserver, unasked=False)
+    assert (await nameserver.ask("example.org", "A")).records
+    await nameserver.close()
+    server.stop()
+
+
+@pytest.mark.live
+async def test_dead_domains_do_not_open_the_breaker_of_a_resolver_that_is_well() -> None:
+    server = Nameserver(LIVE_ZONE, silent=("dead.example",))
+    await server.start()
+    nameserver = AresNameserver(DnsConfig(nameservers=(f"127.0.0.1:{server.port}",), timeout_s=0.2))
+    for _ in range(3):
+        answers = await asyncio.gather(*(nameserver.ask(f"{number}.dead.example", "A") for number in range(10)))
+        assert all(answer.failed and not answer.unasked for answer in answers)
+    assert (await nameserver.ask("example.org", "A")).records
+    await nameserver.close()
+    server.stop()
+
+
+@pytest.mark.live
+async def test_the_second_name_server_answers_when_the_first_is_dead_and_soon_without_a_wait(
+    live_nameserver: Nameserver,
+) -> None:
+    silent = Nameserver(LIVE_ZONE, delay_s=(60.0, 60.0))
+    await silent.start()
+    servers = (f"127.0.0.1:{silent.port}", f"127.0.0.1:{live_nameserver.port}")
+    nameserver = AresNameserver(DnsConfig(nameservers=servers, timeout_s=1.5))
+    waits_s = []
+    for _ in range(10):
+        began_s = asyncio.get_running_loop().time()
+        assert (await nameserver.ask("example.org", "A")).records
+        waits_s.append(asyncio.get_running_loop().time() - began_s)
+    assert sorted(waits_s)[7] < 0.4, waits_s
+    await nameserver.close()
     silent.stop()
 
 

@@ -131,6 +131,14 @@ async def test_shared_lists_are_asked_when_a_prefix_is_configured(
     assert name not in outcomes(await examine(actor(store=store), stage))
 
 
+@pytest.mark.parametrize("stage", [Stage.ENVELOPE, Stage.RECIPIENT])
+async def test_all_shared_lists_of_a_stage_are_asked_in_one_round_trip(stage: Stage) -> None:
+    store = FakeStore({"tamis:deny_clients": [b"192.0.2.1"], "tamis:deny_senders": [b"example.net"]})
+    findings = await examine(actor(store=store, lists=Lists(redis_prefix="tamis")), stage)
+    assert {"deny_client", "deny_sender"} <= {finding.name for finding in findings}
+    assert store.asked == 1
+
+
 async def test_a_long_address_is_cut_in_the_detail() -> None:
     address = b"x" * 10_000 + b"@example.net"
     store = FakeStore({"tamis:deny_senders": [address]})
