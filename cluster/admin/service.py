@@ -7,7 +7,7 @@ that goes away stops its own stream and nothing else.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -26,13 +26,14 @@ from cluster.ingress.tls import server_credentials
 from tamis.admin.v1 import admin_service_pb2 as pb
 from tamis.admin.v1 import admin_service_pb2_grpc
 from wire.config import ConfigError
-from wire.tls import TlsConfig, on_loopback
+from wire.tls import TlsConfig, TlsError, on_loopback
 
 log = logging.getLogger(__name__)
 
 _WATCH_EVERY_S = 0.5
 _CALL_MAX_S = 20.0
 _WHY_CHARS_MAX = 200
+_BIND_AGAIN_S = 5.0
 _SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", CONFIG_BYTES_MAX + 4096),
     # Two processes on one port would share its calls in silence.
@@ -183,6 +184,28 @@ def _why(given: str, kind: str, name: str) -> str:
     """One line of a bounded length: what the caller says, or what it called, and who it is."""
     text = " ".join("".join(char if char.isprintable() else " " for char in given).split())
     return f"{text[:_WHY_CHARS_MAX] or kind} (by {name})"
+
+
+async def keep_serving(control: CellControl, config: AdminConfig, tls: TlsConfig, tell: Callable[[str], None]) -> None:
+    """Serve until cancelled, if an address is configured; while it cannot be had, try again and again.
+
+    `tell` gets one line that says why there is no service, and an empty one once there is.
+    """
+    if not config.listen:
+        return
+    while True:
+        try:
+            server, _ = await serve(control, config, tls)
+            break
+        except (OSError, TlsError) as error:
+            log.error("admin_not_served address=%s why=%s", config.listen, error)  # noqa: TRY400 - its text says all
+            tell(f"[cluster.admin] listen: {error}")
+            await asyncio.sleep(_BIND_AGAIN_S)
+    tell("")
+    try:
+        await server.wait_for_termination()
+    finally:
+        await server.stop(None)
 
 
 async def serve(control: CellControl, config: AdminConfig, tls: TlsConfig) -> tuple[grpc.aio.Server, int]:

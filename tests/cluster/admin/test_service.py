@@ -326,3 +326,28 @@ async def test_a_port_that_is_taken_is_an_os_error(tmp_path: Path) -> None:
             await serve(FakeCell(), AdminConfig(listen=f"127.0.0.1:{port}", tokens=str(tokens)), TlsConfig())
     finally:
         await server.stop(None)
+
+
+async def test_serving_goes_on_trying_until_the_port_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_BIND_AGAIN_S", 0.02)
+    tokens = tmp_path / "tokens"
+    tokens.write_text(TOKENS)
+    first, port = await serve(FakeCell(), AdminConfig(listen="127.0.0.1:0", tokens=str(tokens)), TlsConfig())
+    told: list[str] = []
+    config = AdminConfig(listen=f"127.0.0.1:{port}", tokens=str(tokens))
+    serving = asyncio.create_task(service.keep_serving(FakeCell(), config, TlsConfig(), told.append))
+    await asyncio.sleep(0.1)
+    assert told[0] == f"[cluster.admin] listen: 127.0.0.1:{port} cannot be bound"
+    await first.stop(None)
+    while told[-1]:  # noqa: ASYNC110  the port is tried again and again
+        await asyncio.sleep(0.01)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        await ask(AdminServiceStub(channel), "GetStatus", metadata=bearer(VIEWER))
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    again, _ = await serve(FakeCell(), config, TlsConfig())
+    await again.stop(None)
+
+
+async def test_without_an_address_nothing_is_served() -> None:
+    await service.keep_serving(FakeCell(), AdminConfig(listen=""), TlsConfig(), lambda _: None)
