@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FUSED_CORES_MAX = 4
-"""Up to so many cores "auto" means fused. Measured with 32 sessions on two: docs/decisions/0007."""
+"""Up to so many cores "auto" means fused. Measured with 32 sessions on two: docs/decisions/0007-fused-pools.md."""
 WORKER = "worker"
 
 
