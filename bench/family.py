@@ -23,10 +23,14 @@ class Family:
             root = psutil.Process(self._pid)
             self._seen |= {root, *root.children(recursive=True)}
 
+    def alive(self) -> list[psutil.Process]:
+        """Those that were seen and still run."""
+        return [process for process in self._seen if _runs(process)]
+
     def left(self, grace_s: float) -> list[str]:
         """Names of those that still run when the grace is over; they are killed then."""
         deadline_s = time.monotonic() + grace_s
-        while (alive := [process for process in self._seen if _runs(process)]) and time.monotonic() < deadline_s:
+        while (alive := self.alive()) and time.monotonic() < deadline_s:
             time.sleep(0.05)
         names = []
         for process in alive:

@@ -63,6 +63,8 @@ class StackOptions:
     extra: str = ""
     """Further sections."""
     trace: bool = True
+    prefix: tuple[str, ...] = ()
+    """Before the command, such as ip netns exec NAME."""
 
 
 class StackFailed(Exception):
@@ -161,7 +163,8 @@ class Stack:
         arguments = ["--config", str(config), "--ready-file", str(ready_file), "--run-dir", str(self.run_dir)]
         started = time.monotonic()
         with (self.run_dir / "up.log").open("wb") as log:
-            self._up = subprocess.Popen([sys.executable, "-m", "cli", "up", *arguments], stdout=log, stderr=log)
+            command = [*options.prefix, sys.executable, "-m", "cli", "up", *arguments]
+            self._up = subprocess.Popen(command, stdout=log, stderr=log)
         self._family = Family(self._up.pid)
         while not ready_file.exists():
             if self._up.poll() is not None:

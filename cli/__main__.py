@@ -37,6 +37,7 @@ SUBCOMMANDS = {
         "cli.drain", "drain", "Have all ingresses of the cell refuse new transactions: gateways go elsewhere."
     ),
     "node": Subcommand("cli.drain", "VERBS", "The nodes of a cell: list, drain."),
+    "join": Subcommand("cli.join", "join", "Make this machine a further node of a cell."),
     "send": Subcommand("cli.send", "send", "Play the MTA: send mail files to a milter, show verdict and edits."),
     "scan": Subcommand("cli.scan", "scan", "Show the verdict on mail files, from the cluster or --local."),
     "mirror": Subcommand("cli.mirror", "mirror", "Compare what a mirrored cell says with what the live one said."),

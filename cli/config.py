@@ -13,6 +13,7 @@ from actors.config import (
     RedisConfig,
 )
 from cluster.config import ClusterConfig
+from cluster.ray_config import RayConfig
 from gateway.config import GatewayConfig
 from wire import config
 from wire.config import Section
@@ -24,6 +25,7 @@ class TamisConfig(Section, frozen=True):
 
     gateway: GatewayConfig = GatewayConfig()
     cluster: ClusterConfig = ClusterConfig()
+    ray: RayConfig = RayConfig()
     dns: DnsConfig = DnsConfig()
     redis: RedisConfig = RedisConfig()
     dkim: DkimConfig = DkimConfig()

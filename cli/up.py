@@ -6,20 +6,16 @@ the ready file appears when a probe message went through every actor. A signal e
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
-from typing import IO, Annotated, NoReturn
+from typing import Annotated
 
 import msgspec
 import typer
@@ -31,7 +27,10 @@ from cli.channel import channel_credentials, first_ingress
 from cli.children import Child, Warden, adopt_orphans, end_descendants
 from cli.config import TamisConfig, load_config
 from cli.probe import Probe, scan_asker
-from cluster.config import ClusterConfig, listen_address
+from cli.run_dir import fresh_token, given_token, lock, ray_dir
+from cli.signals import Stopped, ignore_signals, stop_on_signals
+from cluster.config import listen_address
+from cluster.ray_config import cell_tls, check_guarded, ports, ray_environment
 from gateway.cells import parse_host_port
 from wire.config import ConfigError
 from wire.milter import UnixAddress, parse_listen
@@ -51,16 +50,10 @@ _VALKEY_GRACE_S = 2.0
 _LEFTOVER_GRACE_S = 2.0
 _UNIX_PATH_BYTES_MAX = 100
 """unix(7) allows 107."""
-_RAY_DIR_BYTES_MAX = 36
-"""Ray adds /ray/session_<date>_<time>_<pid>/sockets/plasma_store to it."""
 
 
 class UpFailed(Exception):
     """Something did not start, or ended for good; the text is for the operator."""
-
-
-class Stopped(BaseException):
-    """SIGTERM or SIGINT came. Not an Exception: nothing on the way may take it for an error of its own."""
 
 
 def up(
@@ -76,7 +69,7 @@ def up(
         _check_addresses(settings)
         _check_ready_file(ready_file)
         run_dir = run_dir.absolute()
-        lock = _lock(run_dir)
+        locked = lock(run_dir)
     except (ConfigError, OSError) as error:
         print(f"tamis up: {error}", file=sys.stderr)
         raise SystemExit(EXIT_USAGE) from error
@@ -85,14 +78,14 @@ def up(
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)
-    _stop_on_signals()
+    stop_on_signals()
     try:
-        with lock, contextlib.ExitStack() as parts:
+        with locked, contextlib.ExitStack() as parts:
             parts.callback(_end_leftovers)
             try:
                 _run(settings, config, run_dir, ready_file, parts)
             finally:
-                _ignore_signals()  # The end must not be interrupted.
+                ignore_signals()  # The end must not be interrupted.
     except Stopped:
         _say("stopped")
     except SystemExit as ended:
@@ -120,7 +113,7 @@ def _run(
     listen = host_port(host, port or free_port(host))
     settings = msgspec.structs.replace(settings, cluster=msgspec.structs.replace(settings.cluster, listen=listen))
     settings = msgspec.structs.replace(settings, cluster=with_admin(settings.cluster, run_dir, parts))
-    ingresses, watch_cell = _start_cell(settings, run_dir, parts)
+    ray_address, ingresses, watch_cell = _start_cell(settings, run_dir, parts)
     if settings.cluster.tls.configured:
         # Certificates hold names: the gateway dials what [gateway] says, not what is listened on.
         ingresses = (first_ingress(settings.gateway),)
@@ -133,6 +126,7 @@ def _run(
         "grpc": ingresses[0],
         "console": None,
         "redis": settings.redis.url,
+        "ray": ray_address,
         "ops": listens["ops"] or None,
     }
     probe: Probe | None = Probe(scan_asker(ingresses[0], settings.gateway.tls, _PROBE_S), _say)
@@ -159,9 +153,10 @@ def _announce(ready: dict[str, str | None], ready_file: Path | None) -> None:
 
 def _check_addresses(settings: TamisConfig) -> None:
     """Raises ConfigError when a port is taken: found out before anything starts."""
-    if settings.cluster.address == "" and not any(settings.cluster.pools.sizes.values()):
+    if settings.ray.address == "" and not any(settings.cluster.pools.sizes.values()):
         raise ConfigError("[cluster.pools]: every pool is empty, nothing would score")
     _check_tls(settings)
+    _check_ray(settings)
     host, port = listen_address(settings.cluster.listen)
     wanted = [("[cluster] listen", host, port + number if port else 0) for number in range(settings.cluster.ingresses)]
     for text in settings.gateway.listen:
@@ -175,6 +170,8 @@ def _check_addresses(settings: TamisConfig) -> None:
     if settings.cluster.admin.listen:
         wanted.append(("[cluster.admin] listen", *listen_address(settings.cluster.admin.listen)))
         check_tokens(settings.cluster.admin)
+    if not settings.ray.address and (gcs_port := ports(settings.ray).gcs):
+        wanted.append(("[ray] gcs_port", settings.ray.node_address, gcs_port))
     for key, host, port in wanted:
         check_port(key, host, port)
     check_files(settings.judgement())
@@ -193,23 +190,26 @@ def _check_tls(settings: TamisConfig) -> None:
         channel_credentials(first_ingress(settings.gateway), settings.gateway.tls)
 
 
+def _check_ray(settings: TamisConfig) -> None:
+    """Raises ConfigError when strangers could join the cell."""
+    try:
+        check_guarded(settings.ray, cell_tls(settings.ray, settings.cluster.tls))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if settings.ray.token_file:
+        given_token(settings.ray.token_file)
+    if settings.ray.tls.configured:
+        try:
+            read_credentials(settings.ray.tls)
+        except TlsError as error:
+            raise ConfigError(f"[ray.tls]: {error}") from error
+
+
 def _check_ready_file(ready_file: Path | None) -> None:
     if ready_file is not None and not ready_file.absolute().parent.is_dir():
         raise ConfigError(f"--ready-file {ready_file}: there is no such directory")
     if ready_file is not None and ready_file.is_dir():
         raise ConfigError(f"--ready-file {ready_file}: is a directory")
-
-
-def _lock(run_dir: Path) -> IO[bytes]:
-    """Make the run directory ours for as long as the file is open. Raises ConfigError and OSError."""
-    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = (run_dir / "lock").open("wb")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise ConfigError(f"--run-dir {run_dir}: another `tamis up` runs there") from None
-    return lock
 
 
 def _start_valkey(run_dir: Path, parts: contextlib.ExitStack) -> tuple[Child, str]:
@@ -257,22 +257,28 @@ def _valkey_answers(address: Path) -> bool:
 
 def _start_cell(
     settings: TamisConfig, run_dir: Path, parts: contextlib.ExitStack
-) -> tuple[tuple[str, ...], Callable[[], None]]:
-    """Ray and the cell in it; returns the ingresses' addresses, and a call that notices the end of the cell."""
+) -> tuple[str, tuple[str, ...], Callable[[], None]]:
+    """Ray and the cell in it; returns Ray's and the ingresses' addresses, and a call that notices the end of them."""
     _say("starting Ray")
+    config = settings.ray
+    temp_dir = ray_dir(config, run_dir, parts)
+    if not config.address:
+        token = given_token(config.token_file) if config.token_file else fresh_token(temp_dir)
+        os.environ.update(ray_environment(config, cell_tls(config, settings.cluster.tls), token))
     from cluster.node import Cell, CellFailed, Node, RayFailed
     from cluster.pool import CellSpec
 
-    config = settings.cluster
-    temp_dir = _ray_dir(config, run_dir, parts)
     parts.callback(Warden(run_dir, temp_dir).dismiss)
     try:
         node = Node()
         parts.callback(node.stop)
-        node.start(config.address, config.object_store_mb, temp_dir)
-        _stop_on_signals()  # Ray's init installs a handler of its own.
-        _say(f"Ray is up, logs in {node.logs_dir}" if node.logs_dir else f"joined the Ray at {config.address}")
-        cell = Cell(CellSpec(config, settings.judgement(), settings.trace, node.node_id))
+        if config.address:
+            node.use(config.address)
+        else:
+            node.start(config, settings.cluster.object_store_mb, temp_dir)
+        stop_on_signals()  # Ray's init installs a handler of its own.
+        _say(f"Ray is up at {node.address}" + (f", logs in {node.logs_dir}" if node.logs_dir else ""))
+        cell = Cell(CellSpec(settings.cluster, settings.judgement(), settings.trace, node.node_id))
         parts.callback(cell.stop)
         status = cell.wait_ready(_CELL_READY_S, _say)
     except (RayFailed, CellFailed) as error:
@@ -280,21 +286,12 @@ def _start_cell(
 
     def watch() -> None:
         try:
+            node.check()
             cell.status()
         except RayFailed as error:
             raise UpFailed(str(error)) from error
 
-    return status.ingresses, watch
-
-
-def _ray_dir(config: ClusterConfig, run_dir: Path, parts: contextlib.ExitStack) -> Path:
-    if config.ray_temp_dir:
-        return Path(config.ray_temp_dir)
-    if len(os.fsencode(run_dir)) <= _RAY_DIR_BYTES_MAX:
-        return run_dir / "ray"
-    temp_dir = Path(tempfile.mkdtemp(prefix="tamis-ray-", dir="/tmp"))
-    parts.callback(shutil.rmtree, temp_dir, ignore_errors=True)
-    return temp_dir
+    return node.address, status.ingresses, watch
 
 
 def _start_gateway(
@@ -334,20 +331,6 @@ def _patience(seconds: float, complaint: str, child: Child) -> Iterator[Callable
         return True
 
     yield waits
-
-
-def _stop_on_signals() -> None:
-    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
-        _ignore_signals()  # Once is enough.
-        raise Stopped
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-
-
-def _ignore_signals() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _end_leftovers() -> None:

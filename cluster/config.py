@@ -108,8 +108,6 @@ class AdminConfig(Section, frozen=True):
 class ClusterConfig(Section, frozen=True):
     """[cluster]: the scoring cell."""
 
-    address: str = ""
-    """Ray to join, "auto" or host:port, with RAY_AUTH_MODE=token and its token set; empty = a Ray of our own."""
     listen: str = "127.0.0.1:11333"
     """host:port of the first ingress, an IP address, off loopback only with [cluster.tls]; port 0 = any free one."""
     tls: TlsConfig = TlsConfig()
@@ -147,9 +145,7 @@ class ClusterConfig(Section, frozen=True):
     body_by_reference_bytes: int = 2_500_000
     """Bodies from this size travel through Ray's object store, smaller ones inside the stream (decision 0003)."""
     object_store_mb: int = 100
-    """Shared memory of the Ray that `tamis up` starts, for large bodies."""
-    ray_temp_dir: str = ""
-    """Where a Ray of our own keeps sockets and logs; empty = below the run directory, in /tmp if that path is long."""
+    """Shared memory of Ray on each node, for large bodies."""
 
     def __post_init__(self) -> None:
         host, _ = listen_address(self.listen)

@@ -15,7 +15,19 @@ import msgspec
 
 R = TypeVar("R")
 
-SECTIONS = ("gateway", "dns", "redis", "dkim", "policy", "classifier", "antivirus", "headers", "cluster", "trace")
+SECTIONS = (
+    "gateway",
+    "dns",
+    "redis",
+    "dkim",
+    "policy",
+    "classifier",
+    "antivirus",
+    "headers",
+    "cluster",
+    "ray",
+    "trace",
+)
 """Every top-level table of the file, so that a process that reads only some still refuses a misspelt one."""
 
 _PASSWORD = re.compile(rb"(://[^/@\"\s]*:)[^/@\"\s]*@")

@@ -131,7 +131,7 @@ def test_up_starts_everything_replaces_what_dies_and_sigterm_ends_all_of_it(run_
         assert {"valkey-server", "gcs_server", "raylet", "ray::Supervisor", "ray::IngressProcess"} <= names
         second = run(command(run_dir, ANY_PORTS))
         assert second.returncode == 2
-        assert "another `tamis up` runs there" in second.stderr
+        assert "another `tamis` runs there" in second.stderr
         (gateway,) = [process for process in family(up.pid) if "gateway" in process.cmdline()]
         gateway.kill()
         port, host = ready["milter"].removeprefix("inet:").split("@")

@@ -26,6 +26,7 @@ from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import message_pb2, verdict_pb2
 from tamis.filter.v1.filter_service_pb2_grpc import FilterServiceStub
 from tests.cluster import fakes
+from tests.cluster.local_ray import start_ray
 from wire.stream import CHANNEL_OPTIONS
 from wire.trace import TraceConfig
 
@@ -90,7 +91,7 @@ def live() -> Iterator[LiveCell]:
     directory = Path(tempfile.mkdtemp(prefix="tamis-", dir="/tmp"))
     node = Node()
     try:
-        node.start("", 100, directory / "ray")
+        start_ray(node, directory)
         config = ClusterConfig(
             listen=f"127.0.0.1:{two_free_ports()}",
             ingresses=2,
