@@ -18,8 +18,9 @@ class TlsError(Exception):
 
 
 class TlsConfig(Section, frozen=True):
-    """[gateway.tls], [cluster.tls], [ray.tls]: mutual TLS between gateway and ingress and, by [ray.tls] or else
-    [cluster.tls], between the nodes of a cell: all three files or none.
+    """[gateway.tls], [cluster.tls], [ray.tls]: mutual TLS of streams, all three files or none.
+
+    Between gateway and ingress; [ray.tls], or else [cluster.tls], between the nodes of a cell too.
 
     Without it streams stay on loopback; the other end is refused unless its certificate comes from `authority`.
     """
