@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,8 +120,10 @@ def signed_names(mail: Mail) -> frozenset[bytes]:
     return frozenset(names)
 
 
-async def load(options: Options, mails: Sequence[Mail]) -> tuple[list[MtaOutcome], float]:
-    """Send until count or time is used up; outcomes and wall seconds."""
+async def load(
+    options: Options, mails: Sequence[Mail], heard: Callable[[int, MtaOutcome], None] = lambda _number, _outcome: None
+) -> tuple[list[MtaOutcome], float]:
+    """Send until count or time is used up; outcomes and wall seconds. `heard` gets each with its number and edits."""
     run = os.urandom(6).hex().encode()
     outcomes: list[MtaOutcome] = []
     numbers = iter(range(options.messages))
@@ -133,7 +135,8 @@ async def load(options: Options, mails: Sequence[Mail]) -> tuple[list[MtaOutcome
                 return
             mail = make_unique(mails[number % len(mails)], b"%b.%d" % (run, number))
             outcome = await deliver(options.to, mail, options.client, timeouts=TIMEOUTS)
-            outcomes.append(replace(outcome, mail=Mail(b"", (), (), b""), steps=()))
+            heard(number, outcome)
+            outcomes.append(replace(outcome, mail=Mail(b"", (), (), b""), edits=(), steps=()))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(options.sessions):

@@ -1,13 +1,16 @@
 """A small authoritative name server on loopback (UDP and TCP) for demo, tests and benchmarks.
 
-Names that the zone does not hold are NXDOMAIN. An optional delay stands in for the way to a real resolver.
-Usage: python bench/nameserver.py --zone FILE [--port 0] [--delay-ms 20:40]
+Names that the zone does not hold are NXDOMAIN, with an SOA, so that a resolver in front may keep that (RFC 2308);
+they are answered without a DNS library, since a filter that asks many lists asks mostly for those. An optional delay
+stands in for the way to a real resolver.
+Usage: python -m bench.nameserver --zone FILE [--port 0] [--delay-ms 20:40] [--ttl-s 300]
 """
 
 import argparse
 import asyncio
 import contextlib
 import random
+import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +28,11 @@ import dns.rrset
 Zone = Mapping[tuple[str, str], list[str]]
 """(lower-case name without final dot, type) to rdata in presentation format."""
 TTL_S = 300
+RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+_HEADER_BYTES = 12
+_NO_QUERY = 0xF800
+"""A response, or another operation than QUERY."""
+_RECURSION_DESIRED = 0x100
 
 
 def txt_rdata(text: bytes) -> str:
@@ -76,6 +84,8 @@ class Nameserver(asyncio.DatagramProtocol):
         self._server = await asyncio.start_server(self._serve_tcp, "127.0.0.1", port)
         self.port = self._server.sockets[0].getsockname()[1]
         self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", self.port))
+        # A resolver that meets a burst of new names asks them all at once.
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         return self.port
 
     def stop(self) -> None:
@@ -110,6 +120,9 @@ class Nameserver(asyncio.DatagramProtocol):
 
     def answer(self, question: bytes, *, udp: bool) -> bytes | None:
         """The wire answer to a wire question, or None for what gets none."""
+        if (absent := self._absent(question)) is not None:
+            self.questions += 1
+            return absent
         try:
             query = dns.message.from_wire(question)
         except dns.exception.DNSException:
@@ -121,19 +134,57 @@ class Nameserver(asyncio.DatagramProtocol):
         asked = query.question[0]
         name = asked.name.to_text(omit_final_dot=True).lower()
         kind = dns.rdatatype.to_text(asked.rdtype)
-        if any(name == domain or name.endswith("." + domain) for domain in self.silent):
+        if self._is_silent(name):
             return None
         rdatas = self.zone.get((name, kind))
         if rdatas:
             response.answer.append(dns.rrset.from_text_list(asked.name, self.ttl_s, "IN", kind, rdatas))
-        elif name not in self._names:
-            response.set_rcode(dns.rcode.NXDOMAIN)
+        else:
+            response.authority.append(dns.rrset.from_text(dns.name.root, self.ttl_s, "IN", "SOA", self._soa))
+            if name not in self._names:
+                response.set_rcode(dns.rcode.NXDOMAIN)
         wire = response.to_wire(max_size=65535)
         if udp and len(wire) > max(512, query.payload):
             response.answer.clear()
             response.flags |= dns.flags.TC
             wire = response.to_wire()
         return wire
+
+    @property
+    def _soa(self) -> str:
+        return f". . 1 3600 600 86400 {self.ttl_s}"
+
+    def _absent(self, question: bytes) -> bytes | None:
+        """NXDOMAIN for a plain question about a name that is not here; None for every other."""
+        if len(question) <= _HEADER_BYTES:
+            return None
+        flags, counted, answers = struct.unpack_from("!HHH", question, 2)
+        name, end = _question_name(question)
+        if flags & _NO_QUERY or counted != 1 or answers or end is None or name in self._names or self._is_silent(name):
+            return None
+        header = question[:2] + struct.pack("!HHHHH", 0x8483 | flags & _RECURSION_DESIRED, 1, 0, 1, 1)
+        soa_data = struct.pack("!BBIIIII", 0, 0, 1, 3600, 600, 86400, self.ttl_s)
+        soa = struct.pack("!BHHIH", 0, dns.rdatatype.SOA, dns.rdataclass.IN, self.ttl_s, len(soa_data)) + soa_data
+        edns = struct.pack("!BHHIH", 0, dns.rdatatype.OPT, 4096, 0, 0)
+        return header + question[_HEADER_BYTES : end + 4] + soa + edns
+
+    def _is_silent(self, name: str) -> bool:
+        return any(name == domain or name.endswith("." + domain) for domain in self.silent)
+
+
+def _question_name(question: bytes) -> tuple[str, int | None]:
+    """The name asked about in lower case, and where it ends; None when it does not."""
+    labels: list[bytes] = []
+    place = _HEADER_BYTES
+    while place < len(question) - 4:
+        size = question[place]
+        if size == 0:
+            return b".".join(labels).lower().decode("latin-1"), place + 1
+        if size > 63:
+            break
+        labels.append(question[place + 1 : place + 1 + size])
+        place += 1 + size
+    return "", None
 
 
 def _with_parents(name: str) -> Iterator[str]:
@@ -159,8 +210,9 @@ async def _main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay-ms", type=_parse_delay, default=(0.0, 0.0), help="one number or LOW:HIGH")
     parser.add_argument("--silent", action="append", default=[], help="a domain about which it says nothing")
+    parser.add_argument("--ttl-s", type=int, default=TTL_S)
     args = parser.parse_args()
-    server = Nameserver(read_zone(_zone_lines(args.zone)), args.delay_ms, silent=args.silent)
+    server = Nameserver(read_zone(_zone_lines(args.zone)), args.delay_ms, args.ttl_s, args.silent)
     print(f"127.0.0.1:{await server.start(args.port)}", flush=True)
     await asyncio.Event().wait()
 

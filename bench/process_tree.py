@@ -35,6 +35,8 @@ class TreeUsage:
     """By (pid, start time): pids are used again."""
     cpu_s_by_name: Mapping[str, float]
     pss_bytes_by_name: Mapping[str, int]
+    rss_bytes: int = 0
+    """Resident set sizes added up: what is shared counts as often as it is shared."""
 
     @property
     def cpu_s(self) -> float:
@@ -56,7 +58,7 @@ class TreeUsage:
             if key not in self.processes:
                 # Its parent's children's time holds all that it ever used; what it had used before is taken off.
                 cpu[process.name] -= process.cpu_s
-        return TreeUsage(self.processes, _largest_first(cpu), self.pss_bytes_by_name)
+        return TreeUsage(self.processes, _largest_first(cpu), self.pss_bytes_by_name, self.rss_bytes)
 
 
 def tree_usage(roots: Iterable[int]) -> TreeUsage:
@@ -75,10 +77,14 @@ def tree_usage(roots: Iterable[int]) -> TreeUsage:
             waiting += children[process.pid]
     cpu: dict[str, float] = defaultdict(float)
     pss: dict[str, int] = defaultdict(int)
+    rss_bytes = 0
     for process in found.values():
         cpu[process.name] += process.cpu_s
-        pss[process.name] += _pss_bytes(process.pid)
-    return TreeUsage(found, _largest_first(cpu), {name: pss[name] for name in sorted(pss, key=pss.__getitem__)[::-1]})
+        memory = _memory_bytes(process.pid)
+        pss[process.name] += memory.get("Pss", 0)
+        rss_bytes += memory.get("Rss", 0)
+    largest = {name: pss[name] for name in sorted(pss, key=pss.__getitem__)[::-1]}
+    return TreeUsage(found, _largest_first(cpu), largest, rss_bytes)
 
 
 def _largest_first(seconds: Mapping[str, float]) -> dict[str, float]:
@@ -101,9 +107,11 @@ def _process(pid: int) -> Process | None:
     return Process(pid, int(values[1]), before.partition("(")[2], ticks / _TICKS_PER_S, int(values[19]))
 
 
-def _pss_bytes(pid: int) -> int:
+def _memory_bytes(pid: int) -> dict[str, int]:
+    """Rss, Pss and the others of one process; empty when it is gone."""
     try:
         text = (PROC / str(pid) / "smaps_rollup").read_text(encoding="ascii")
     except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0)
+        return {}
+    lines = (line.split() for line in text.splitlines() if line.endswith(" kB"))
+    return {words[0].removesuffix(":"): int(words[1]) * 1024 for words in lines}

@@ -40,7 +40,8 @@ listen = "127.0.0.1:0"
 [cluster.admin]
 listen = "127.0.0.1:0"
 [dns]
-nameservers = ["127.0.0.1:{dns}"]
+nameservers = ["{dns}"]
+{dns_lines}
 [trace]
 otlp_endpoint = "{otlp}"
 sample_ratio = {sample_ratio}
@@ -56,10 +57,14 @@ class StackOptions:
     sample_ratio: float = 1.0
     slow_ms: int = 1000
     dns_delay_s: tuple[float, float] = (0.0, 0.0)
+    nameserver: str = ""
+    """host:port of a resolver of somebody else; empty: the stack's own name server."""
     gateway: str = ""
     """Further lines of [gateway]."""
     cluster: str = ""
     """Further lines of [cluster]."""
+    dns: str = ""
+    """Further lines of [dns]."""
     extra: str = ""
     """Further sections."""
     trace: bool = True
@@ -146,11 +151,12 @@ class Stack:
     def _start(self) -> None:
         options = self.options
         config = self.run_dir / "tamis.toml"
-        dns_port = self.call(self.nameserver.start())
+        own = f"127.0.0.1:{self.call(self.nameserver.start())}"
         otlp = self.call(self.receiver.start()) if options.trace else ""
         config.write_text(
             CONFIG.format(
-                dns=dns_port,
+                dns=options.nameserver or own,
+                dns_lines=options.dns,
                 otlp=otlp,
                 sample_ratio=options.sample_ratio,
                 slow_ms=options.slow_ms,
