@@ -26,7 +26,7 @@ from actors.model import Finding, Message, Outcome, Stage
 from actors.ports import Clock
 from cluster.config import ClusterConfig
 from cluster.node import Cell, Node
-from cluster.pool import CellSpec
+from cluster.spec import CellSpec
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import filter_service_pb2_grpc, message_pb2
 from wire.stream import CHANNEL_OPTIONS, INITIAL_BODY_CREDIT_BYTES, AdaptiveWriter

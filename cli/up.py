@@ -266,7 +266,7 @@ def _start_cell(
         token = given_token(config.token_file) if config.token_file else fresh_token(temp_dir)
         os.environ.update(ray_environment(config, cell_tls(config, settings.cluster.tls), token))
     from cluster.node import Cell, CellFailed, Node, RayFailed
-    from cluster.pool import CellSpec
+    from cluster.spec import CellSpec
 
     parts.callback(Warden(run_dir, temp_dir).dismiss)
     try:

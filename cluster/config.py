@@ -20,6 +20,7 @@ _AT_LEAST_ONE = (
     "replica_tasks_max",
     "replica_running_max",
     "body_by_reference_bytes",
+    "process_memory_mb",
 )
 
 
@@ -36,7 +37,7 @@ def listen_address(value: str) -> tuple[str, int]:
 
 
 class Pools(Section, frozen=True):
-    """[cluster.pools]: replicas of each scoring actor; 0 = the actor is not asked at all."""
+    """[cluster.pools]: replicas of each scoring actor on each node; 0 = the actor is not asked at all."""
 
     dkim: int = 1
     """Replicas that verify DKIM and ARC."""
@@ -61,11 +62,33 @@ class Pools(Section, frozen=True):
         return {"dkim": self.dkim, "policy": self.policy, "classifier": self.classifier, "antivirus": self.antivirus}
 
 
+class Labels(Section, frozen=True):
+    """[cluster.labels]: Ray labels that nodes must have to run something, "tamis-role=scorer"; empty = any node."""
+
+    ingress: str = ""
+    """Ingresses."""
+    dkim: str = ""
+    """Replicas of dkim."""
+    policy: str = ""
+    """Replicas of policy."""
+    classifier: str = ""
+    """Replicas of the classifier."""
+    antivirus: str = ""
+    """Replicas of antivirus, for instance where a clamd is."""
+
+    def __post_init__(self) -> None:
+        for group in self.__struct_fields__:
+            label, equals, value = getattr(self, group).partition("=")
+            if (label or equals) and not (label and value):
+                raise ValueError(f"`{group}` must be such as tamis-role=scorer")
+
+
 class ScalingConfig(Section, frozen=True):
     """[cluster.scaling]: pools that grow and shrink with their load."""
 
     replicas_max: int = 0
-    """Replicas that a pool may grow to, from what [cluster.pools] says, which is the least; 0 = no pool changes."""
+    """Replicas that a pool may grow to in the whole cell, from what [cluster.pools] says, which is the least; 0 = no
+    pool changes."""
     busy_target: float = 0.6
     """Share of the time in which the replicas of a pool should be at work: what is left is room for bursts."""
     busy_max: float = 0.75
@@ -113,9 +136,18 @@ class ClusterConfig(Section, frozen=True):
     tls: TlsConfig = TlsConfig()
     admin: AdminConfig = AdminConfig()
     ingresses: int = 1
-    """Ingress processes; number n listens on the port of `listen` plus n."""
+    """Ingress processes on each node; number n listens on the port of `listen` plus n."""
+    shared_port: bool = False
+    """All ingresses of a node listen on the port of `listen`; the kernel deals connections out, so this needs several
+    gateways to be even."""
     pools: Pools = Pools()
     mirror: MirrorConfig = MirrorConfig()
+    labels: Labels = Labels()
+    process_memory_mb: int = 150
+    """Memory that a node must have for each process. What has no room is not started, and `tamis status` says so."""
+    python: str = ""
+    """Python that the processes run with, from the environment of another release; empty = the one of Ray. With it
+    two releases stand side by side, and `tamis rollout` goes from one to the other; Ray's version must be the same."""
     scaling: ScalingConfig = ScalingConfig()
     early_s: float = 5.0
     """Cap of the answer to one CONNECT, HELO, MAIL or RCPT, below the gateway's own."""

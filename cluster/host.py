@@ -64,6 +64,11 @@ class ReplicaHost:
         self._server: asyncio.Server | None = None
         self._streams: set[ExamineStream] = set()
 
+    @property
+    def owes(self) -> int:
+        """Tasks that wait or are examined."""
+        return len(self._queue) + self._running
+
     async def start(self, host: str) -> str:
         """Listen on a free port of this address; returns host:port."""
         self._server = await asyncio.get_running_loop().create_server(self._open_stream, host, 0)

@@ -28,9 +28,10 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import ActorDiedError, AuthenticationError, RayError
 
 from cluster.names import SUPERVISOR
-from cluster.pool import CellSpec
 from cluster.ray_config import RayConfig, gcs_storage, ports, tls_of_node
-from cluster.supervisor import CellStatus, start_supervisor
+from cluster.spec import CellSpec, unpack
+from cluster.supervisor.status import CellStatus
+from cluster.supervisor.supervisor import start_supervisor
 
 log = logging.getLogger(__name__)
 
@@ -267,13 +268,13 @@ class Cell:
         """
         asked_s = self._monotonic_s()
         try:
-            answer: object = ray.get(self._supervisor.status.remote(), timeout=_STATUS_TIMEOUT_S)
+            answer = cast("bytes", ray.get(self._supervisor.status.remote(), timeout=_STATUS_TIMEOUT_S))
         except RayError as error:
             self._still_silent(asked_s, error)
             problems = {**self._known.problems, SUPERVISOR: f"does not answer: {type(error).__name__}"}
             return replace(self._known, ready=False, problems=problems)
         self._silent_from_s = None
-        self._known = cast("CellStatus", answer)
+        self._known = unpack(answer, CellStatus)
         return self._known
 
     def _still_silent(self, asked_s: float, error: RayError) -> None:
@@ -284,7 +285,10 @@ class Cell:
             raise RayFailed(f"the supervisor does not answer: {type(error).__name__}") from error
 
     def wait_ready(self, timeout_s: float, progress: Callable[[str], None]) -> CellStatus:
-        """Wait until everything is up; `progress` hears of each process. Raises CellFailed and RayFailed."""
+        """Wait until everything is up that has a place; `progress` hears of each process, and of what has none.
+
+        Raises CellFailed and RayFailed.
+        """
         deadline_s = time.monotonic() + timeout_s
         seen: set[str] = set()
         while True:
@@ -294,6 +298,10 @@ class Cell:
                 progress(f"{name} is up")
             if status.ready:
                 return status
+            if status.settled and status.ingresses and status.problems:
+                for name, problem in status.problems.items():
+                    progress(f"{name} is missing: {problem}")
+                return status
             if status.hopeless or time.monotonic() > deadline_s:
                 problems = [f"{name}: {problem}" for name, problem in status.problems.items()]
                 raise CellFailed("\n".join(problems) or f"the cluster is not ready after {timeout_s:g} s")
@@ -301,11 +309,10 @@ class Cell:
 
     def stop(self) -> None:
         """Let open transactions end, then every process of the cell, as far as Ray still answers."""
-        for call in ("drain", "stop"):
-            try:
-                ray.get(getattr(self._supervisor, call).remote(), timeout=_STOP_TIMEOUT_S)
-            except RayError as error:
-                log.warning("cell_not_stopped call=%s error=%s", call, type(error).__name__)
+        try:
+            ray.get(self._supervisor.stop.remote(), timeout=_STOP_TIMEOUT_S)
+        except RayError as error:
+            log.warning("cell_not_stopped error=%s", type(error).__name__)
         try:
             ray.kill(self._supervisor)
         except RayError as error:

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from actors.model import Stage
+from cluster.spec import convert_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +32,16 @@ class Table:
     stages: Mapping[str, frozenset[Stage]] = field(default_factory=dict)
     """Pool to the stages at which it is asked; a pool without a replica stays here and its tasks wait."""
     replicas: tuple[Replica, ...] = ()
+    draining: bool = False
+    """The cell takes no new transactions: an operator drains it."""
+
+    @staticmethod
+    def unpacked(data: bytes) -> "Table":
+        """What `cluster.spec.pack` made, of another release too: a stage that this one does not know is not asked at.
+
+        Raises msgspec.ValidationError.
+        """
+        raw = msgspec.msgpack.decode(data)
+        known = frozenset(Stage)
+        raw["stages"] = {pool: [stage for stage in stages if stage in known] for pool, stages in raw["stages"].items()}
+        return convert_known(raw, Table)

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 _SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     *CHANNEL_OPTIONS,
-    # Two processes on one port would share its streams in silence.
-    ("grpc.so_reuseport", 0),
+    # An ingress is replaced by one that listens beside it; with [cluster] shared_port all of a node do.
+    ("grpc.so_reuseport", 1),
 )
 _SCAN_BUDGET_S_MAX = 3600.0
 _STATUS_OF_REFUSAL = {

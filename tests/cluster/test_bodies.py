@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from actors.config import JudgementConfig
+from actors.registry import build_actors
 from cluster import pool as pool_module
 from cluster.bodies import BodyShelf
 from cluster.config import ClusterConfig
-from cluster.layout import Worker
-from cluster.pool import CellSpec, HostProcess
+from cluster.pool import HostProcess
+from cluster.spec import CellSpec, Order, pack
 from tests.cluster.fakes import FakeTime
 from tests.gateway.virtual_time import VirtualLoop
 from wire.trace import TraceConfig
@@ -91,7 +92,7 @@ async def test_two_tasks_may_wait_for_one_body_and_one_of_them_leave() -> None:
 def test_a_replica_forgets_a_body_when_no_task_can_have_any_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         spec = CellSpec(ClusterConfig(end_of_message_s=30.0), JudgementConfig(), TraceConfig(), "node")
-        process = HostProcess(spec, Worker("dkim-0", ("dkim",)))
+        process = HostProcess(pack(Order("dkim-0", spec.packed(), "node", ("dkim",))), build_actors)
         assert process._shelf.age_max_s == 30
         process._shelf = BodyShelf(age_max_s=30.0, monotonic_s=asyncio.get_running_loop().time)
         await process.hold_body(b"1", b"x" * MB)

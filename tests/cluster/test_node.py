@@ -10,8 +10,8 @@ from actors.config import JudgementConfig
 from cluster import node as node_module
 from cluster.config import ClusterConfig
 from cluster.node import Cell, RayFailed
-from cluster.pool import CellSpec
-from cluster.supervisor import CellStatus
+from cluster.spec import CellSpec, pack
+from cluster.supervisor.status import CellStatus
 from cluster.table import Replica
 from tests.cluster.fakes import FakeTime
 from wire.trace import TraceConfig
@@ -33,13 +33,13 @@ class FakeSupervisor:
     def __getattr__(self, call: str) -> SimpleNamespace:
         return SimpleNamespace(remote=lambda: call)
 
-    def get(self, call: str, *, timeout: float) -> CellStatus:
+    def get(self, call: str, *, timeout: float) -> bytes:
         assert timeout <= 10
         self.called.append(call)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return pack(answer)
 
     def kill(self, supervisor: object) -> None:
         assert supervisor is self
@@ -114,9 +114,9 @@ def test_ray_that_starts_no_supervisor_is_a_failure_of_ray(monkeypatch: pytest.M
         Cell(CellSpec(ClusterConfig(), JudgementConfig(), TraceConfig(), "n"))
 
 
-def test_a_drain_that_fails_keeps_nothing_from_being_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_that_fails_keeps_the_supervisor_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = FakeSupervisor(RayActorError(), UP)
     cell, _ = cell_of(monkeypatch, supervisor)
     cell.stop()
-    assert supervisor.called == ["drain", "stop"]
+    assert supervisor.called == ["stop"]
     assert supervisor.killed
