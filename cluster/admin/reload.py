@@ -9,16 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from actors.config import (
-    AntivirusConfig,
-    ClassifierConfig,
-    DkimConfig,
-    DnsConfig,
-    HeadersConfig,
-    JudgementConfig,
-    PolicyConfig,
-    RedisConfig,
-)
+from actors.config import JudgementConfig
 from cluster.admin.control import Change, Settings
 from cluster.config import ClusterConfig, Pools
 from wire.config import ConfigError, Section, parse, version_of
@@ -27,17 +18,10 @@ from wire.trace import TraceConfig
 CONFIG_BYTES_MAX = 1 << 20
 
 
-class CellRoot(msgspec.Struct, frozen=True):
-    """What a cell reads of the one file for all processes; [gateway] is not its own."""
+class CellRoot(JudgementConfig, frozen=True, forbid_unknown_fields=False):
+    """What a cell reads of the one file for all processes; other known sections are theirs."""
 
     cluster: ClusterConfig = ClusterConfig()
-    dns: DnsConfig = DnsConfig()
-    redis: RedisConfig = RedisConfig()
-    dkim: DkimConfig = DkimConfig()
-    policy: PolicyConfig = PolicyConfig()
-    classifier: ClassifierConfig = ClassifierConfig()
-    antivirus: AntivirusConfig = AntivirusConfig()
-    headers: HeadersConfig = HeadersConfig()
     trace: TraceConfig = TraceConfig()
 
 
@@ -75,19 +59,11 @@ def plan_reload(content: bytes, why: str, running: Settings) -> Plan:
 
 
 def _judgement(root: CellRoot, running: Settings) -> JudgementConfig:
-    redis = root.redis
-    if not redis.url:
+    sections = {name: getattr(root, name) for name in JudgementConfig.__struct_fields__}
+    if not root.redis.url:
         # `tamis up` brought its own Valkey where the file names none.
-        redis = msgspec.structs.replace(redis, url=running.judgement.redis.url)
-    return JudgementConfig(
-        dns=root.dns,
-        redis=redis,
-        dkim=root.dkim,
-        policy=root.policy,
-        classifier=root.classifier,
-        antivirus=root.antivirus,
-        headers=root.headers,
-    )
+        sections["redis"] = msgspec.structs.replace(root.redis, url=running.judgement.redis.url)
+    return JudgementConfig(**sections)
 
 
 def _differences(table: str, running: Section, wanted: Section) -> Iterator[str]:
