@@ -5,6 +5,7 @@ directory. Waiting is bounded: a call waits for a connection, since the supervis
 answer; a stream of progress that breaks is asked for again.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self, TypeVar
 
-import grpc
 import typer
+
+# gRPC's own lines on stderr say nothing that an answer does not. It looks only when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc
 
 from cli.config import load_config
 from cluster.admin.access import is_token
