@@ -5,9 +5,10 @@ whole way of one message for `tamis scan --local`: the stages in their order, th
 """
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from actors.actor import Actor, Budget
 from actors.model import ErrorKind, Finding, Message, Stage, error_finding
@@ -34,7 +35,7 @@ async def examine_guarded(actor: Actor, stage: Stage, message: Message, budget: 
         _log.error("actor %s crashed at stage %s: %s\n%s", actor.name, stage.value, kind, stack_of(error))
         return (error_finding(actor.name, actor.name, ErrorKind.CRASH, kind, _ms_since(started_s, budget)),)
     ms = _ms_since(started_s, budget)
-    return tuple(finding if finding.ms else dataclasses.replace(finding, ms=ms) for finding in findings)
+    return tuple(finding if finding.ms else msgspec.structs.replace(finding, ms=ms) for finding in findings)
 
 
 async def examine_all(actors: Sequence[Actor], message: Message, clock: Clock, budget_s: float) -> list[Finding]:
@@ -62,10 +63,10 @@ def known_at(stage: Stage, message: Message) -> Iterator[Message]:
         case Stage.CONNECT | Stage.HELO | Stage.MAIL:
             return
         case Stage.ENVELOPE:
-            yield Message(dataclasses.replace(envelope, recipients=()))
+            yield Message(msgspec.structs.replace(envelope, recipients=()))
         case Stage.RECIPIENT:
             for count in range(1, len(envelope.recipients) + 1):
-                yield Message(dataclasses.replace(envelope, recipients=envelope.recipients[:count]))
+                yield Message(msgspec.structs.replace(envelope, recipients=envelope.recipients[:count]))
         case Stage.HEADERS:
             yield Message(envelope, message.header_block)
         case Stage.MESSAGE:

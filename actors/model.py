@@ -1,14 +1,16 @@
 """What passes between the gateway's bytes and a verdict: message, findings, edits, verdict.
 
-Frozen values without behaviour beyond reading themselves. Mail is bytes; text appears only where a person or a
+Frozen values without behaviour beyond reading themselves; most are msgspec's structs, which are made in a fifth of the
+time of a frozen dataclass. Mail is bytes; text appears only where a person or a
 policy reads it. `cluster/codec.py` maps these to the protobuf contract one to one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
+
+import msgspec
 
 from wire.message import parse_header_block, unfold
 
@@ -80,8 +82,7 @@ class Action(StrEnum):
     REJECT = "reject"
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(msgspec.Struct, frozen=True):
     """The remote SMTP client as the MTA reported it."""
 
     ip: str = ""
@@ -98,8 +99,7 @@ class Client:
     """SASL mechanism of the authentication."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(msgspec.Struct, frozen=True):
     """One envelope recipient with the tenant it belongs to ("" = default tenant)."""
 
     address: bytes
@@ -107,8 +107,7 @@ class Recipient:
     tenant: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """The SMTP envelope as far as it is known at the stage that asks."""
 
     transaction_id: bytes = b""
@@ -128,8 +127,7 @@ class Envelope:
     """A copy of mail that another cell has judged: nothing that later mail is judged by may learn from it."""
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, dict=True):
     """A message as far as it is known at the stage that asks; body and headers are empty before their stage."""
 
     envelope: Envelope = Envelope()
@@ -157,8 +155,7 @@ PLACE = "place"
 """Fact of a finding about one of several like things in a message: which one, counted from the top (0 = first)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One fact that one actor reports. Never an action: `decide` acts."""
 
     actor: str
@@ -167,7 +164,7 @@ class Finding:
     score: float = 0.0
     detail: str = ""
     ms: float = 0.0
-    facts: Mapping[str, str] = field(default_factory=lambda: NO_FACTS)
+    facts: Mapping[str, str] = NO_FACTS
 
 
 def error_finding(actor: str, name: str, kind: ErrorKind, detail: str = "", ms: float = 0.0) -> Finding:
@@ -193,8 +190,7 @@ def cut_finding(actor: str) -> Finding:
     return Finding(actor, actor, Outcome.SKIPPED, detail=CUT)
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(msgspec.Struct, frozen=True):
     """One wait for the outside world during an examination, relative to its start; for the trace."""
 
     name: str
@@ -204,8 +200,7 @@ class Lookup:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """SMTP reply for tempfail and reject; `text` is public: generic, printable ASCII, one line."""
 
     code: int
@@ -213,16 +208,14 @@ class Reply:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class AddHeader:
+class AddHeader(msgspec.Struct, frozen=True):
     """Append a field at the end of the header section."""
 
     name: bytes
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class InsertHeader:
+class InsertHeader(msgspec.Struct, frozen=True):
     """Insert a field at a position from the top (0 = first)."""
 
     index: int
@@ -230,8 +223,7 @@ class InsertHeader:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeHeader:
+class ChangeHeader(msgspec.Struct, frozen=True):
     """Replace the value of the `occurrence`-th field of this name (from 1)."""
 
     name: bytes
@@ -239,39 +231,37 @@ class ChangeHeader:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteHeader:
+class DeleteHeader(msgspec.Struct, frozen=True):
     """Delete the `occurrence`-th field of this name (from 1, counted in the message as received)."""
 
     name: bytes
     occurrence: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceBody:
+class ReplaceBody(msgspec.Struct, frozen=True):
     """Replace the whole body."""
 
-    body: bytes = field(repr=False)
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"ReplaceBody({len(self.body)} bytes)"
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeSender:
+class ChangeSender(msgspec.Struct, frozen=True):
     """Replace the envelope sender."""
 
     address: bytes
     esmtp_args: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class AddRecipient:
+class AddRecipient(msgspec.Struct, frozen=True):
     """Add an envelope recipient."""
 
     address: bytes
     esmtp_args: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRecipient:
+class DeleteRecipient(msgspec.Struct, frozen=True):
     """Remove an envelope recipient."""
 
     address: bytes
@@ -282,8 +272,7 @@ Edit = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What `decide` made of the findings."""
 
     action: Action
@@ -299,8 +288,7 @@ class Verdict:
     quarantine_reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class EarlyVerdict:
+class EarlyVerdict(msgspec.Struct, frozen=True):
     """What `decide_early` made of the findings before the message is known: ACCEPT, TEMPFAIL or REJECT."""
 
     action: Action

@@ -11,12 +11,13 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from actors.config import JudgementConfig
@@ -246,7 +247,7 @@ def verdict_as_json(file: str, verdict: Verdict) -> dict[str, Any]:
         "file": file,
         "action": str(verdict.action),
         "score": round(verdict.score, 3),
-        "reply": asdict(verdict.reply) if verdict.reply else None,
+        "reply": msgspec.structs.asdict(verdict.reply) if verdict.reply else None,
         "reasons": list(verdict.reasons),
         "degraded": verdict.degraded,
         "missing": list(verdict.missing),
@@ -263,7 +264,7 @@ def verdict_as_json(file: str, verdict: Verdict) -> dict[str, Any]:
             for finding in verdict.findings
         ],
         "edits": [
-            {"edit": type(edit).__name__, **{key: _text(value) for key, value in asdict(edit).items()}}
+            {"edit": type(edit).__name__, **{key: _text(value) for key, value in msgspec.structs.asdict(edit).items()}}
             for edit in verdict.edits
         ],
         "error": "",

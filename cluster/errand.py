@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from actors.model import ErrorKind, Finding, Stage
 from cluster.table import Replica
 from tamis.filter.v1 import examine_service_pb2 as pb
@@ -45,8 +47,7 @@ class Timer(Protocol):
         """Do not call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True):
     """What a stage sends to its pools: serialised once, the same bytes for all."""
 
     message: bytes
@@ -55,8 +56,7 @@ class Payload:
     """Size of the shared body, for the balance of load."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """What became of one task."""
 
     actor: str

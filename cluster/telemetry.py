@@ -8,7 +8,8 @@ a while, in a bounded ring, since the gateway may still ask for them (Keep).
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from actors.model import ErrorKind, Outcome
 from cluster.errand import Report
@@ -18,8 +19,7 @@ REMEMBERED_MAX = 1000
 _FINDINGS_SHOWN = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(msgspec.Struct, frozen=True):
     """What one transaction went through at this ingress."""
 
     traceparent: str

@@ -5,7 +5,8 @@ matter. Public texts (`Reply`) are generic; what was found is in the reason, whi
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from actors.config import JudgementConfig, PolicyConfig
 from actors.decide.score import Points
@@ -32,8 +33,7 @@ _NAMED_MAX = 5
 _NAME_CHARS_MAX = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """Everything a rule may look at."""
 
     findings: tuple[Finding, ...]
@@ -58,8 +58,7 @@ class Case:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(msgspec.Struct, frozen=True):
     """What a rule wants done, and why (private)."""
 
     action: Action

@@ -12,7 +12,8 @@ odds between them, relative to the odds at `classifier_spam_probability`:
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from actors.config import PolicyConfig
 from actors.model import Finding, Outcome
@@ -21,8 +22,7 @@ _PROBABILITY_MARGIN = 1e-9
 """Probabilities are kept this far from 0 and 1, where the odds have no logarithm."""
 
 
-@dataclass(frozen=True, slots=True)
-class Points:
+class Points(msgspec.Struct, frozen=True):
     """What one source adds to the score."""
 
     source: str

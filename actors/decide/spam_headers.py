@@ -6,7 +6,8 @@ message are deleted, from the last to the first, and ours are appended.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from actors.config import HeadersConfig, JudgementConfig
 from actors.decide.fields import field_name, fold, printable
@@ -22,8 +23,7 @@ _NO_COMMENT = str.maketrans("()\\", "   ")
 _BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """What the spam headers tell."""
 
     action: Action

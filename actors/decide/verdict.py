@@ -5,7 +5,8 @@ Pure and total: any findings in any order give one verdict, the same for the sam
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+import msgspec
 
 from actors.config import JudgementConfig
 from actors.decide.authres import authentication_results_edits
@@ -144,4 +145,5 @@ def _canonical_key(finding: Finding) -> tuple[object, ...]:
 
 
 def _with_recipients(message: Message, recipients: tuple[Recipient, ...]) -> Message:
-    return replace(message, envelope=replace(message.envelope, recipients=recipients))
+    envelope = msgspec.structs.replace(message.envelope, recipients=recipients)
+    return Message(envelope, message.header_block, message.body)

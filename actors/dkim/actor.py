@@ -5,7 +5,8 @@ At the headers stage it only asks for the keys, so that they are in the resolver
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from actors.actor import Budget
 from actors.config import DkimConfig
@@ -28,8 +29,7 @@ Keys = Mapping[str, PublicKey | Verified]
 """By key name: the key, or what its absence makes of every signature that needs it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(msgspec.Struct, frozen=True):
     """A DKIM-Signature field and what was read of it."""
 
     field: Field

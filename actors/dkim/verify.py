@@ -1,7 +1,8 @@
 """One signature and its key make one verdict (RFC 6376 section 6.1): pure, so that a table of cases is its test."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from actors.config import DkimConfig
 from actors.dkim.canonical import BodyHashes, Field, relaxed_field
@@ -11,16 +12,14 @@ from actors.dkim.signature import Signature, signed_fields
 from actors.model import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """What a signature is worth and why."""
 
     outcome: Outcome
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """The message that signatures speak of, and by what it is judged."""
 
     fields: Sequence[Field]

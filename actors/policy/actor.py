@@ -8,7 +8,9 @@ stage may not have been asked, or not have answered in time.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from actors.actor import Budget
 from actors.config import JudgementConfig
@@ -148,7 +150,7 @@ class PolicyActor:
             domain_of(envelope.sender or envelope.client.helo),
         }
         found = await discover(author, sorted(identifiers - {""}), TimedResolver(self._resolver, budget))
-        return replace(found, facts={**found.facts, "ambiguous": "yes"}) if flaw else found
+        return msgspec.structs.replace(found, facts={**found.facts, "ambiguous": "yes"}) if flaw else found
 
     async def _ask_store(self, questions: Sequence[Question], budget: Budget) -> list[Finding]:
         """A finding for each question whose shared set holds one of its members."""

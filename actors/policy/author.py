@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import idna
+import msgspec
 
 FIELD_BYTES_MAX = 8 * 1024
 """A longer From field is not read: no mail program writes one."""
@@ -76,8 +77,7 @@ def _address_domains(text: str) -> list[str]:
     return [text.rpartition("@")[2]] if text.count("@") == 1 else _AFTER_AT.findall(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(msgspec.Struct, frozen=True):
     """The distinct domains of a From field as A-labels in lower case, in order."""
 
     domains: tuple[str, ...] = ()

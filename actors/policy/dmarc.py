@@ -6,8 +6,9 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from actors.model import Finding, Outcome
 from actors.ports import LookupFailed, NameNotFound, Resolver
@@ -18,8 +19,7 @@ _LABELS_WALKED = 7
 _RECORD_BYTES_MAX = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """A DMARC policy record (RFC 9989 section 4.7); absent tags have their defaults, absent policies are ""."""
 
     p: str = "none"

@@ -8,6 +8,8 @@ protobuf values, so that each stage is serialised once for all pools.
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
+
 from actors.model import Stage
 from cluster.codec import stage_to_proto
 from tamis.filter.v1 import filter_service_pb2 as pb
@@ -32,8 +34,7 @@ class Limits:
     end_of_message_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """Ask the actors of a stage; `deadline_s` is when the answer must have left (monotonic)."""
 
     stage: Stage
@@ -46,23 +47,20 @@ class Start:
     wants_verdict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """Let the gateway send more of the body."""
 
     body_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True):
     """End the transaction with this answer."""
 
     reason: pb.Refused.Reason
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """End the transaction without an answer."""
 
 

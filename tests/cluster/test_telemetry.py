@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from actors.model import ErrorKind, Finding, Outcome, Stage, error_finding
 from cluster.errand import Report
