@@ -126,7 +126,7 @@ class Driver:
             answer = await self._answer(number)
             if answer.HasField("verdict"):
                 break
-        if answer.verdict.degraded or len(answer.verdict.findings) != 4:
+        if answer.verdict.degraded:
             raise RuntimeError(f"not a full verdict: {answer}")
         self.latencies_s.append(time.perf_counter() - started_s)
         del self._waiting[number]

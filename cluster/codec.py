@@ -5,7 +5,7 @@ numbers outside their field are clamped, and bytes that are no Message raise Mal
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
@@ -190,13 +190,9 @@ def finding_from_proto(finding: verdict_pb2.Finding) -> Finding:
 
 
 def verdict_to_proto(
-    verdict: Verdict, *, traced: bool = False, encoded: Mapping[int, verdict_pb2.Finding] | None = None
+    verdict: Verdict, *, traced: bool = False, findings: Iterable[Finding] = ()
 ) -> verdict_pb2.Verdict:
-    """A verdict for the wire; `traced` says that the ingress exported its spans.
-
-    `encoded` has findings of the verdict, by id(), as they came from the wire: they need not be encoded again.
-    """
-    known = encoded or {}
+    """A verdict for the wire with these of its findings; `traced` says that the ingress exported its spans."""
     return verdict_pb2.Verdict(
         action=_ACTIONS[verdict.action],
         reply=_reply_to_proto(verdict.reply),
@@ -205,7 +201,7 @@ def verdict_to_proto(
         edits=[edit_to_proto(edit) for edit in verdict.edits],
         degraded=verdict.degraded,
         missing=_texts(verdict.missing),
-        findings=[known.get(id(finding)) or finding_to_proto(finding) for finding in verdict.findings],
+        findings=map(finding_to_proto, findings),
         traced=traced,
         quarantine_reason=_text(verdict.quarantine_reason),
     )

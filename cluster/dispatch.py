@@ -157,8 +157,7 @@ class Dispatcher:
             return
         ask, now_s = errand.ask, self._clock.monotonic_s()
         findings = tuple(map(finding_from_proto, result.findings))
-        wire = result.findings
-        self._finish(errand, Report(actor, ask.stage, findings, wire, result.timing, ask.started_s, now_s))
+        self._finish(errand, Report(actor, ask.stage, findings, result.timing, ask.started_s, now_s))
 
     # The ways of an errand.
 
@@ -312,7 +311,7 @@ class Dispatcher:
     def _fail_pool(self, errand: Errand, pool: str, kind: ErrorKind, detail: str) -> None:
         ask, now_s = errand.ask, self._clock.monotonic_s()
         finding = error_finding(pool, pool, kind, detail, (now_s - ask.started_s) * 1000)
-        self._finish(errand, Report(pool, ask.stage, (finding,), (), None, ask.started_s, now_s, kind))
+        self._finish(errand, Report(pool, ask.stage, (finding,), None, ask.started_s, now_s, kind))
 
     def _finish(self, errand: Errand, report: Report) -> None:
         ask = errand.ask

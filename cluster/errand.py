@@ -5,7 +5,7 @@ belongs to, a `Seat` one replica as the dispatcher sees it.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,6 @@ import msgspec
 from actors.model import ErrorKind, Finding, Stage
 from cluster.table import Replica
 from tamis.filter.v1 import examine_service_pb2 as pb
-from tamis.filter.v1 import verdict_pb2
 
 
 class Link(Protocol):
@@ -62,8 +61,6 @@ class Report(msgspec.Struct, frozen=True):
     actor: str
     stage: Stage
     findings: tuple[Finding, ...]
-    encoded: Sequence[verdict_pb2.Finding]
-    """The same as they came, so that the verdict need not encode them again; empty when no answer came."""
     timing: pb.Timing | None
     """The replica's own account; None when no answer came."""
     started_s: float

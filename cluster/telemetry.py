@@ -55,6 +55,11 @@ class Tracer:
         self._random_bits = random_bits
         self._remembered: OrderedDict[tuple[int, int], tuple[Passage, TraceContext]] = OrderedDict()
 
+    @property
+    def active(self) -> bool:
+        """Whether anybody wants to hear of passages."""
+        return self._send is not None
+
     def over(self, stream: object, number: int, passage: Passage) -> bool:
         """The transaction has ended; whether its spans were exported. `stream` and `number` name it for `keep`."""
         if self._send is None:

@@ -86,7 +86,7 @@ class FilterServicer(filter_service_pb2_grpc.FilterServiceServicer):
             return True
 
         metadata = {key: value for key, value in context.invocation_metadata() or () if key == "traceparent"}
-        session = Session(self._hall, send)
+        session = Session(self._hall, send, explains=True)
         try:
             message, traceparent = request.message, str(metadata.get("traceparent", ""))
             session.receive(

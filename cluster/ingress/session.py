@@ -117,10 +117,14 @@ class Live:
 
 
 class Session:
-    """The transactions of one stream. `send` queues an answer and says whether there was room."""
+    """The transactions of one stream. `send` queues an answer and says whether there was room.
 
-    def __init__(self, hall: Hall, send: Callable[[pb.Answer, int], bool]) -> None:
+    `explains`: verdicts carry their findings, for people.
+    """
+
+    def __init__(self, hall: Hall, send: Callable[[pb.Answer, int], bool], *, explains: bool = False) -> None:
         self._hall = hall
+        self._explains = explains
         self._send = send
         self._live: dict[int, Live] = {}
         self.behind = False
@@ -201,7 +205,7 @@ class Session:
             case Refuse():
                 self._refuse(live, step.reason, step.detail)
             case Cancel():
-                self._end_without_verdict(live, self._passage(live, action="aborted"))
+                self._end_without_verdict(live, action="aborted")
 
     def _account(self, live: Live) -> None:
         """Count the memory of the mail; beyond the bound the transaction that asked for more has to go."""
@@ -290,7 +294,7 @@ class Session:
             self._answer(live, pb.Answer(transaction=live.number, recipient_verdict=wire_verdict))
             return
         if start.stage is not Stage.MAIL:
-            self._end_without_verdict(live, self._passage(live, action=str(verdict.action)))
+            self._end_without_verdict(live, action=str(verdict.action))
         answer = pb.Answer(transaction=live.number, stage_verdict=stage_verdict_to_proto(start.stage, verdict))
         self._answer(live, answer)
 
@@ -312,19 +316,16 @@ class Session:
         )
         asked = {report.actor for start, report in live.reports if start.stage is Stage.MESSAGE}
         verdict = decide(findings, message, self._hall.judgement, expected=sorted(asked))
-        passage = self._passage(live, action=str(verdict.action), score=verdict.score, missing=verdict.missing)
-        traced = self._hall.tracer.over(self, live.number, passage)
-        encoded = {
-            id(finding): wire
-            for _, report in live.reports
-            for finding, wire in zip(report.findings, report.encoded, strict=False)
-        }
-        wire_verdict = verdict_to_proto(verdict, traced=traced, encoded=encoded)
+        traced = self._traced(live, action=str(verdict.action), score=verdict.score, missing=verdict.missing)
+        mirror = None if message.envelope.mirrored else self._hall.mirror
+        # A gateway has no use for findings: they are told to who compares or explains.
+        told = self._explains or message.envelope.mirrored or mirror is not None
+        wire_verdict = verdict_to_proto(verdict, traced=traced, findings=verdict.findings if told else ())
         self._drop(live)
         self._answer(live, pb.Answer(transaction=live.number, verdict=wire_verdict))
-        if self._hall.mirror is not None and not message.envelope.mirrored:
-            verdict_s = passage.ended_s - passage.asked_s
-            self._hall.mirror.offer(live.transaction.envelope, message, wire_verdict, verdict_s)
+        if mirror is not None:
+            verdict_s = self._hall.clock.monotonic_s() - live.asked_s
+            mirror.offer(live.transaction.envelope, message, wire_verdict, verdict_s)
 
     def _expire(self, live: Live) -> None:
         """The gateway's own deadline for the whole transaction has passed: it does not wait any more."""
@@ -332,22 +333,26 @@ class Session:
             self._refuse(live, Reason.REASON_INTERNAL, "the deadline of the transaction is over")
 
     def _refuse(self, live: Live, reason: pb.Refused.Reason, detail: str) -> None:
-        if self._end_without_verdict(live, self._passage(live, failed=detail)):
+        if self._end_without_verdict(live, failed=detail):
             self._send_refusal(live.number, reason, detail)
 
-    def _end_without_verdict(self, live: Live, passage: Passage) -> bool:
+    def _end_without_verdict(self, live: Live, *, action: str = "", failed: str = "") -> bool:
         """Close the transaction and its trace; False when it was over already."""
         if self._live.get(live.number) is not live:
             return False
         self._drop(live)
-        self._hall.tracer.over(self, live.number, passage)
+        self._traced(live, action=action, failed=failed)
         return True
 
-    def _passage(
+    def _traced(
         self, live: Live, *, action: str = "", score: float = 0.0, missing: tuple[str, ...] = (), failed: str = ""
-    ) -> Passage:
+    ) -> bool:
+        """The transaction is over; whether its spans were exported."""
+        tracer = self._hall.tracer
+        if not tracer.active:
+            return False
         now_s = self._hall.clock.monotonic_s()
-        return Passage(
+        passage = Passage(
             traceparent=live.transaction.traceparent,
             started_ns=live.started_ns,
             started_s=live.started_s,
@@ -361,6 +366,7 @@ class Session:
             missing=missing,
             failed=failed,
         )
+        return tracer.over(self, live.number, passage)
 
     def _drop(self, live: Live) -> None:
         """Take the transaction out of everything; what is still under way for it is cancelled."""

@@ -33,6 +33,7 @@ class Bench:
     held_bytes_max: int = 4_000_000
     table: bool = True
     room: bool = True
+    explains: bool = True
     shared: list[bytes] = field(default_factory=list)
     answers: list[pb.Answer] = field(default_factory=list)
     spans: list[list[SpanRecord]] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Bench:
             dispatcher.update(Table(STAGES, tuple(Replica(f"{pool}-0", (pool,), "a:1", "") for pool in STAGES)))
             for link in self.links.values():
                 link.up()
-        self.session = Session(self.hall, self._send)
+        self.session = Session(self.hall, self._send, explains=self.explains)
 
     def _connect(self, replica: Replica, dispatcher: Dispatcher) -> FakeLink:
         link = self.links[replica.actors[0]] = FakeLink(replica, dispatcher)

@@ -103,7 +103,7 @@ def test_a_message_comes_back_as_it_was_sent(message: Message) -> None:
 
 @given(verdicts)
 def test_a_verdict_comes_back_as_it_was_sent(verdict: Verdict) -> None:
-    wire = verdict_pb2.Verdict.FromString(codec.verdict_to_proto(verdict).SerializeToString())
+    wire = verdict_pb2.Verdict.FromString(codec.verdict_to_proto(verdict, findings=verdict.findings).SerializeToString())
     assert codec.verdict_from_proto(wire) == verdict
 
 

@@ -145,3 +145,10 @@ def test_findings_about_refused_recipients_do_not_count() -> None:
     bench.tell(RECIPIENT, HEADERS, BODY, end)
     bench.answer_all()
     assert "deny_recipient" not in {finding.name for finding in bench.verdict.findings}
+
+
+def test_a_gateway_that_has_no_use_for_findings_gets_none() -> None:
+    bench = Bench(explains=False)
+    bench.tell(*WHOLE)
+    bench.answer_all()
+    assert not bench.verdict.findings

@@ -19,12 +19,11 @@ TIMING = pb.Timing(
     lookups=[pb.LookupTiming(name="dns.query", start_us=600, duration_us=900, detail="TXT s._domainkey.example")],
 )
 REPORTS = (
-    Report("dkim", Stage.MESSAGE, (Finding("dkim", "dkim", Outcome.PASS),), (), TIMING, 10.001, 10.005),
+    Report("dkim", Stage.MESSAGE, (Finding("dkim", "dkim", Outcome.PASS),), TIMING, 10.001, 10.005),
     Report(
         "antivirus",
         Stage.MESSAGE,
         (error_finding("antivirus", "antivirus", ErrorKind.TIMEOUT, "late"),),
-        (),
         None,
         10.001,
         10.101,
