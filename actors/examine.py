@@ -1,6 +1,6 @@
 """Asks actors about a message so that nothing they do can hurt the asker: late and crashed become findings.
 
-`examine_guarded` is the one place where an actor is called, in a Ray actor as in one process. `examine_all` is the
+`examine_caught` is the one place where an actor is called, in a Ray actor as in one process. `examine_all` is the
 whole way of one message for `tamis scan --local`: the stages in their order, the actors of a stage in parallel.
 """
 
@@ -18,18 +18,25 @@ _log = logging.getLogger(__name__)
 
 
 async def examine_guarded(actor: Actor, stage: Stage, message: Message, budget: Budget) -> tuple[Finding, ...]:
-    """The actor's findings with `ms` filled in; one ERROR finding when it is late or raises.
-
-    Raises nothing but CancelledError. A crash is logged with its stack but without its text, which may hold mail.
-    """
+    """The same within the budget: one ERROR finding when the actor is late."""
     started_s = budget.clock.monotonic_s()
     if budget.left_s <= 0:
         return (error_finding(actor.name, actor.name, ErrorKind.TIMEOUT, "no time left"),)
     try:
         async with asyncio.timeout(budget.left_s):
-            findings = await actor.examine(stage, message, budget)
+            return await examine_caught(actor, stage, message, budget)
     except TimeoutError:
         return (error_finding(actor.name, actor.name, ErrorKind.TIMEOUT, stage.value, _ms_since(started_s, budget)),)
+
+
+async def examine_caught(actor: Actor, stage: Stage, message: Message, budget: Budget) -> tuple[Finding, ...]:
+    """The actor's findings with `ms` filled in; one ERROR finding when it raises. The caller sees to the deadline.
+
+    Raises nothing but CancelledError. A crash is logged with its stack but without its text, which may hold mail.
+    """
+    started_s = budget.clock.monotonic_s()
+    try:
+        findings = await actor.examine(stage, message, budget)
     except Exception as error:  # noqa: BLE001 - the boundary: whatever an actor raises is a finding
         kind = type(error).__name__
         _log.error("actor %s crashed at stage %s: %s\n%s", actor.name, stage.value, kind, stack_of(error))

@@ -3,8 +3,8 @@
 Strategy: tasks of all streams run in one loop, each as soon as there is a place (`running_max`), in order; a CPU-bound
 actor simply runs inline. A task may ask several actors, which then share the message and what they read out of it.
 Each answers when it is ready, through the adaptive writer of the stream it came from. What a message can do wrong ends
-in a finding: bytes that do not parse are `malformed`, late and raising actors are cut off in `examine_guarded`. Only
-the death of the process breaks a stream.
+in a finding: bytes that do not parse are `malformed`, late actors are cut off, raising ones caught. Only the
+death of the process breaks a stream.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from actors.actor import Actor, Budget
-from actors.examine import examine_guarded, stack_of
+from actors.examine import examine_caught, stack_of
 from actors.model import ErrorKind, Finding, Message, error_finding
 from actors.ports import Clock
 from cluster.bodies import BodyShelf
@@ -149,9 +149,18 @@ class ReplicaHost:
         except TimeoutError:
             self._fail(job, ErrorKind.TIMEOUT, "body did not arrive")
             return
-        async with asyncio.TaskGroup() as group:
-            for name in job.unanswered:
-                group.create_task(self._ask(name, job, message))
+        left_s = self._budget(job).left_s
+        if not left_s:
+            self._fail(job, ErrorKind.TIMEOUT, "no time left")
+            return
+        try:
+            # One limit for all: a limit of its own for each actor would cost as much as some of them do.
+            async with asyncio.timeout(left_s), asyncio.TaskGroup() as group:
+                for name in job.unanswered:
+                    group.create_task(self._ask(name, job, message))
+        except TimeoutError:
+            self._fail(job, ErrorKind.TIMEOUT, stage_from_proto(task.stage).value)
+            return
         self.examined += 1
         self._over(job)
 
@@ -172,7 +181,7 @@ class ReplicaHost:
             return
         started_s = self._clock.monotonic_s()
         budget = self._budget(job)
-        findings = await examine_guarded(actor, stage_from_proto(job.task.stage), message, budget)
+        findings = await examine_caught(actor, stage_from_proto(job.task.stage), message, budget)
         try:
             self._answer(job, name, findings, self._timing(job, budget, started_s, self._clock.monotonic_s()))
         except Exception as error:  # noqa: BLE001  without an answer the ingress would wait until its deadline

@@ -2,7 +2,7 @@
 
 spftrace keeps the limits of section 4.6.4 (10 terms, 2 void lookups) and 75 questions in all, but reads a record in
 time that grows with the square of its terms: what is no reasonable record never reaches it. It tells strangers'
-mistakes as results; what it raises beyond that is a bug, which `examine_guarded` reports. The explanation (exp=) is
+mistakes as results; what it raises beyond that is a bug, which `examine_caught` reports. The explanation (exp=) is
 never fetched: a stranger's text has no place in our replies.
 """
 

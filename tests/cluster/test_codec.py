@@ -103,8 +103,8 @@ def test_a_message_comes_back_as_it_was_sent(message: Message) -> None:
 
 @given(verdicts)
 def test_a_verdict_comes_back_as_it_was_sent(verdict: Verdict) -> None:
-    wire = verdict_pb2.Verdict.FromString(codec.verdict_to_proto(verdict, findings=verdict.findings).SerializeToString())
-    assert codec.verdict_from_proto(wire) == verdict
+    wire = codec.verdict_to_proto(verdict, findings=verdict.findings).SerializeToString()
+    assert codec.verdict_from_proto(verdict_pb2.Verdict.FromString(wire)) == verdict
 
 
 @given(uint32s, st.sampled_from(Action), replies, st.lists(texts, max_size=3).map(tuple))

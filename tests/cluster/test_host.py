@@ -242,3 +242,12 @@ async def test_a_cancelled_task_of_several_actors_is_answered_by_none_of_them() 
     stream.tell(task(2), cancel=(1,))
     await stream.until(2)
     assert {result.task for result in stream.results} == {2}
+
+
+async def test_of_several_actors_only_the_late_ones_time_out() -> None:
+    stream = Stream(actors=("dkim", "policy"))
+    stream.tell(task(1, "dkim sleep 5", budget_ms=50))
+    await stream.until(2)
+    found = {result.actor: result.findings[0] for result in stream.results}
+    assert (found["policy"].outcome, found["dkim"].detail) == ("pass", "timeout: message")
+    assert not stream.jobs
