@@ -9,8 +9,8 @@
                                      ▼
                                  host actor (one per replica) ── runs one actors.Actor
 
-Pure, without Ray and sockets: config, codec, table, errand, dispatch, telemetry, bodies, ingress/transaction and
-ingress/session. Shell over plain connections: frame_stream, replica_stream (client of a host), host (its server); over
-gRPC: ingress/service. With Ray: pool (where ray.remote meets a class), object_store, supervisor, node. May import
+Pure, without Ray and sockets: config, codec, table, errand, dispatch, seating, telemetry, bodies, ingress/transaction
+and ingress/session. Shell over plain connections: frame_stream, replica_stream (client of a host), host (its server);
+over gRPC: ingress/service. With Ray: pool (where ray.remote meets a class), object_store, supervisor, node. May import
 everything of ours but gateway, cli and console; only cli starts it.
 """

@@ -3,14 +3,15 @@
 An `Ask` is one stage of one transaction, an `Errand` one task of it: a replica that runs the actors of several pools is
 asked for all of them at once. It is chosen by power of two choices on outstanding bytes, same node first, and kept for
 the later stages of a transaction, whose caches are then warm. A broken stream sends its errands to another replica,
-pool by pool; such suspects travel one at a time per replica, so that the message and the actor that kill replicas are
-found without taking innocent ones along, and the second kill is a finding. An errand without any live replica waits
-for one; every way ends in a report, at the latest at the deadline.
+pool by pool. Such suspects travel one at a time per replica, so that the message and the actor that kill replicas are
+found without taking innocent ones along: who breaks a second one alone is a finding. After a few have proved innocent
+they travel in growing company, or many of them would wait past their deadline. What a replica has that says nothing
+any more goes to another one too. An errand without any live replica waits for one; every way ends in a report, at the
+latest at the deadline.
 
 No I/O and no asyncio in here: links (streams to replicas), the clock and timers are given in.
 """
 
-import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,14 +19,10 @@ from actors.model import ErrorKind, Stage, error_finding
 from actors.ports import Clock
 from cluster.codec import finding_from_proto, stage_to_proto
 from cluster.errand import Ask, DispatchLimits, Errand, Link, Payload, Pool, Report, Route, Seat, Timer
+from cluster.margins import answer_margin_s, budget_ms
+from cluster.seating import alone, choose, open_seats, same_process, takes
 from cluster.table import Replica, Table
 from tamis.filter.v1 import examine_service_pb2 as pb
-
-BREAKS_MAX = 2
-"""An errand that was there when so many streams broke is taken for the cause."""
-_ANSWER_MARGIN = (0.1, 0.1)
-_ACTOR_MARGIN = (0.05, 0.05)
-"""(seconds, share of the budget), the smaller counts: time kept to decide and answer, and for the result's way back."""
 
 
 class Dispatcher:
@@ -61,7 +58,7 @@ class Dispatcher:
             replica.name: replica for replica in table.replicas if not self._pools.keys().isdisjoint(replica.actors)
         }
         for name, seat in list(self._seats.items()):
-            if not _same_process(seat.replica, wanted.get(name)):
+            if not same_process(seat.replica, wanted.get(name)):
                 self._leave(seat)
         for name, replica in wanted.items():
             if name in self._seats:
@@ -103,8 +100,8 @@ class Dispatcher:
         `done` may be called before this returns.
         """
         now_s = self._clock.monotonic_s()
-        deadline_s -= _margin_s(_ANSWER_MARGIN, deadline_s - now_s)
-        ask = Ask(stage, payload, route, deadline_s, now_s, _budget_ms(deadline_s - now_s), done)
+        deadline_s -= answer_margin_s(deadline_s - now_s)
+        ask = Ask(stage, payload, route, deadline_s, now_s, budget_ms(deadline_s - now_s), done)
         wanted = [name for name, pool in self._pools.items() if stage in pool.stages and name not in route.skips]
         if wanted:
             ask.timer = self._call_later(max(0.0, deadline_s - now_s), lambda: self._expire(ask))
@@ -116,7 +113,7 @@ class Dispatcher:
     def shorten(self, ask: Ask, deadline_s: float) -> None:
         """The ask must be done by an earlier deadline than it was given."""
         now_s = self._clock.monotonic_s()
-        deadline_s -= _margin_s(_ANSWER_MARGIN, deadline_s - now_s)
+        deadline_s -= answer_margin_s(deadline_s - now_s)
         if ask.timer is not None and deadline_s < ask.deadline_s:
             ask.timer.cancel()
             ask.deadline_s = deadline_s
@@ -134,16 +131,36 @@ class Dispatcher:
 
     def ready(self, replica: Replica) -> None:
         """The stream to a replica is up."""
-        seat = self._seats.get(replica.name)
-        if seat is None or not _same_process(seat.replica, replica):
+        seat = self._seat_of(replica)
+        if seat is None:
             return
         seat.ready = True
+        seat.silent = False
         self._place_waiting(seat)
+
+    def silent(self, replica: Replica) -> None:
+        """A replica says nothing any more although its stream stands: others get what it has, as far as they can."""
+        seat = self._seat_of(replica)
+        if seat is None:
+            return
+        seat.silent = True
+        seat.proven = 0
+        culprit = alone(seat)
+        for errand in tuple(seat.outstanding.values()):
+            # Where the silent one is all there is, it keeps what it has.
+            if not any(seat in open_seats(self._pools[name]) for name in errand.pools if name in self._pools):
+                self._release(errand, cancel=True)
+                errand.breaks += 1
+                self._retry(errand, ErrorKind.TIMEOUT if errand is culprit else None)
+
+    def speaks(self, replica: Replica) -> None:
+        """A replica that was silent has said something."""
+        if (seat := self._seat_of(replica)) is not None:
+            seat.silent = False
 
     def broken(self, replica: Replica) -> None:
         """The stream to a replica broke: its errands are retried elsewhere, or blamed."""
-        seat = self._seats.get(replica.name)
-        if seat is not None and _same_process(seat.replica, replica):
+        if (seat := self._seat_of(replica)) is not None:
             self._lose(seat, broke=True)
 
     def result(self, replica: Replica, result: pb.TaskResult) -> None:
@@ -165,7 +182,7 @@ class Dispatcher:
         """One errand for each replica that is chosen, with all the wanted pools that it belongs to."""
         chosen: list[tuple[Errand, Seat | None]] = []
         while wanted:
-            seat = self._seat_for(ask, wanted[0], suspect=False)
+            seat = self._seat_for(ask, wanted[0])
             actors = seat.replica.actors if seat is not None else ()
             together = [name for name in wanted if name in actors] or wanted[:1]
             wanted = [name for name in wanted if name not in together]
@@ -192,33 +209,28 @@ class Dispatcher:
         """Send an errand of one pool to a seat, or let it wait for one, or fail it as overloaded."""
         ask, (name,) = errand.ask, errand.pools
         pool = self._pools[name]
-        if not any(self._open(seat, suspect=errand.breaks > 0) for seat in pool.seats):
+        if not any(takes(seat, errand.breaks) for seat in open_seats(pool)):
             self._wait(errand, pool)
             return
         refused: list[Seat] = []
-        while (seat := self._seat_for(ask, name, suspect=errand.breaks > 0, refused=refused)) is not None:
+        while (seat := self._seat_for(ask, name, errand.breaks, refused)) is not None:
             if self._send(errand, seat):
                 return
             refused.append(seat)
         self._fail(errand, ErrorKind.OVERLOADED, f"{name} pool is full")
 
-    def _open(self, seat: Seat, *, suspect: bool) -> bool:
-        return seat.ready and not seat.replica.draining and not (suspect and seat.suspect is not None)
-
-    def _seat_for(self, ask: Ask, pool: str, *, suspect: bool, refused: Sequence[Seat] = ()) -> Seat | None:
+    def _seat_for(self, ask: Ask, pool: str, breaks: int = 0, refused: Sequence[Seat] = ()) -> Seat | None:
         """The best seat of a pool that takes one task more."""
         seats = [
             seat
-            for seat in self._pools[pool].seats
-            if self._open(seat, suspect=suspect)
-            and len(seat.outstanding) < self._limits.replica_tasks_max
-            and seat not in refused
+            for seat in open_seats(self._pools[pool])
+            if takes(seat, breaks) and len(seat.outstanding) < self._limits.replica_tasks_max and seat not in refused
         ]
-        return _choose(seats, ask.route.replicas.get(pool, ""), self._node)
+        return choose(seats, ask.route.replicas.get(pool, ""), self._node)
 
     def _place_late(self, errand: Errand) -> None:
         """Place an errand that has already used up some of its time."""
-        errand.ask.budget_ms = _budget_ms(errand.ask.deadline_s - self._clock.monotonic_s())
+        errand.ask.budget_ms = budget_ms(errand.ask.deadline_s - self._clock.monotonic_s())
         self._split(errand)
 
     def _send(self, errand: Errand, seat: Seat) -> bool:
@@ -241,7 +253,7 @@ class Dispatcher:
         seat.outstanding[errand.number] = errand
         seat.outstanding_bytes += errand.size_bytes
         if errand.breaks:
-            seat.suspect = errand
+            seat.suspects.append(errand)
         for name in errand.pools:
             ask.route.replicas[name] = seat.replica.name
         return True
@@ -253,7 +265,7 @@ class Dispatcher:
             wait_s = self._limits.replica_wait_s
 
             def give_up() -> None:
-                if any(self._open(seat, suspect=False) for seat in pool.seats):
+                if open_seats(pool):
                     return  # A suspect waits for its turn, not for a replica.
                 self._fail(errand, ErrorKind.UNREACHABLE, f"no replica within {wait_s:g} s")
 
@@ -264,10 +276,21 @@ class Dispatcher:
         for pool in self._pools_of(seat):
             waiting, pool.waiting = pool.waiting, deque()
             for errand in waiting:
-                if errand.wait is not None:
-                    errand.wait.cancel()
-                    errand.wait = None
+                _stop_waiting(errand)
                 self._place_late(errand)
+
+    def _place_suspects(self, seat: Seat) -> None:
+        """A suspect has left: its place goes to the next ones, in order, as many as may go now."""
+        for name in self._pools.keys() & set(seat.replica.actors):
+            waiting = self._pools[name].waiting
+            while waiting and takes(seat, waiting[0].breaks) and seat in open_seats(self._pools[name]):
+                errand = waiting.popleft()
+                _stop_waiting(errand)
+                self._place_late(errand)
+
+    def _seat_of(self, replica: Replica) -> Seat | None:
+        seat = self._seats.get(replica.name)
+        return seat if seat is not None and same_process(seat.replica, replica) else None
 
     def _pools_of(self, seat: Seat) -> list[Pool]:
         return [self._pools[name] for name in seat.replica.actors if name in self._pools]
@@ -275,16 +298,21 @@ class Dispatcher:
     def _lose(self, seat: Seat, *, broke: bool) -> None:
         """Take back everything a seat had; a replica that broke may have done so because of one of its errands."""
         seat.ready = False
-        errands = tuple(seat.outstanding.values())
-        for errand in errands:
+        seat.proven = 0
+        culprit = alone(seat) if broke else None
+        for errand in tuple(seat.outstanding.values()):
             self._release(errand, cancel=False)
             errand.breaks += broke
-            for name in [name for name in errand.pools if name not in self._pools]:
-                self._fail_pool(errand, name, ErrorKind.UNREACHABLE, "no such pool any more")
-            if errand.breaks >= BREAKS_MAX:
-                self._fail(errand, ErrorKind.CRASH, f"broke {errand.breaks} replicas")
-            elif errand.pools:
-                self._place_late(errand)
+            self._retry(errand, ErrorKind.CRASH if errand is culprit else None)
+
+    def _retry(self, errand: Errand, blame: ErrorKind | None) -> None:
+        """Place anew what its replica did not finish, or end it when it is to blame for that."""
+        for name in [name for name in errand.pools if name not in self._pools]:
+            self._fail_pool(errand, name, ErrorKind.UNREACHABLE, "no such pool any more")
+        if blame is not None:
+            self._fail(errand, blame, f"broke {errand.breaks} replicas")
+        elif errand.pools:
+            self._place_late(errand)
 
     def _leave(self, seat: Seat) -> None:
         """Forget a seat whose replica is gone or lives elsewhere now."""
@@ -335,8 +363,7 @@ class Dispatcher:
     def _release(self, errand: Errand, *, cancel: bool) -> None:
         """Take the errand off its seat or out of the waiting line; a suspect's place goes to the next one."""
         if errand.wait is not None:
-            errand.wait.cancel()
-            errand.wait = None
+            _stop_waiting(errand)
             for name in errand.pools:
                 pool = self._pools.get(name)
                 if pool is not None and errand in pool.waiting:
@@ -348,34 +375,14 @@ class Dispatcher:
         seat.outstanding_bytes -= errand.size_bytes
         if cancel and seat.link is not None:
             seat.link.cancel(errand.number)
-        if seat.suspect is errand:
-            seat.suspect = None
+        if errand in seat.suspects:
+            seat.suspects.remove(errand)
+            seat.proven += not cancel
             if seat.ready:
-                self._place_waiting(seat)
+                self._place_suspects(seat)
 
 
-def _same_process(replica: Replica, other: Replica | None) -> bool:
-    return other is not None and (replica.address, replica.actors) == (other.address, other.actors)
-
-
-def _choose(seats: list[Seat], sticky: str, node: str) -> Seat | None:
-    """The transaction's own seat if it is there, else the lighter of two random ones, same node first."""
-    if len(seats) < 2:
-        return seats[0] if seats else None
-    for seat in seats:
-        if seat.replica.name == sticky:
-            return seat
-    near = [seat for seat in seats if seat.replica.node == node] or seats
-    if len(near) == 1:
-        return near[0]
-    first, second = random.sample(near, 2)
-    return first if first.outstanding_bytes <= second.outstanding_bytes else second
-
-
-def _budget_ms(left_s: float) -> int:
-    return max(1, int((left_s - _margin_s(_ACTOR_MARGIN, left_s)) * 1000))
-
-
-def _margin_s(margin: tuple[float, float], budget_s: float) -> float:
-    seconds, share = margin
-    return min(seconds, max(0.0, budget_s) * share)
+def _stop_waiting(errand: Errand) -> None:
+    if errand.wait is not None:
+        errand.wait.cancel()
+        errand.wait = None

@@ -122,7 +122,12 @@ class Seat:
     """Its stream is up."""
     outstanding: dict[int, Errand] = field(default_factory=dict)
     outstanding_bytes: int = 0
-    suspect: Errand | None = None
+    suspects: list[Errand] = field(default_factory=list)
+    """Those of `outstanding` that were there when a stream broke."""
+    proven: int = 0
+    """Suspects that it has answered since it broke itself."""
+    silent: bool = False
+    """It takes tasks and says nothing: nobody's choice while there is another one."""
 
 
 @dataclass(slots=True, eq=False)

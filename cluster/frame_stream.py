@@ -66,6 +66,11 @@ class FrameStream(asyncio.Protocol):
         self._transport.writelines((frame_head(len(payload)), payload))
         await self._writable.wait()
 
+    def offer(self, payload: bytes) -> None:
+        """Send one frame if there is room for it now."""
+        if self._transport is not None and self._writable.is_set() and not self._transport.is_closing():
+            self._transport.writelines((frame_head(len(payload)), payload))
+
     def close(self) -> None:
         """Give the connection up; what was not sent is lost."""
         if self._transport is not None:

@@ -238,6 +238,9 @@ class ExamineStream:
         self.ended = asyncio.create_task(self._run())
 
     def _receive(self, payload: bytes) -> None:
+        if not payload:  # A ping: the answer says that this loop turns.
+            self.frames.offer(payload)
+            return
         self._host.accept(pb.ExamineRequest.FromString(payload), self._send, self._jobs)
 
     def _send(self, result: pb.TaskResult, size_bytes: int) -> None:

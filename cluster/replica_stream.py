@@ -1,7 +1,8 @@
 """The stream from an ingress to one replica: a `Link` of the dispatcher over a plain connection.
 
 It connects by itself and again after each break, soon the first time and backing off after that, until it is
-closed; the dispatcher hears of every change. Tasks and cancellations share one adaptive writer.
+closed; the dispatcher hears of every change. Tasks and cancellations share one adaptive writer. An empty frame asks for
+an empty frame: a replica that hangs is told from one that has nothing to say.
 """
 
 import asyncio
@@ -20,6 +21,10 @@ log = logging.getLogger(__name__)
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 _CANCEL_BYTES = 10
+_PING = b""
+_PING_EVERY_S = 1.0
+SILENT_S = 4.0
+"""Without a frame for so long a replica counts as hanging; an actor may hold its loop for a second or two."""
 
 
 class ReplicaStream:
@@ -30,6 +35,8 @@ class ReplicaStream:
         self._dispatcher = dispatcher
         self._writer: AdaptiveWriter[pb.Task | int] | None = None
         self._answered = False
+        self._heard_s = 0.0
+        self._silent = False
         self._closed = False
         self._state = ""
         self._connecting = asyncio.create_task(self._keep_connected())
@@ -77,6 +84,7 @@ class ReplicaStream:
 
         writer: AdaptiveWriter[pb.Task | int] = AdaptiveWriter(write)
         writing = asyncio.create_task(writer.run())
+        listening = asyncio.create_task(self._listen(frames))
         self._writer = writer
         try:
             self._dispatcher.ready(self._replica)
@@ -84,11 +92,33 @@ class ReplicaStream:
         finally:
             self._writer = None
             writing.cancel()
+            listening.cancel()
             frames.close()
             if not self._closed:
                 self._dispatcher.broken(self._replica)
 
+    async def _listen(self, frames: FrameStream) -> None:
+        """Tell the dispatcher when the replica falls silent."""
+        loop = asyncio.get_running_loop()
+        self._heard_s, self._silent = loop.time(), False
+        while True:
+            asked_s = loop.time()
+            frames.offer(_PING)
+            await asyncio.sleep(_PING_EVERY_S)
+            if loop.time() > asked_s + 2 * _PING_EVERY_S:
+                # It was this process that stood still; what came meanwhile has not been read yet.
+                self._heard_s = loop.time()
+            elif not self._silent and loop.time() > self._heard_s + SILENT_S:
+                self._silent = True
+                log.warning("replica_silent replica=%s", self._replica.name)
+                self._dispatcher.silent(self._replica)
+
     def _receive(self, payload: bytes) -> None:
+        self._heard_s = asyncio.get_running_loop().time()
+        if self._silent:
+            self._silent = False
+            log.info("replica_speaks replica=%s", self._replica.name)
+            self._dispatcher.speaks(self._replica)
         results = pb.ExamineResponse.FromString(payload).results
         self._answered = self._answered or bool(results)
         for result in results:

@@ -133,6 +133,12 @@ class FakeLink:
         self.tasks.clear()
         self.dispatcher.broken(self.replica)
 
+    def falls_silent(self) -> None:
+        self.dispatcher.silent(self.replica)
+
+    def speaks(self) -> None:
+        self.dispatcher.speaks(self.replica)
+
     def answer(self, *findings: Finding) -> None:
         """Answer the oldest task, for the only actor it asks."""
         self.answer_for("", *findings, over=True)

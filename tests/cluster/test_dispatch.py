@@ -180,6 +180,128 @@ def test_suspects_travel_one_at_a_time_while_fresh_tasks_go_on() -> None:
     assert len(link.tasks) == 2
 
 
+def test_many_suspects_go_in_growing_company_once_some_have_proved_innocent() -> None:
+    bench = Bench(tasks_max=1000)
+    bench.up("antivirus-0")
+    for _ in range(200):
+        bench.ask()
+    link = bench.links["antivirus-0"]
+    link.breaks()
+    link.up()
+    rounds = 0
+    while link.tasks:
+        rounds += 1
+        for _ in range(len(link.tasks)):
+            link.answer(DONE)
+    assert {report.failed for ask in bench.done for report in ask.reports} == {None}
+    assert rounds < 50
+    assert len(bench.done) == 200
+
+
+def test_company_that_a_killer_took_along_travels_alone_afterwards() -> None:
+    bench = Bench(tasks_max=1000)
+    bench.up("antivirus-0")
+    payloads = [Payload(b"killer" if number == 100 else b"innocent") for number in range(200)]
+    asks = [bench.ask(payload) for payload in payloads]
+    link = bench.links["antivirus-0"]
+    link.breaks()
+    breaks = 1
+    while len(bench.done) < len(asks):
+        link.up()
+        while link.tasks:
+            if any(task.message == b"killer" for task in link.tasks):
+                breaks += 1
+                link.breaks()
+                break
+            link.answer(DONE)
+    assert breaks == 3
+    assert [number for number, ask in enumerate(asks) if ask.reports[0].failed] == [100]
+
+
+def test_what_a_silent_replica_has_goes_to_another_one() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "antivirus-1")
+    bench.ask()
+    first, second = _holder(bench, "antivirus-0", "antivirus-1")
+    (task,) = first.tasks
+    first.falls_silent()
+    assert first.cancelled == [task.task]
+    second.answer(DONE)
+    (ask,) = bench.done
+    assert ask.reports[0].findings == (DONE,)
+
+
+def test_a_silent_replica_gets_nothing_new_until_it_speaks() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "antivirus-1")
+    silent, other = bench.links["antivirus-0"], bench.links["antivirus-1"]
+    silent.falls_silent()
+    for _ in range(20):
+        bench.ask()
+    assert not silent.tasks
+    assert len(other.tasks) == 20
+    silent.speaks()
+    for _ in range(20):
+        bench.ask()
+    assert silent.tasks
+
+
+def test_a_silent_replica_of_a_pool_that_is_gone_is_unreachable() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    bench.ask()
+    link = bench.links["antivirus-0"]
+    bench.dispatcher.update(
+        Table({"policy": STAGES["policy"]}, (Replica("antivirus-0", ("antivirus", "policy"), "127.0.0.1:1", "here"),))
+    )
+    link.falls_silent()
+    assert [report.failed for ask in bench.done for report in ask.reports] == [ErrorKind.UNREACHABLE]
+
+
+def test_suspects_wait_for_one_that_speaks_and_do_not_go_to_a_silent_one() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "antivirus-1")
+    silent, other = bench.links["antivirus-0"], bench.links["antivirus-1"]
+    other.full = True
+    for _ in range(3):
+        bench.ask()
+    other.full = False
+    silent.tasks.clear()
+    silent.falls_silent()
+    for _ in range(3):
+        assert len(other.tasks) == 1
+        other.answer(DONE)
+    assert not silent.tasks
+    assert len(bench.done) == 3
+
+
+def test_a_silent_replica_without_a_peer_keeps_its_tasks_and_gets_more() -> None:
+    bench = Bench()
+    bench.up("antivirus-0")
+    bench.ask()
+    link = bench.links["antivirus-0"]
+    link.falls_silent()
+    bench.ask()
+    assert len(link.tasks) == 2
+    assert not link.cancelled
+    link.speaks()
+    link.answer(DONE)
+    link.answer(DONE)
+    assert [ask.reports[0].failed for ask in bench.done] == [None, None]
+
+
+def test_a_task_that_silences_a_second_replica_alone_is_not_tried_on_a_third() -> None:
+    bench = Bench()
+    bench.up("antivirus-0", "antivirus-1", "antivirus-2")
+    bench.ask()
+    for _ in range(2):
+        holder, *_ = _holder(bench, "antivirus-0", "antivirus-1", "antivirus-2")
+        holder.tasks.clear()
+        holder.falls_silent()
+    assert bench.failure() == (ErrorKind.TIMEOUT, "timeout: broke 2 replicas")
+    assert not any(link.tasks for link in bench.links.values())
+
+
 def test_a_suspect_that_waits_for_its_turn_is_not_unreachable() -> None:
     bench = Bench()
     bench.up("antivirus-0")

@@ -1,17 +1,23 @@
 """cluster/replica_stream.py over loopback: it stays connected whatever the replica or the dispatcher does."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
 
+from actors.adapters.clock import SystemClock
+from cluster import replica_stream
+from cluster.bodies import BodyShelf
 from cluster.dispatch import Dispatcher
 from cluster.frame_stream import FrameStream
+from cluster.host import ReplicaHost
 from cluster.replica_stream import ReplicaStream
 from cluster.table import Replica
 from tamis.filter.v1 import examine_service_pb2 as pb
+from tests.cluster.fakes import ScriptedActor
 
 pytestmark = pytest.mark.live
 
@@ -22,6 +28,7 @@ class FakeDispatcher:
     def __init__(self, *, broken_ready: int = 0, bug_at: int = 0) -> None:
         self.readies = 0
         self.breaks = 0
+        self.moods: list[str] = []
         self.results: list[int] = []
         self._broken_ready = broken_ready
         self._bug_at = bug_at
@@ -33,6 +40,12 @@ class FakeDispatcher:
 
     def broken(self, _replica: Replica) -> None:
         self.breaks += 1
+
+    def silent(self, _replica: Replica) -> None:
+        self.moods.append("silent")
+
+    def speaks(self, _replica: Replica) -> None:
+        self.moods.append("speaks")
 
     def result(self, _replica: Replica, result: pb.TaskResult) -> None:
         if result.task == self._bug_at:
@@ -46,6 +59,7 @@ class FakeReplica:
     def __init__(self, *, closes: bool = False) -> None:
         self.connections: list[FrameStream] = []
         self.tasks: list[int] = []
+        self.hangs = False
         self._closes = closes
 
     def connection(self) -> FrameStream:
@@ -56,6 +70,8 @@ class FakeReplica:
         return stream
 
     def _receive(self, payload: bytes) -> None:
+        if self.hangs:
+            return
         numbers = [task.task for task in pb.ExamineRequest.FromString(payload).tasks]
         self.tasks += numbers
         answer = pb.ExamineResponse(results=[pb.TaskResult(task=number) for number in numbers])
@@ -130,3 +146,44 @@ async def test_a_closed_stream_says_nothing_more() -> None:
         stream.close()
         await until(replica.connections[0].lost.done)
     assert dispatcher.breaks == 0
+
+
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_stream, "_PING_EVERY_S", 0.02)
+    monkeypatch.setattr(replica_stream, "SILENT_S", 0.1)
+
+
+@pytest.mark.usefixtures("short_patience")
+async def test_a_replica_that_hangs_is_silent_until_it_says_something() -> None:
+    replica, dispatcher = FakeReplica(), FakeDispatcher()
+    async with streaming(replica, dispatcher):
+        await until(lambda: dispatcher.readies)
+        replica.hangs = True
+        await until(lambda: dispatcher.moods == ["silent"])
+        replica.hangs = False
+        await until(lambda: dispatcher.moods == ["silent", "speaks"])
+        assert dispatcher.breaks == 0
+
+
+@pytest.mark.usefixtures("short_patience")
+async def test_a_replica_without_work_is_not_silent() -> None:
+    dispatcher, clock = FakeDispatcher(), SystemClock()
+    host = ReplicaHost([ScriptedActor("dkim")], "dkim-0", clock, BodyShelf(), 4)
+    address = await host.start("127.0.0.1")
+    stream = ReplicaStream(Replica("dkim-0", ("dkim",), address, ""), cast("Dispatcher", cast("Any", dispatcher)))
+    await until(lambda: dispatcher.readies)
+    await asyncio.sleep(0.3)
+    stream.close()
+    await host.close()
+    assert dispatcher.moods == []
+
+
+@pytest.mark.usefixtures("short_patience")
+async def test_a_pause_of_the_ingress_itself_is_not_taken_for_the_replicas() -> None:
+    replica, dispatcher = FakeReplica(), FakeDispatcher()
+    async with streaming(replica, dispatcher):
+        await until(lambda: dispatcher.readies)
+        time.sleep(0.3)  # noqa: ASYNC251  the loop stands still, that is the case
+        await asyncio.sleep(0.05)
+    assert dispatcher.moods == []
