@@ -1,9 +1,15 @@
 """Addresses that `tamis up` and the benchmarks listen on: free ports, and ports that somebody else has."""
 
+import contextlib
+import random
 import socket
 from pathlib import Path
 
 from wire.config import ConfigError
+
+_QUIET_PORTS = (15_000, 32_000)
+"""Below the range from which Linux and Ray take ports, so that nobody gets one of ours before we listen there."""
+_TRIES = 1000
 
 
 def check_port(key: str, host: str, port: int) -> None:
@@ -30,12 +36,16 @@ def check_unix(key: str, path: str) -> None:
     raise ConfigError(f"{key}: another process listens there")
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that was free a moment ago."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(host: str = "127.0.0.1", count: int = 1) -> int:
+    """The first of so many ports in a row that are free, below those that the kernel itself hands out."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for _ in range(_TRIES):
+        first = random.randrange(*_QUIET_PORTS)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for number in range(count):
+                probes.enter_context(socket.socket(family)).bind((host, first + number))
+            return first
+    raise ConfigError(f"{host}: no {count} ports in a row are free")
 
 
 def host_port(host: str, port: int) -> str:

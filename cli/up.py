@@ -110,7 +110,7 @@ def _run(
         children.append(valkey)
         settings = msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, url=url))
     host, port = listen_address(settings.cluster.listen)
-    listen = host_port(host, port or free_port(host))
+    listen = host_port(host, port or free_port(host, settings.cluster.ingresses))
     settings = msgspec.structs.replace(settings, cluster=msgspec.structs.replace(settings.cluster, listen=listen))
     settings = msgspec.structs.replace(settings, cluster=with_admin(settings.cluster, run_dir, parts))
     ray_address, ingresses, watch_cell = _start_cell(settings, run_dir, parts)

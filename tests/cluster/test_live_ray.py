@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ import pytest
 import ray.cloudpickle
 
 from actors.config import JudgementConfig
+from cli.addresses import free_port
 from cluster.config import ClusterConfig, Pools
 from cluster.node import Cell, Node
 from cluster.spec import CellSpec
@@ -61,19 +61,6 @@ def finding(verdict: verdict_pb2.Verdict, actor: str) -> verdict_pb2.Finding:
     return only
 
 
-def two_free_ports() -> int:
-    """The first of two that follow each other."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
-
-
 def ask_process(name: str, question: Callable[[Any], int]) -> int:
     """What the question gives when it is asked of the process object itself, in its process."""
     process = ray.get_actor(name, namespace="tamis")
@@ -93,7 +80,7 @@ def live() -> Iterator[LiveCell]:
     try:
         start_ray(node, directory)
         config = ClusterConfig(
-            listen=f"127.0.0.1:{two_free_ports()}",
+            listen=f"127.0.0.1:{free_port(count=2)}",
             ingresses=2,
             pools=Pools(policy=2, layout="split"),
             replica_wait_s=10.0,
