@@ -1,0 +1,71 @@
+"""Breaks a cell under load, one thing after the other, and holds the books at both ends against each other.
+
+    python -m tests.chaos [--short] [--only NAME ...] [--rate MESSAGES_PER_S]
+
+Prints a line for each scenario: ok or short, what went wrong by kind, the worst verdict time, the count of 451, how
+long mail was not served as before (struck_s), how much of that after the fault was over (recovery_s), and when every
+process was back (whole_s). lag_s is how late the load itself was at most: nothing is measured truer than that.
+Needs clamd.
+"""
+
+import argparse
+import secrets
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+from tests.chaos.cell import Cell
+from tests.chaos.load import Load, specimens
+from tests.chaos.run import Result, run
+from tests.chaos.scenarios import SCENARIOS, Scenario
+from tests.chaos.servers import why_not
+
+CAPACITY_S = 6.0
+SESSIONS = 16
+SHARE = 0.7
+"""Of capacity, at which everything happens."""
+
+
+async def capacity(cell: Cell) -> float:
+    """Messages a second that this machine gets through now; a short run before it warms the caches."""
+    load = Load([cell.stack.milter], specimens(cell.maker), secrets.token_hex(3).upper())
+    await load.as_fast_as_it_goes(SESSIONS, CAPACITY_S / 2)
+    return await load.as_fast_as_it_goes(SESSIONS, CAPACITY_S)
+
+
+async def play(scenarios: Sequence[Scenario], cell: Cell, rate: float) -> list[Result]:
+    """Run the scenarios in one cell; each prints its line."""
+    if not rate:
+        full = await capacity(cell)
+        rate = full * SHARE
+        print(f"      capacity {full:.0f} messages/s, load {rate:.0f}", flush=True)
+    cell.ended(), cell.judged()
+    kinds = specimens(cell.maker)
+    results = []
+    for scenario in scenarios:
+        result = await run(scenario, cell, kinds, rate)
+        results.append(result)
+        print(result.line(), *(f"      {problem}" for problem in result.problems), sep="\n", flush=True)
+    return results
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="the form for CI, at most 3 minutes")
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=[])
+    parser.add_argument("--rate", type=float, default=0.0, help="messages a second, instead of 70 %% of capacity")
+    args = parser.parse_args()
+    if reason := why_not():
+        parser.error(reason)
+    scenarios = [one for one in SCENARIOS if (one.name in args.only if args.only else one.short or not args.short)]
+    with Cell() as cell:
+        results = uvloop.run(play(scenarios, cell, args.rate))
+    short = [result.scenario.name for result in results if result.problems]
+    messages = sum(result.figures.messages for result in results)
+    print(f"{'short' if short else 'ok':<5} {len(results)} scenarios, {messages} messages", *short)
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
