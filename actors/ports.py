@@ -32,6 +32,10 @@ class LookupFailed(Exception):
     """DNS gave no answer now: SERVFAIL, timeout, refused, unreachable. A temperror, never "not found"."""
 
 
+TxtAnswer = Sequence[bytes] | NameNotFound | LookupFailed
+"""TXT records, or what `Resolver.txt` would have raised."""
+
+
 class Resolver(Protocol):
     """DNS questions. Names are ASCII (A-labels), without a final dot, any case.
 
@@ -40,6 +44,9 @@ class Resolver(Protocol):
 
     async def txt(self, name: str) -> Sequence[bytes]:
         """TXT records; the strings of one record are joined without a separator (RFC 6376 section 3.6.2.2)."""
+
+    async def txt_each(self, names: Sequence[str]) -> Sequence[TxtAnswer]:
+        """`txt` of several names, all asked at the same time; raises nothing."""
 
     async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
         """A (or AAAA) records as text."""

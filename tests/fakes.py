@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from actors.actor import Budget
 from actors.adapters.zone import ZoneResolver
-from actors.ports import LookupFailed, ScannerUnavailable, ScanResult, StoreUnavailable
+from actors.ports import (
+    LookupFailed,
+    NameNotFound,
+    ScannerUnavailable,
+    ScanResult,
+    StoreUnavailable,
+    TxtAnswer,
+)
 
 NOW_S = 1_767_225_600.0
 """2026-01-01T00:00:00Z: the time of fakes that were given none."""
@@ -36,11 +43,23 @@ class FakeResolver:
         self._zone = ZoneResolver.from_text(zone)
         self._failing = frozenset(failing)
         self.questions: list[tuple[str, str]] = []
+        self.rounds: list[list[str]] = []
+        """Names that were asked at the same time."""
         self.closed = False
 
     async def txt(self, name: str) -> Sequence[bytes]:
         self._ask(name, "TXT")
         return await self._zone.txt(name)
+
+    async def txt_each(self, names: Sequence[str]) -> Sequence[TxtAnswer]:
+        self.rounds.append(list(names))
+        answers: list[TxtAnswer] = []
+        for name in names:
+            try:
+                answers.append(await self.txt(name))
+            except (NameNotFound, LookupFailed) as error:
+                answers.append(error)
+        return answers
 
     async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
         self._ask(name, "AAAA" if ipv6 else "A")

@@ -26,7 +26,7 @@ from actors.adapters.breaker import Breaker, Guard
 from actors.adapters.names import question_name, reverse_name
 from actors.adapters.ttl_cache import TtlCache
 from actors.config import DnsConfig
-from actors.ports import Clock, LookupFailed, NameNotFound
+from actors.ports import Clock, LookupFailed, NameNotFound, TxtAnswer
 
 _TTL_MAX_S = 86_400
 """The longest that an answer is kept, whatever its TTL says: how long a mistake of others may stay with us."""
@@ -84,7 +84,16 @@ class DnsResolver:
 
     async def txt(self, name: str) -> Sequence[bytes]:
         """TXT records, each with its strings joined."""
-        return [record for record in await self._records(name, "TXT") if isinstance(record, bytes)]
+        return _texts(await self._records(name, "TXT"))
+
+    async def txt_each(self, names: Sequence[str]) -> Sequence[TxtAnswer]:
+        """TXT records of several names: what is known costs no task, the rest is asked before the first wait."""
+        begun = [self._begin(name, "TXT") for name in names]
+        tasks = {one for one in begun if isinstance(one, asyncio.Task)}
+        if tasks:
+            await asyncio.wait(tasks)  # it cancels nothing: the questions are the resolver's
+        answers = [_result(one) if isinstance(one, asyncio.Task) else one for one in begun]
+        return [answer.missing or answer.failed or _texts(answer.records) for answer in answers]
 
     async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
         """A or AAAA records."""
@@ -107,28 +116,28 @@ class DnsResolver:
         await self._nameserver.close()
 
     async def _records(self, name: str, kind: str) -> tuple[object, ...]:
-        key = (question_name(name), kind)
-        now_s = self._clock.monotonic_s()
-        answer = self._cache.get(key, now_s)
-        if answer is None:
-            answer = await self._shared_answer(key)
-        elif answer.failed is not None and now_s >= answer.retry_at_s:
-            self._asked(key, answer.pause_s)
+        answer = self._begin(name, kind)
+        if isinstance(answer, asyncio.Task):
+            answer = await _shared(answer)
         if answer.missing is not None:
             raise NameNotFound(name, nxdomain=answer.missing.nxdomain)
         if answer.failed is not None:
             raise LookupFailed(*answer.failed.args)
         return answer.records
 
-    async def _shared_answer(self, key: tuple[str, str]) -> Answer:
-        task = self._asked(key)
+    def _begin(self, name: str, kind: str) -> "Answer | asyncio.Task[Answer]":
+        """The answer if it is known, else the question under way."""
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            asking = asyncio.current_task()
-            if task.cancelled() and asking is not None and not asking.cancelling():
-                raise LookupFailed("the resolver was closed") from None
-            raise
+            key = (question_name(name), kind)
+        except NameNotFound as error:
+            return Answer(missing=error)
+        now_s = self._clock.monotonic_s()
+        answer = self._cache.get(key, now_s)
+        if answer is None:
+            return self._asked(key)
+        if answer.failed is not None and now_s >= answer.retry_at_s:
+            self._asked(key, answer.pause_s)
+        return answer
 
     def _asked(self, key: tuple[str, str], pause_s: float = 0.0) -> asyncio.Task[Answer]:
         """The question under way, a new one if there is none; `pause_s` is how long it was not asked before."""
@@ -157,6 +166,25 @@ class DnsResolver:
         if answer.missing is not None:
             return self._negative_ttl_s
         return min(answer.ttl_s, _TTL_MAX_S)
+
+
+async def _shared(task: asyncio.Task[Answer]) -> Answer:
+    """The answer to a question that others may wait for, too."""
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        asking = asyncio.current_task()
+        if task.cancelled() and asking is not None and not asking.cancelling():
+            return _result(task)
+        raise
+
+
+def _result(task: asyncio.Task[Answer]) -> Answer:
+    return Answer(failed=LookupFailed("the resolver was closed")) if task.cancelled() else task.result()
+
+
+def _texts(records: Sequence[object]) -> list[bytes]:
+    return [record for record in records if isinstance(record, bytes)]
 
 
 class AresNameserver:

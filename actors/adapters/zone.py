@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from actors.adapters.names import question_name, reverse_name
-from actors.ports import LookupFailed, NameNotFound
+from actors.ports import LookupFailed, NameNotFound, TxtAnswer
 
 TYPES = ("TXT", "A", "AAAA", "MX", "PTR", "CNAME")
 
@@ -45,6 +45,16 @@ class ZoneResolver:
     async def txt(self, name: str) -> Sequence[bytes]:
         """TXT records."""
         return [record.encode("utf-8", "surrogateescape") for record in self._lookup(name, "TXT")]
+
+    async def txt_each(self, names: Sequence[str]) -> Sequence[TxtAnswer]:
+        """TXT records of several names."""
+        answers: list[TxtAnswer] = []
+        for name in names:
+            try:
+                answers.append(await self.txt(name))
+            except (NameNotFound, LookupFailed) as error:
+                answers.append(error)
+        return answers
 
     async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
         """A or AAAA records."""

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 from actors.actor import Budget
-from actors.ports import Resolver
+from actors.ports import Resolver, TxtAnswer
 
 WAIT_S_MIN = 0.0005
 """A shorter wait was an answer from the cache and is not worth a span."""
@@ -22,6 +22,10 @@ class TimedResolver:
     async def txt(self, name: str) -> Sequence[bytes]:
         """See the port."""
         return await self._timed(self._resolver.txt(name), "TXT", name)
+
+    async def txt_each(self, names: Sequence[str]) -> Sequence[TxtAnswer]:
+        """See the port; they were asked at the same time, so they are one wait."""
+        return await self._timed(self._resolver.txt_each(names), "TXT", " ".join(names))
 
     async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
         """See the port."""

@@ -215,6 +215,38 @@ async def test_a_cancelled_asker_takes_nothing_from_the_others(
     assert len(nameserver.questions) == 1
 
 
+async def test_several_names_are_asked_before_the_first_answer(
+    resolver: DnsResolver, nameserver: NameserverInMemory
+) -> None:
+    nameserver.open.clear()
+    names = ["example.org", "none.example.org", "broken.example.org", "EXAMPLE.org", "no good name"]
+    asking = asyncio.create_task(resolver.txt_each(names))
+    await turn_until(lambda: len(nameserver.questions) == 3)
+    nameserver.open.set()
+    found, missing, failed, again, impossible = await asking
+    assert (found, again) == ([b"v=spf1 -all"], [b"v=spf1 -all"])
+    assert isinstance(missing, NameNotFound)
+    assert isinstance(failed, LookupFailed)
+    assert isinstance(impossible, NameNotFound)
+    assert len(nameserver.questions) == 3
+    assert list(await resolver.txt_each(["example.org", "none.example.org"])) == [[b"v=spf1 -all"], missing]
+    assert len(nameserver.questions) == 3
+
+
+async def test_one_who_asked_several_names_and_left_takes_nothing_from_the_others(
+    resolver: DnsResolver, nameserver: NameserverInMemory
+) -> None:
+    nameserver.open.clear()
+    leaving = asyncio.create_task(resolver.txt_each(["example.org"]))
+    staying = asyncio.create_task(resolver.txt("example.org"))
+    await turn_until(lambda: bool(nameserver.questions))
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    nameserver.open.set()
+    assert await staying == [b"v=spf1 -all"]
+
+
 async def test_the_answer_is_kept_even_when_nobody_waits_any_more(
     resolver: DnsResolver, nameserver: NameserverInMemory
 ) -> None:
@@ -243,11 +275,13 @@ async def test_closing_ends_questions_in_flight_as_failures(
 ) -> None:
     nameserver.open.clear()
     asking = asyncio.create_task(resolver.txt("example.org"))
+    asking_each = asyncio.create_task(resolver.txt_each(["example.org"]))
     await asyncio.sleep(0)
     await resolver.close()
 
     with pytest.raises(LookupFailed):
         await asking
+    assert [type(answer) for answer in await asking_each] == [LookupFailed]
     await resolver.close()
     assert nameserver.closed == 2
 

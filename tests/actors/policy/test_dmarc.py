@@ -2,7 +2,16 @@ import pytest
 
 from actors.model import Outcome
 from actors.policy import dmarc
-from actors.policy.dmarc import Record, discover, organizational_domain, parse_record, parse_records, walk, walk_names
+from actors.policy.dmarc import (
+    Record,
+    ask_walks,
+    discover,
+    organizational_domain,
+    parse_record,
+    parse_records,
+    walk,
+    walk_names,
+)
 from tests.fakes import FakeResolver
 
 
@@ -77,13 +86,28 @@ def test_the_walk_asks_the_eight_names_of_the_rfc() -> None:
 )
 async def test_the_organizational_domain_is_the_one_of_the_rfc(zone: str, organization: str) -> None:
     domain = "a.mail.example.com"
-    assert organizational_domain(domain, await walk(domain, FakeResolver(zone))) == organization
+    answers = await ask_walks([domain], FakeResolver(zone))
+    assert organizational_domain(domain, walk(domain, answers)) == organization
 
 
 async def test_the_walk_ends_at_a_record_that_says_where_the_organization_is() -> None:
-    resolver = FakeResolver('_dmarc.example.com TXT "v=DMARC1; psd=n"')
-    await walk("mail.example.com", resolver)
-    assert [name for name, _ in resolver.questions] == ["_dmarc.mail.example.com", "_dmarc.example.com"]
+    zone = '_dmarc.example.com TXT "v=DMARC1; psd=n"\n_dmarc.com TXT "v=DMARC1"'
+    answers = await ask_walks(["mail.example.com"], FakeResolver(zone, failing=["_dmarc.com"]))
+    assert [name for name, _ in walk("mail.example.com", answers)] == ["example.com"]
+
+
+async def test_all_names_are_asked_at_the_same_time_and_once() -> None:
+    resolver = FakeResolver('_dmarc.example.org TXT "v=DMARC1; p=reject"')
+    await discover("news.example.org", ["bounce.example.org", "example.org", "mailer.example"], resolver)
+    asked = ["_dmarc.news.example.org", "_dmarc.example.org", "_dmarc.org", "_dmarc.bounce.example.org"]
+    assert resolver.rounds == [asked]
+
+
+async def test_an_identifier_of_an_organization_with_one_label_is_asked_when_it_is_known() -> None:
+    resolver = FakeResolver('_dmarc.brand TXT "v=DMARC1; psd=n"')
+    finding = await discover("a.brand", ["b.brand"], resolver)
+    assert finding.facts["org:b.brand"] == "brand"
+    assert resolver.rounds == [["_dmarc.a.brand", "_dmarc.brand"], ["_dmarc.b.brand", "_dmarc.brand"]]
 
 
 async def test_the_finding_tells_the_record_and_the_organizations_that_may_align() -> None:

@@ -30,6 +30,14 @@ async def test_a_wait_is_recorded_although_nothing_was_found() -> None:
     assert lookup.duration_s == pytest.approx(0.02)
 
 
+async def test_questions_asked_at_the_same_time_are_one_wait() -> None:
+    clock = FakeClock()
+    spent = budget(clock)
+    answers = await TimedResolver(Slow(clock, 0.02), spent).txt_each(["x.example", "y.example"])
+    assert [type(answer) for answer in answers] == [NameNotFound, NameNotFound]
+    assert [lookup.detail for lookup in spent.lookups] == ["TXT x.example y.example"]
+
+
 async def test_an_answer_from_the_cache_is_no_wait() -> None:
     spent = budget()
     resolver = TimedResolver(FakeResolver("x.example A 192.0.2.1\nx.example MX 5 m.example"), spent)
