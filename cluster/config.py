@@ -128,6 +128,34 @@ class AdminConfig(Section, frozen=True):
             listen_address(self.listen)
 
 
+def _check_optional(key: str, actors: tuple[str, ...]) -> None:
+    for actor in actors:
+        # Mail that nobody looked into for viruses is a matter of [policy.on_error], not of load.
+        if actor == "antivirus" or actor not in Pools().sizes:
+            raise ValueError(f"`{key}`: {actor!r} is none of dkim, policy, classifier")
+
+
+class OverloadConfig(Section, frozen=True):
+    """[cluster.overload]: what an ingress does with more mail than the cell can examine."""
+
+    replica_queue_ms: float = 10.0
+    """When every message of a while waited longer than this in a replica, fewer are sent there at a time: the rest
+    waits at the ingress, in a line for each tenant, and the lines take turns."""
+    delay_s: float = 2.0
+    """A tenant's line is slow when each of its messages waits longer than this."""
+    interval_s: float = 5.0
+    """After so long slow, actors of `shed` are not asked about its messages; after twice as long, new ones are refused
+    while its oldest waits longer than `delay_s`, and the gateway goes to another cell or says 451."""
+    shed: tuple[str, ...] = ("classifier",)
+    """Actors that a slow line does without: of dkim, policy and classifier. Such mail says so in X-Tamis-Degraded."""
+
+    def __post_init__(self) -> None:
+        for key in ("replica_queue_ms", "delay_s", "interval_s"):
+            if not 0 < getattr(self, key) <= 3600:
+                raise ValueError(f"`{key}` must be above 0 and at most 3600")
+        _check_optional("shed", self.shed)
+
+
 class ClusterConfig(Section, frozen=True):
     """[cluster]: the scoring cell."""
 
@@ -149,6 +177,7 @@ class ClusterConfig(Section, frozen=True):
     """Python that the processes run with, from the environment of another release; empty = the one of Ray. With it
     two releases stand side by side, and `tamis rollout` goes from one to the other; Ray's version must be the same."""
     scaling: ScalingConfig = ScalingConfig()
+    overload: OverloadConfig = OverloadConfig()
     early_s: float = 5.0
     """Cap of the answer to one CONNECT, HELO, MAIL or RCPT, below the gateway's own."""
     end_of_message_s: float = 20.0
@@ -191,16 +220,10 @@ class ClusterConfig(Section, frozen=True):
         for key in _AT_LEAST_ONE:
             if getattr(self, key) < 1:
                 raise ValueError(f"`{key}` must be at least 1")
-        self._check_stress_skips()
+        _check_optional("stress_skips", self.stress_skips)
         if not 1 <= self.ingresses <= 64:
             raise ValueError("`ingresses` must be between 1 and 64")
         if not 1 <= self.message_bytes_max <= GRPC_MESSAGE_BYTES_MAX - 2 * self.header_bytes_max:
             raise ValueError("`message_bytes_max` must fit a frame of 160 MiB together with the header section")
         if self.object_store_mb < _RAY_OBJECT_STORE_MB_MIN:
             raise ValueError(f"`object_store_mb` must be at least {_RAY_OBJECT_STORE_MB_MIN}, the least Ray takes")
-
-    def _check_stress_skips(self) -> None:
-        for actor in self.stress_skips:
-            # Mail that nobody looked into for viruses is a matter of [policy.on_error], not of load.
-            if actor == "antivirus" or actor not in Pools().sizes:
-                raise ValueError(f"`stress_skips`: {actor!r} is none of dkim, policy, classifier")

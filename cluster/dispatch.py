@@ -97,7 +97,7 @@ class Dispatcher:
     def ask(self, route: Route, stage: Stage, payload: Payload, deadline_s: float, done: Callable[[Ask], None]) -> Ask:
         """Ask the pools of a stage; `done` is called once, with a report per pool, before `deadline_s` (monotonic).
 
-        `done` may be called before this returns.
+        `done` may be called before this returns. `route.heard` is called after each report that leaves others due.
         """
         now_s = self._clock.monotonic_s()
         deadline_s -= answer_margin_s(deadline_s - now_s)
@@ -351,6 +351,8 @@ class Dispatcher:
         errand.pools.remove(report.actor)
         if not ask.pending:
             self._finish_ask(ask)
+        elif ask.route.heard is not None:
+            ask.route.heard(report)
 
     def _finish_ask(self, ask: Ask) -> None:
         if ask.timer is not None:

@@ -77,6 +77,8 @@ class Route:
     """By pool, the replica that had it at an earlier stage."""
     skips: frozenset[str] = frozenset()
     """Pools that are not asked about it."""
+    heard: Callable[[Report], None] | None = None
+    """Told of each report that leaves others of its stage due."""
 
 
 @dataclass(slots=True, eq=False)

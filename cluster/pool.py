@@ -17,8 +17,9 @@ from cluster.bodies import BodyShelf
 from cluster.dispatch import Dispatcher
 from cluster.errand import DispatchLimits
 from cluster.host import ReplicaHost
+from cluster.ingress.gate import Gate
+from cluster.ingress.hall import Hall
 from cluster.ingress.service import serve
-from cluster.ingress.session import Hall
 from cluster.ingress.transaction import Limits
 from cluster.mirror.stream import LiveMirror
 from cluster.names import NAMESPACE
@@ -171,6 +172,7 @@ class IngressProcess(Process):
                 config.early_s,
                 config.end_of_message_s,
             ),
+            gate=Gate(config.overload, config.replica_tasks_max, clock, loop.call_later),
             transactions_max=config.transactions_max,
             held_bytes_max=config.held_bytes_max,
             stress_skips=frozenset(config.stress_skips),

@@ -10,8 +10,9 @@ import asyncio
 from actors.model import ErrorKind, Outcome, Stage
 from cluster.codec import stage_to_proto
 from cluster.frame_stream import FrameStream
+from cluster.ingress.hall import Hall
 from cluster.ingress.retell import whole_message
-from cluster.ingress.session import Hall, Session
+from cluster.ingress.session import Session
 from cluster.table import Replica, Table
 from tamis.filter.v1 import examine_service_pb2, filter_service_pb2, message_pb2, verdict_pb2
 

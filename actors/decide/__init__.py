@@ -6,7 +6,7 @@
 Imported by the ingress and by `tamis scan --local`; imports the model and the settings only.
 """
 
-from actors.decide.settled import settled
+from actors.decide.settled import is_telling, settled
 from actors.decide.verdict import decide, decide_early
 
-__all__ = ["decide", "decide_early", "settled"]
+__all__ = ["decide", "decide_early", "is_telling", "settled"]

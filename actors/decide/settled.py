@@ -33,13 +33,22 @@ from actors.decide.rules import (
 )
 from actors.decide.score import score_points
 from actors.decide.verdict import canonical
-from actors.model import Action, Direction, Finding, Message
+from actors.model import Action, Direction, Finding, Message, Outcome
 
 _LISTED: tuple[Rule, ...] = (gtube, denied_client, denied_helo, denied_sender, denied_recipient)
 """What only the policy actor can bring about, and nothing can take back."""
 _AUTHENTICATING = frozenset({"policy", "dkim"})
 _NEVER_FIND_MALWARE = frozenset({"policy", "dkim", "classifier"})
+_TELLING = frozenset({Outcome.INFECTED, Outcome.HIT, Outcome.SPAM})
 _DMARC_SYMBOLS = "policy.dmarc"
+
+
+def is_telling(findings: Iterable[Finding]) -> bool:
+    """Whether these make it worth asking `settled`: a cheap look that says no to nearly all honest mail.
+
+    What is still to come can only be cut from mail that is refused or let in by a hit, or is spam already.
+    """
+    return any(finding.outcome in _TELLING for finding in findings)
 
 
 def settled(

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 
 import grpc
 
+from cluster.ingress.hall import Hall
 from cluster.ingress.retell import whole_message
-from cluster.ingress.session import Hall, Session
+from cluster.ingress.session import Session
 from cluster.ingress.tls import server_credentials
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import filter_service_pb2_grpc

@@ -6,16 +6,14 @@ no task, no lock and no queue per transaction. What all streams of the process s
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
 
-from actors.config import JudgementConfig
-from actors.decide import decide, decide_early
+from actors.decide import decide, decide_early, is_telling, settled
 from actors.examine import stack_of
-from actors.model import ErrorKind, Finding, Message, Outcome, Stage, skipped_finding
-from actors.ports import Clock
+from actors.model import ErrorKind, Finding, Message, Outcome, Stage, cut_finding, skipped_finding
 from cluster.codec import (
     envelope_from_proto,
     recipient_verdict_to_proto,
@@ -23,13 +21,12 @@ from cluster.codec import (
     stage_verdict_to_proto,
     verdict_to_proto,
 )
-from cluster.dispatch import Dispatcher
-from cluster.errand import Ask, Payload, Report, Route, SharedBody, Timer
-from cluster.ingress.transaction import Cancel, Grant, Limits, Reason, Refuse, Start, State, Step, Transaction
-from cluster.table import Table
-from cluster.telemetry import Passage, Tracer
+from cluster.errand import Ask, Payload, Report, Route, Timer
+from cluster.ingress.gate import Place
+from cluster.ingress.hall import Hall
+from cluster.ingress.transaction import Cancel, Grant, Reason, Refuse, Start, State, Step, Transaction
+from cluster.telemetry import Passage
 from tamis.filter.v1 import filter_service_pb2 as pb
-from tamis.filter.v1 import message_pb2, verdict_pb2
 
 log = logging.getLogger(__name__)
 
@@ -38,62 +35,8 @@ _ANSWER_BYTES = 512
 NOTHING = Payload(b"")
 _BACKGROUND = (Stage.ENVELOPE, Stage.HEADERS)
 """Stages that nobody waits for; the others have a deadline of their own."""
-_EARLY = (Stage.CONNECT, Stage.HELO, Stage.MAIL, Stage.RECIPIENT)
 _ASIDE = (Stage.MAIL, Stage.HEADERS)
 """Stages that no verdict on a message waits for: the envelope's and the message's tell the same."""
-
-
-class Bodies(Protocol):
-    """Where large bodies are put for the replicas of the node."""
-
-    def share(self, body: bytes) -> SharedBody | None:
-        """Put a body there; None when it is small or there is no room: it then travels in the stream."""
-
-
-class Mirror(Protocol):
-    """Sends some of the mail to another cell and compares what that one says."""
-
-    def offer(
-        self, envelope: message_pb2.Envelope, message: Message, verdict: verdict_pb2.Verdict, verdict_s: float
-    ) -> None:
-        """Take a copy of a message whose verdict has left, `verdict_s` after its end. Returns at once."""
-
-
-@dataclass(slots=True)
-class Hall:
-    """What the streams of one ingress share: its ports, its settings and its bounds."""
-
-    dispatcher: Dispatcher
-    judgement: JudgementConfig
-    clock: Clock
-    call_later: Callable[[float, Callable[[], None]], Timer]
-    bodies: Bodies
-    tracer: Tracer
-    limits: Limits
-    transactions_max: int
-    held_bytes_max: int
-    stress_skips: frozenset[str] = frozenset()
-    """Actors that are not asked about mail of a gateway under stress."""
-    mirror: Mirror | None = None
-    draining: bool = False
-    transactions: int = 0
-    held_bytes: int = 0
-    streams: "set[Session]" = field(default_factory=set)
-    """Those of gateways, which are told what changes."""
-
-    def update(self, table: Table) -> None:
-        """Another table of replicas is in force."""
-        before = self.early_stages()
-        self.dispatcher.update(table)
-        if self.early_stages() != before:
-            for stream in self.streams:
-                stream.announce()
-
-    def early_stages(self) -> list[Stage] | None:
-        """The stages with a waiting MTA at which somebody is asked; None while no table says so."""
-        if not self.dispatcher.has_pools:
-            return None
-        return [stage for stage in _EARLY if self.dispatcher.has_stage(stage)]
 
 
 @dataclass(slots=True, eq=False)
@@ -110,10 +53,14 @@ class Live:
     reports: list[tuple[Start, Report]] = field(default_factory=list)
     held_bytes: int = 0
     expiry: Timer | None = None
+    place: Place | None = None
+    """At the gate, from the end of the message on."""
     message: Message | None = None
-    """Set at the end of the message."""
+    """Set when the message stage begins."""
     asked_s: float = 0.0
-    """When that was."""
+    """When the end of the message came."""
+    telling: bool = False
+    """Something was found that may settle the verdict before all have answered."""
 
 
 class Session:
@@ -190,6 +137,7 @@ class Session:
             return None
         hall.transactions += 1
         live = Live(number, Transaction(hall.limits), hall.clock.monotonic_s(), round(hall.clock.unix_s() * 1e9))
+        live.route.heard = partial(self._heard, live)
         if event.begin.stress:
             live.route.skips = hall.stress_skips
         live.expiry = hall.call_later(event.begin.budget_ms / 1000, lambda: self._expire(live))
@@ -198,6 +146,8 @@ class Session:
 
     def _take(self, live: Live, step: Step) -> None:
         match step:
+            case Start(stage=Stage.MESSAGE):
+                self._admit(live, step)
             case Start():
                 self._start(live, step)
             case Grant():
@@ -216,6 +166,24 @@ class Session:
         live.held_bytes = held_bytes
         if grown and hall.held_bytes > hall.held_bytes_max:
             self._refuse(live, Reason.REASON_OVERLOADED, f"{hall.held_bytes_max} bytes of mail are held")
+
+    def _admit(self, live: Live, start: Start) -> None:
+        """The end of the message has come: its stage begins when the gate lets it pass."""
+        if live.expiry is not None:
+            live.expiry.cancel()
+        live.asked_s = self._hall.clock.monotonic_s()
+        live.place = self._hall.gate.pass_now()
+        if live.place is not None:
+            self._start(live, start)
+            return
+
+        def begin(shed: frozenset[str]) -> None:
+            live.route.skips |= shed
+            with self._refusing_bugs(live):
+                self._start(live, start)
+
+        live.place = Place()
+        self._hall.gate.wait(live.place, start, begin, partial(self._refuse, live, Reason.REASON_OVERLOADED))
 
     def _start(self, live: Live, start: Start) -> None:
         """Serialise what is known, once, and ask the pools of the stage."""
@@ -244,9 +212,6 @@ class Session:
 
     def _end_of_message(self, live: Live, start: Start) -> None:
         """The message stage is under way: only now may what else is known lead to a verdict."""
-        if live.expiry is not None:
-            live.expiry.cancel()
-        live.asked_s = self._hall.clock.monotonic_s()
         self._end_early_stages(live, start.deadline_s)
         live.message = Message(envelope_from_proto(start.message.envelope), start.message.header_block, start.body)
 
@@ -272,6 +237,7 @@ class Session:
     def _stage_over(self, live: Live, start: Start, ask: Ask) -> None:
         with self._refusing_bugs(live):
             live.reports.extend((start, report) for report in ask.reports)
+            live.telling = live.telling or any(is_telling(report.findings) for report in ask.reports)
             if start.wants_verdict:
                 self._answer_early(live, start)
             self._judge_when_known(live)
@@ -281,6 +247,19 @@ class Session:
         waited_for = any(start.stage not in _ASIDE for start in live.asks.values())
         if live.message is not None and not waited_for and self._live.get(live.number) is live:
             self._judge(live, live.message)
+
+    def _heard(self, live: Live, report: Report) -> None:
+        """One actor has answered and others are due: judge without them if nothing they can say changes the action."""
+        live.telling = live.telling or is_telling(report.findings)
+        if live.message is None or not live.telling:
+            return
+        due = {name for ask, start in live.asks.items() if start.stage not in _ASIDE for name in ask.pending}
+        partly = [(start, report) for ask, start in live.asks.items() for report in ask.reports]
+        known = _counting([*live.reports, *partly], live.transaction.refused_recipients)
+        if settled(known, due, live.message, self._hall.judgement):
+            with self._refusing_bugs(live):
+                live.reports += partly
+                self._judge(live, live.message, cut=due)
 
     def _answer_early(self, live: Live, start: Start) -> None:
         findings: list[Finding] = []
@@ -298,22 +277,17 @@ class Session:
         answer = pb.Answer(transaction=live.number, stage_verdict=stage_verdict_to_proto(start.stage, verdict))
         self._answer(live, answer)
 
-    def _judge(self, live: Live, message: Message) -> None:
-        """Decide and answer."""
-        refused = live.transaction.refused_recipients
-        findings: list[Finding] = []
+    def _judge(self, live: Live, message: Message, cut: Iterable[str] = ()) -> None:
+        """Decide and answer; `cut` are actors that are not waited for."""
         for start, report in live.reports:
             if report.failed is ErrorKind.OVERLOADED and start.stage is Stage.MESSAGE:
                 self._refuse(live, Reason.REASON_OVERLOADED, f"{report.actor} pool is full")
                 return
-            if start.stage in _ASIDE:
-                # Looking up ahead of time may fail: a later stage says what matters.
-                findings += (finding for finding in report.findings if finding.outcome is not Outcome.ERROR)
-            elif start.stage is not Stage.RECIPIENT or start.recipient not in refused:
-                findings += report.findings
+        findings = _counting(live.reports, live.transaction.refused_recipients)
         findings += (
             skipped_finding(actor) for actor in live.route.skips if self._hall.dispatcher.asks(Stage.MESSAGE, actor)
         )
+        findings += map(cut_finding, cut)
         asked = {report.actor for start, report in live.reports if start.stage is Stage.MESSAGE}
         verdict = decide(findings, message, self._hall.judgement, expected=sorted(asked))
         traced = self._traced(live, action=str(verdict.action), score=verdict.score, missing=verdict.missing)
@@ -321,8 +295,8 @@ class Session:
         # A gateway has no use for findings: they are told to who compares or explains.
         told = self._explains or message.envelope.mirrored or mirror is not None
         wire_verdict = verdict_to_proto(verdict, traced=traced, findings=verdict.findings if told else ())
-        self._drop(live)
         self._answer(live, pb.Answer(transaction=live.number, verdict=wire_verdict))
+        self._drop(live)
         if mirror is not None:
             verdict_s = self._hall.clock.monotonic_s() - live.asked_s
             mirror.offer(live.transaction.envelope, message, wire_verdict, verdict_s)
@@ -380,6 +354,8 @@ class Session:
             self._hall.dispatcher.cancel(ask)
         self._hall.transactions -= 1
         self._hall.held_bytes -= live.held_bytes
+        if live.place is not None:
+            self._hall.gate.leave(live.place, [report for _, report in live.reports])
 
     def _send_refusal(self, number: int, reason: pb.Refused.Reason, detail: str) -> None:
         refused = pb.Refused(reason=reason, detail=detail)
@@ -390,3 +366,15 @@ class Session:
         if not self._send(answer, _ANSWER_BYTES):
             log.warning("stream_behind transaction=%d", live.number)
             self.behind = True
+
+
+def _counting(reports: Iterable[tuple[Start, Report]], refused_recipients: Collection[int]) -> list[Finding]:
+    """The findings that a verdict on the message counts."""
+    findings: list[Finding] = []
+    for start, report in reports:
+        if start.stage in _ASIDE:
+            # Looking up ahead of time may fail: a later stage says what matters.
+            findings += (finding for finding in report.findings if finding.outcome is not Outcome.ERROR)
+        elif start.stage is not Stage.RECIPIENT or start.recipient not in refused_recipients:
+            findings += report.findings
+    return findings

@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 
 from actors.config import JudgementConfig
 from actors.model import Finding, Outcome, Stage
+from cluster.config import OverloadConfig
 from cluster.dispatch import Dispatcher
 from cluster.errand import DispatchLimits, SharedBody
-from cluster.ingress.session import Hall, Session
+from cluster.ingress.gate import Gate
+from cluster.ingress.hall import Hall
+from cluster.ingress.session import Session
 from cluster.ingress.transaction import Limits
 from cluster.table import Replica, Table
 from cluster.telemetry import Tracer
@@ -50,6 +53,7 @@ class Bench:
             bodies=self,
             tracer=Tracer(self.spans.append, 1000, lambda bits: (1 << bits) - 1),
             limits=Limits(100, 10_000, 3_000_000, 5.0, 20.0),
+            gate=Gate(OverloadConfig(), 100, self.time, self.time.call_later),
             transactions_max=self.transactions_max,
             held_bytes_max=self.held_bytes_max,
         )
@@ -89,10 +93,11 @@ class Bench:
 
     def answer_all(self) -> None:
         """Every replica answers what it has."""
-        while self.links["policy"].tasks:
-            self.links["policy"].answer(SPF)
-        while self.links["classifier"].tasks:
-            self.links["classifier"].answer(HAM)
+        findings = {"policy": SPF, "classifier": HAM}
+        while any(link.tasks for link in self.links.values()):
+            for pool, link in self.links.items():
+                while link.tasks:
+                    link.answer(findings[pool])
 
     @property
     def verdict(self) -> verdict_pb2.Verdict:

@@ -1,0 +1,211 @@
+"""Which messages are examined now, which wait, and in which order: overload control of one ingress.
+
+Strategy: the queue is kept here, where it can be put in order, and not in the replicas. A `Window` bounds how many
+messages are under way; it is as wide as the replicas can take without a queue of their own (as CoDel, RFC 8289: the
+*least* wait of a while counts, since a standing queue delays everybody and a burst only some). Who finds it open and
+nobody waiting passes at once. Otherwise messages wait in a line for each tenant, and the lines take turns by start-time
+fair queueing (Goyal, Vin, Cheng 1997) over the cost of messages: who floods waits behind himself.
+
+A line that is too slow for its tenant's mail goes through three steps, alone: its messages wait; when each of a while
+has waited for `delay_s`, optional actors are not asked about them; when that does not help, new ones are refused while
+the line is that long. All other tenants' mail goes its usual way.
+
+Pure: no clock, no timers; moments are on one monotonic clock.
+"""
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from cluster.config import OverloadConfig
+
+T = TypeVar("T")
+
+MESSAGE_COST_BYTES = 8 * 1024
+"""What a message costs beside its bytes: examining an empty one takes about as long as these."""
+WINDOW_PER_REPLICA = 8
+"""The window never closes below this many messages for each replica: enough to keep it at work."""
+_WINDOW_LEAST = 16
+_PERIOD_S = 0.05
+_PERIOD_MESSAGES = 8
+"""The window changes at most once in such a time and after so many messages."""
+_LINES_MAX = 64
+"""Lines from which on it is worth a look which are needed."""
+_WIDER, _NARROWER = 1.25, 0.8
+
+
+class Window:
+    """How many messages may be under way: wider while it is used and they wait little, narrower when all waited."""
+
+    def __init__(self, target_s: float) -> None:
+        self._target_s = target_s
+        self._least = self.size = _WINDOW_LEAST
+        self._most = 4 * _WINDOW_LEAST
+        self._used = False
+        self._shortest_s = float("inf")
+        self._messages = 0
+        self._until_s = 0.0
+
+    def resize(self, replicas: int, each_max: int) -> None:
+        """So many replicas there are, and so many tasks each may owe."""
+        self._least = max(_WINDOW_LEAST, replicas * WINDOW_PER_REPLICA)
+        self._most = max(self._least, replicas * each_max)
+        self.size = min(max(self.size, 4 * self._least), self._most)
+
+    def full(self) -> None:
+        """Somebody has to wait because of it."""
+        self._used = True
+
+    def passed(self, queue_s: float, now_s: float) -> None:
+        """A message has been examined, and waited so long in the queue of a replica."""
+        self._shortest_s = min(self._shortest_s, queue_s)
+        self._messages += 1
+        if now_s < self._until_s or self._messages < _PERIOD_MESSAGES:
+            return
+        if self._shortest_s > self._target_s:
+            self.size = max(self._least, int(self.size * _NARROWER))
+        elif self._used:
+            self.size = min(self._most, int(self.size * _WIDER) + 1)
+        self._used, self._shortest_s, self._messages = False, float("inf"), 0
+        self._until_s = now_s + _PERIOD_S
+
+
+@dataclass(slots=True, eq=False)
+class Ticket(Generic[T]):
+    """One message that waits."""
+
+    item: T
+    line: "Line[T]"
+    entered_s: float
+    waits: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Line(Generic[T]):
+    """The messages of one tenant that wait."""
+
+    tenant: str
+    finish: float = 0.0
+    """Virtual time at which what it has been given so far would be done."""
+    tickets: deque[Ticket[T]] = field(default_factory=deque)
+    slow_since_s: float | None = None
+    """Since when each of its messages has waited too long."""
+
+    def oldest(self) -> Ticket[T] | None:
+        """The one whose turn comes next; those that have left are forgotten."""
+        while self.tickets and not self.tickets[0].waits:
+            self.tickets.popleft()
+        return self.tickets[0] if self.tickets else None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(Generic[T]):
+    """A message whose turn it is."""
+
+    item: T
+    waited_s: float
+    shed: bool
+    """Without the optional actors."""
+
+
+class Admission(Generic[T]):
+    """Call `enter` for each message, and `queue` when that says no; `left` when it is over, then `turn` until None."""
+
+    def __init__(self, config: OverloadConfig) -> None:
+        self._config = config
+        self.window = Window(config.replica_queue_ms / 1000)
+        self.under_way = 0
+        self.waiting = 0
+        self._virtual = 0.0
+        self._order = itertools.count()
+        self._heap: list[tuple[float, int, Ticket[T]]] = []
+        self._lines: dict[str, Line[T]] = {}
+        self._lines_max = _LINES_MAX
+
+    def enter(self) -> bool:
+        """Whether a message may begin now; it is under way then."""
+        if self.waiting or self.under_way >= self.window.size:
+            self.window.full()
+            return False
+        self.under_way += 1
+        return True
+
+    def queue(self, item: T, tenants: Sequence[str], cost: int, now_s: float) -> Ticket[T] | None:
+        """A place in the line of its tenant, of several in the one that is furthest behind; None = it is refused."""
+        if len(self._lines) > self._lines_max:
+            self._forget_served()
+        lines = [self._lines.setdefault(tenant, Line(tenant)) for tenant in dict.fromkeys(tenants)]
+        line = max(lines, key=lambda one: one.finish)
+        if self._is_refused(line, now_s):
+            return None
+        start = max(self._virtual, line.finish)
+        for one in lines:
+            one.finish = max(self._virtual, one.finish) + cost / len(lines)
+        ticket = Ticket(item, line, now_s)
+        line.tickets.append(ticket)
+        heapq.heappush(self._heap, (start, next(self._order), ticket))
+        self.waiting += 1
+        return ticket
+
+    def withdraw(self, ticket: Ticket[T]) -> None:
+        """It waits no longer: its client has gone, or its time is over."""
+        if ticket.waits:
+            self._take(ticket)
+
+    def left(self, now_s: float, queue_s: float | None = None) -> None:
+        """A message that was under way is over; `queue_s` is how long it waited in a replica, if it got that far."""
+        self.under_way -= 1
+        if queue_s is not None:
+            self.window.passed(queue_s, now_s)
+
+    def turn(self, now_s: float) -> Turn[T] | None:
+        """The next message, if there is one and room for it; it is under way then."""
+        if self.under_way >= self.window.size:
+            return None
+        while self._heap:
+            start, _, ticket = heapq.heappop(self._heap)
+            if not ticket.waits:
+                continue
+            self._virtual = start
+            line, waited_s = ticket.line, now_s - ticket.entered_s
+            if waited_s < self._config.delay_s:
+                line.slow_since_s = None
+            elif line.slow_since_s is None:
+                line.slow_since_s = now_s
+            shed = self._slow_s(line, now_s) >= self._config.interval_s
+            self._take(ticket)
+            self.under_way += 1
+            return Turn(ticket.item, waited_s, shed)
+        return None
+
+    def _forget_served(self) -> None:
+        """Lines of tenants that have had no more than their share and wait for nothing."""
+        self._lines = {
+            tenant: line
+            for tenant, line in self._lines.items()
+            if line.finish > self._virtual or line.oldest() is not None
+        }
+        self._lines_max = _LINES_MAX + 2 * len(self._lines)
+
+    def _is_refused(self, line: Line[T], now_s: float) -> bool:
+        oldest = line.oldest()
+        if oldest is None or now_s - oldest.entered_s < self._config.delay_s:
+            return False
+        return self._slow_s(line, now_s) >= 2 * self._config.interval_s
+
+    def _slow_s(self, line: Line[T], now_s: float) -> float:
+        return 0.0 if line.slow_since_s is None else now_s - line.slow_since_s
+
+    def _take(self, ticket: Ticket[T]) -> None:
+        """Take it out of its line; with the last one that waits all is forgotten."""
+        ticket.waits = False
+        self.waiting -= 1
+        if ticket.line.oldest() is None:
+            ticket.line.slow_since_s = None
+        if not self.waiting:
+            self._heap.clear()
+            self._lines.clear()
+            self._virtual = 0.0
