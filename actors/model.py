@@ -5,7 +5,7 @@ time of a frozen dataclass. Mail is bytes; text appears only where a person or a
 policy reads it. `cluster/codec.py` maps these to the protobuf contract one to one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
@@ -140,10 +140,17 @@ class Message(msgspec.Struct, frozen=True, dict=True):
         """(name, value) of each field in order, as `parse_header_block` gives them."""
         return parse_header_block(self.header_block)
 
+    @cached_property
+    def fields_by_name(self) -> Mapping[bytes, Sequence[tuple[bytes, bytes]]]:
+        """The same by lower-case name, names in the order of their first field."""
+        found: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        for field in self.headers:
+            found.setdefault(field[0].lower(), []).append(field)
+        return found
+
     def header_values(self, name: bytes) -> list[bytes]:
         """Unfolded, stripped values of all fields of this name (any case), in order."""
-        wanted = name.lower()
-        return [unfold(value) for field_name, value in self.headers if field_name.lower() == wanted]
+        return [unfold(value) for _, value in self.fields_by_name.get(name.lower(), ())]
 
     @property
     def raw(self) -> bytes:

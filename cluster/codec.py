@@ -165,15 +165,18 @@ def message_from_bytes(data: bytes) -> Message:
 
 def finding_to_proto(finding: Finding) -> verdict_pb2.Finding:
     """A finding for the wire."""
-    return verdict_pb2.Finding(
+    encoded = verdict_pb2.Finding(
         actor=_text(finding.actor),
         name=_text(finding.name),
-        outcome=str(finding.outcome),
+        outcome=finding.outcome.value,
         score=finding.score,
         detail=_text(finding.detail),
         ms=finding.ms,
-        facts={_text(key): _text(value) for key, value in finding.facts.items()},
     )
+    facts = encoded.facts if finding.facts else {}
+    for key, value in finding.facts.items():
+        facts[_text(key)] = _text(value)
+    return encoded
 
 
 def finding_from_proto(finding: verdict_pb2.Finding) -> Finding:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from actors.config import HeadersConfig
-from actors.decide.fields import field_name, fold, pvalue, quoted
+from actors.decide.fields import fields_named, fold, pvalue, quoted
 from actors.model import DeleteHeader, Direction, Edit, Finding, InsertHeader, Message, Outcome
 
 FIELD = "Authentication-Results"
@@ -103,7 +103,7 @@ def forged_fields(message: Message, authserv_id: str) -> Iterator[DeleteHeader]:
     """
     ours = authserv_id.encode("ascii", "replace").lower().rstrip(b".")
     own_name = FIELD.lower().encode("ascii")
-    fields = [(name, value) for name, value in message.headers if field_name(name, value) == own_name]
+    fields = fields_named(message, own_name)
     uncertain = any(not name for name, _ in fields)
     found = [
         DeleteHeader(name or FIELD.encode("ascii"), occurrence)

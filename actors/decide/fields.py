@@ -6,6 +6,8 @@ Every value that came from outside passes `printable` or `pvalue`; every field b
 import re
 from collections.abc import Iterable, Sequence
 
+from actors.model import Message
+
 LINE_CHARS = 100
 """Lines are folded before they grow beyond this (RFC 5322 section 2.1.1: should be 78, must be 998)."""
 VALUE_CHARS_MAX = 255
@@ -22,6 +24,13 @@ def field_name(name: bytes, value: bytes) -> bytes:
     """
     folded = None if name else _FOLDED_NAME.match(value)
     return (folded[1] if folded else name).lower()
+
+
+def fields_named(message: Message, name: bytes) -> Sequence[tuple[bytes, bytes]]:
+    """The fields whose `field_name` is `name` (lower case), in order."""
+    if b"" not in message.fields_by_name:
+        return message.fields_by_name.get(name, ())
+    return [field for field in message.headers if field_name(*field) == name]
 
 
 def printable(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from actors.config import HeadersConfig, JudgementConfig
-from actors.decide.fields import field_name, fold, printable
+from actors.decide.fields import fields_named, fold, printable
 from actors.decide.score import Points
 from actors.model import Action, AddHeader, ChangeHeader, DeleteHeader, Edit, Message
 from wire.message import UNFILTERED_FIELD
@@ -52,17 +52,16 @@ def spam_header_edits(judgement: Judgement, message: Message, config: JudgementC
 
 
 def stale_fields(message: Message, headers: HeadersConfig) -> Iterator[DeleteHeader]:
-    """Every field that came with the message under one of our names, last occurrence first."""
+    """Every field that came with the message under one of our names, of each name the last occurrence first."""
     ours = {n.lower().encode("ascii") for n in (headers.flag, headers.score, headers.status, headers.degraded) if n}
     ours.add(UNFILTERED_FIELD.lower())
-    seen: dict[bytes, int] = {}
-    found: list[DeleteHeader] = []
-    for name, value in message.headers:
-        lower = field_name(name, value)
-        if lower in ours:
-            seen[lower] = seen.get(lower, 0) + 1
-            found.append(DeleteHeader(name or lower, seen[lower]))
-    return reversed(found)
+    return reversed(
+        [
+            DeleteHeader(name or lower, occurrence)
+            for lower in sorted(ours)
+            for occurrence, (name, _) in enumerate(fields_named(message, lower), start=1)
+        ]
+    )
 
 
 def _fields(judgement: Judgement, headers: HeadersConfig, required: float) -> Iterator[tuple[str, bytes]]:
@@ -101,7 +100,7 @@ def _status(judgement: Judgement, name: str, required: float) -> bytes:
 def _tagged_subject(message: Message, tag: str) -> Iterator[Edit]:
     """The Subject with the tag before it, cut to SUBJECT_BYTES_MAX; its folding is kept, bare CR and LF are not."""
     prefix = printable(tag).encode("ascii")
-    subject = next((value for name, value in message.headers if name.lower() == b"subject"), None)
+    subject = next((value for _, value in message.fields_by_name.get(b"subject", ())), None)
     if subject is None:
         yield AddHeader(b"Subject", prefix.rstrip())
         return

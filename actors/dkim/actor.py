@@ -87,7 +87,7 @@ class DkimActor:
 
     def _read_signatures(self, message: Message) -> tuple[list[_Candidate], int]:
         """The topmost signatures up to the cap, and how many there are beyond it."""
-        fields = [field for field in message.headers if field[0].lower() == b"dkim-signature"]
+        fields = message.fields_by_name.get(b"dkim-signature", ())
         chosen = fields[: self._config.signatures_max]
         return [_read(field) for field in chosen], len(fields) - len(chosen)
 

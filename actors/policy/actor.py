@@ -70,7 +70,7 @@ class PolicyActor:
             case Stage.RECIPIENT:
                 return await self._recipient(message.envelope, budget)
             case Stage.HEADERS:
-                await self._dmarc_record(message, budget)  # for the caches; reported at MESSAGE
+                await self._dmarc_record(message, *_author(message), budget)  # for the caches; reported at MESSAGE
                 return []
             case Stage.MESSAGE:
                 return await self._message(message, budget)
@@ -132,17 +132,16 @@ class PolicyActor:
 
     async def _message(self, message: Message, budget: Budget) -> list[Finding]:
         findings = [Finding("policy", "gtube", Outcome.HIT)] if has_gtube(message.body) else []
-        flaw, _ = _author(message)
+        flaw, author = _author(message)
         if flaw:
             findings.append(Finding("policy", flaw, Outcome.HIT))
-        findings.append(await self._dmarc_record(message, budget))
+        findings.append(await self._dmarc_record(message, flaw, author, budget))
         return findings
 
-    async def _dmarc_record(self, message: Message, budget: Budget) -> Finding:
+    async def _dmarc_record(self, message: Message, flaw: str, author: str, budget: Budget) -> Finding:
         envelope = message.envelope
         if envelope.direction is not Direction.INBOUND:
             return Finding("policy", "dmarc_record", Outcome.SKIPPED, detail="not received from outside")
-        flaw, author = _author(message)
         if not author:
             return Finding("policy", "dmarc_record", Outcome.PERMERROR, detail="not exactly one author domain")
         identifiers = {

@@ -90,11 +90,11 @@ def test_names_are_those_of_the_configuration() -> None:
     assert added(judgement(), config=config) == [AddHeader(b"X-Junk", b"YES")]
 
 
-def test_incoming_fields_of_our_names_are_deleted_from_the_last_to_the_first() -> None:
+def test_incoming_fields_of_our_names_are_deleted_each_names_last_one_first() -> None:
     block = b"x-spam-flag: NO\r\nX-Spam-Score : -9\r\nSubject: a\r\nX-SPAM-FLAG: NO\r\nX-Spam-Level: *\r\n"
     assert tuple(stale_fields(Message(header_block=block), CONFIG.headers)) == (
-        DeleteHeader(b"X-SPAM-FLAG", 2),
         DeleteHeader(b"X-Spam-Score", 1),
+        DeleteHeader(b"X-SPAM-FLAG", 2),
         DeleteHeader(b"x-spam-flag", 1),
     )
 
