@@ -2,7 +2,7 @@
 
 A line holds names, numbers and outcomes: no content, no address and no text that either could be in. Reasons
 are compared by what stands before their colon (the rule or the source of points), findings by actor, name and outcome.
-Only what differs is listed, so that most lines are short.
+Only what differs is listed, so that most lines are short. What an actor found counts only where both sides asked it.
 """
 
 from collections import defaultdict
@@ -71,10 +71,11 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 def compare(live: verdict_pb2.Verdict, live_ms: float, mirrored: verdict_pb2.Verdict, mirrored_ms: float) -> Difference:
     """What differs between the verdict that counted and the one on the copy."""
     live_reasons, mirrored_reasons = _reasons(live.reasons), _reasons(mirrored.reasons)
+    left_out = _left_out(live.findings) | _left_out(mirrored.findings)
     return Difference(
         _side(live, live_ms, live_reasons - mirrored_reasons),
         _side(mirrored, mirrored_ms, mirrored_reasons - live_reasons),
-        _findings(_outcomes(live.findings), _outcomes(mirrored.findings)),
+        _findings(_outcomes(live.findings, left_out), _outcomes(mirrored.findings, left_out)),
     )
 
 
@@ -98,10 +99,16 @@ def _reasons(reasons: Iterable[str]) -> set[str]:
     return {_name(reason.partition(":")[0]) for reason in reasons}
 
 
-def _outcomes(findings: Iterable[verdict_pb2.Finding]) -> dict[str, str]:
+def _left_out(findings: Iterable[verdict_pb2.Finding]) -> set[str]:
+    """Actors that were not asked, or whose answer was not waited for."""
+    return {_name(finding.actor) for finding in findings if finding.outcome == "skipped"}
+
+
+def _outcomes(findings: Iterable[verdict_pb2.Finding], left_out: set[str]) -> dict[str, str]:
     outcomes: defaultdict[str, list[str]] = defaultdict(list)
     for finding in findings:
-        outcomes[f"{_name(finding.actor)}/{_name(finding.name)}"].append(_name(finding.outcome))
+        if (actor := _name(finding.actor)) not in left_out:
+            outcomes[f"{actor}/{_name(finding.name)}"].append(_name(finding.outcome))
     return {name: "+".join(sorted(several))[:NAME_CHARS_MAX] for name, several in outcomes.items()}
 
 

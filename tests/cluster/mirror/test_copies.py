@@ -212,7 +212,7 @@ def test_the_sample_has_its_share_and_is_the_same_everywhere() -> None:
     assert not any(sampled(one, 0.0) for one in ids)
 
 
-def test_scans_and_probes_have_no_id_and_are_not_mirrored() -> None:
+def test_probes_have_no_id_and_are_not_mirrored() -> None:
     rig = Rig()
     rig.offer(transaction_id=b"")
     assert rig.empty

@@ -44,6 +44,12 @@ def test_findings_differ_by_actor_name_and_outcome_and_order_does_not_matter() -
     assert told == [("antivirus/rule", "", "hit"), ("policy/dmarc", "pass", ""), ("policy/spf", "pass", "softfail")]
 
 
+def test_an_actor_that_one_side_did_not_wait_for_differs_in_nothing() -> None:
+    live = verdict(pb.ACTION_REJECT, findings=findings("policy deny_sender hit", "antivirus antivirus skipped"))
+    mirrored = verdict(pb.ACTION_REJECT, findings=findings("policy deny_sender hit", "antivirus clamav clean"))
+    assert compare(live, 1, mirrored, 1).findings == ()
+
+
 def test_reasons_are_compared_by_name_and_only_those_of_one_side_are_told() -> None:
     live = verdict(pb.ACTION_ACCEPT, reasons=["default: no rule objected", "spf: -0.50, pass"])
     mirrored = verdict(pb.ACTION_ACCEPT, reasons=["default: no rule objected", "spf: -0.60, pass", "dmarc: +1.00, x"])
