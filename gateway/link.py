@@ -198,6 +198,7 @@ class Link:
             except* Exception:
                 # A bug in handling one answer must not end the way to this ingress for ever.
                 log.exception("ingress_failed", extra={"fields": {"ingress": line.endpoint.place.target}})
+            _forget_own_cancellation()
             line.stream = None
             attempts = 0 if stream is not None and stream.answered else attempts + 1
             if not (self._closing or line.retired):
@@ -317,6 +318,17 @@ class Link:
             self._metrics.ejections.inc()
             for_s = round(stream.endpoint.ejected_until_s - now_s, 1)
             log.warning("ingress_ejected", extra={"fields": {"ingress": stream.target, "for_s": for_s}})
+
+
+def _forget_own_cancellation() -> None:
+    """Take back the cancellation by which Python 3.11's TaskGroup wakes its own task and which it leaves behind.
+
+    `asyncio.timeout` would take it for somebody else's: the next dial that lasts too long would end the task in
+    silence, and this ingress would never be dialled again. Who really cancels us says so by `_closing` or `retired`.
+    """
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
 
 
 def backoff_s(attempts: int, jitter: float) -> float:

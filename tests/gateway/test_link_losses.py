@@ -1,17 +1,22 @@
 """Streams that cannot be had, break, drain or get stuck, and what becomes of their transactions."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from gateway.conversation import WRITE_S, Unavailable
+from gateway.dial import Pipe, StreamLost
+from gateway.discovery import no_lookup
 from gateway.early import Stage
-from gateway.link import REPLAYS_MAX, Link, backoff_s
+from gateway.link import REPLAYS_MAX, Link, LinkSettings, backoff_s
+from gateway.metrics import Metrics
 from gateway.transaction import Failure
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import verdict_pb2 as pb
 from tests.gateway.fake_ingress import Cell, FakeIngress, let_in, refuse, silent, verdict
-from tests.gateway.linked import judged, linked, transaction
+from tests.gateway.linked import BUDGETS, judged, linked, one_cell, transaction
 
 DRAINING = filter_pb.Refused.REASON_DRAINING
 
@@ -232,3 +237,30 @@ async def test_dialling_backs_off() -> None:
     assert backoff_s(0, 0.0) == pytest.approx(0.1)
     assert backoff_s(100, 0.0) == 2.0
     assert backoff_s(100, 1.0) == 1.0
+
+
+async def test_an_ingress_that_was_away_for_longer_than_a_dial_lasts_is_dialled_until_it_is_back() -> None:
+    cell = Cell(only=FakeIngress())
+
+    @asynccontextmanager
+    async def dial(target: str) -> AsyncIterator[Pipe]:
+        """As gRPC does it: what cannot be reached is waited for."""
+        if target not in cell.ingresses:
+            try:
+                async with asyncio.timeout(5.0):
+                    await asyncio.Event().wait()
+            except TimeoutError:
+                raise StreamLost("no connection") from None
+        async with cell.dial(target) as pipe:
+            yield pipe
+
+    link = Link(LinkSettings([one_cell("only")], BUDGETS, dial, no_lookup), Metrics())
+    link.start()
+    await asyncio.sleep(1.0)
+    cell.kill("only")
+    await asyncio.sleep(60.0)
+    cell.ingresses["only"] = FakeIngress()
+    await asyncio.sleep(10.0)
+    assert link.ready
+    assert isinstance(await judged(link.open(transaction())), pb.Verdict)
+    await link.close()
