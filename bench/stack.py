@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar
 from bench.family import Family
 from bench.nameserver import Nameserver, Zone
 from bench.otlp_receiver import OtlpReceiver
+from bench.release import environment
 
 T = TypeVar("T")
 
@@ -35,10 +36,9 @@ listen = ["inet:0@127.0.0.1"]
 ops_listen = "127.0.0.1:0"
 {gateway}
 [cluster]
-listen = "127.0.0.1:0"
+listen = "{listen}"
 {cluster}
-[cluster.admin]
-listen = "127.0.0.1:0"
+{admin}
 [dns]
 nameservers = ["{dns}"]
 {dns_lines}
@@ -48,6 +48,8 @@ sample_ratio = {sample_ratio}
 slow_ms = {slow_ms}
 {extra}
 """
+ADMIN = '[cluster.admin]\nlisten = "127.0.0.1:0"'
+"""Release 0.1.0 knows no such section."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class StackOptions:
     """Further lines of [gateway]."""
     cluster: str = ""
     """Further lines of [cluster]."""
+    listen: str = "127.0.0.1:0"
+    """Where the ingress listens."""
     dns: str = ""
     """Further lines of [dns]."""
     extra: str = ""
@@ -70,6 +74,8 @@ class StackOptions:
     trace: bool = True
     prefix: tuple[str, ...] = ()
     """Before the command, such as ip netns exec NAME."""
+    tree: Path | None = None
+    """Run the release whose tree this is; what it imported is told by `bench.release.imported(tree, bytecode)`."""
 
 
 class StackFailed(Exception):
@@ -94,6 +100,7 @@ class Stack:
         self.left: list[str] = []
         """Names of the processes that outlived `tamis up`, once it has ended."""
         self.run_dir = Path(tempfile.mkdtemp(prefix="tamis-", dir="/tmp"))
+        self.bytecode = self.run_dir / "bytecode"
 
     @property
     def milter(self) -> str:
@@ -157,6 +164,8 @@ class Stack:
             CONFIG.format(
                 dns=options.nameserver or own,
                 dns_lines=options.dns,
+                listen=options.listen,
+                admin=ADMIN if options.tree is None else "",
                 otlp=otlp,
                 sample_ratio=options.sample_ratio,
                 slow_ms=options.slow_ms,
@@ -170,7 +179,9 @@ class Stack:
         started = time.monotonic()
         with (self.run_dir / "up.log").open("wb") as log:
             command = [*options.prefix, sys.executable, "-m", "cli", "up", *arguments]
-            self._up = subprocess.Popen(command, stdout=log, stderr=log)
+            tree = options.tree
+            env = environment(tree, self.bytecode) if tree else None
+            self._up = subprocess.Popen(command, stdout=log, stderr=log, cwd=tree, env=env)
         self._family = Family(self._up.pid)
         while not ready_file.exists():
             if self._up.poll() is not None:
