@@ -24,6 +24,7 @@ from actors.actor import Budget
 from actors.config import JudgementConfig
 from actors.model import Finding, Message, Outcome, Stage
 from actors.ports import Clock
+from bench.local_ray import start_ray
 from cluster.config import ClusterConfig
 from cluster.node import Cell, Node
 from cluster.spec import CellSpec
@@ -198,7 +199,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tamis-", dir="/tmp") as directory:
         threshold = {} if options.by_reference is None else {"body_by_reference_bytes": options.by_reference}
         try:
-            node.start("", 300, Path(directory) / "ray")
+            start_ray(node, Path(directory), 300)
             config = ClusterConfig(listen="127.0.0.1:0", object_store_mb=300, **threshold)
             idle = (bench.stream_cpu.build_idle, bench.stream_cpu.message_only)
             spec = CellSpec(config, JudgementConfig(), TraceConfig(), node.node_id, *idle)

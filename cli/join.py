@@ -57,10 +57,10 @@ def join(
         raise SystemExit(EXIT_USAGE) from error
     adopt_orphans()
     manager = ServiceManager.of_environment(os.environ, os.getpid())
-    os.environ.update(ray_environment(settings.ray, cell_tls(settings.ray, settings.cluster.tls), token))
     stop_on_signals()
-    from cluster.node import Node, RayFailed
+    from cluster.node import Node, RayFailed, take_environment
 
+    take_environment(ray_environment(settings.ray, cell_tls(settings.ray, settings.cluster.tls), token))
     node = Node()
     try:
         with locked, contextlib.ExitStack() as parts:

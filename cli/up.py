@@ -262,12 +262,12 @@ def _start_cell(
     _say("starting Ray")
     config = settings.ray
     temp_dir = ray_dir(config, run_dir, parts)
-    if not config.address:
-        token = given_token(config.token_file) if config.token_file else fresh_token(temp_dir)
-        os.environ.update(ray_environment(config, cell_tls(config, settings.cluster.tls), token))
-    from cluster.node import Cell, CellFailed, Node, RayFailed
+    from cluster.node import Cell, CellFailed, Node, RayFailed, take_environment
     from cluster.spec import CellSpec
 
+    if not config.address:
+        token = given_token(config.token_file) if config.token_file else fresh_token(temp_dir)
+        take_environment(ray_environment(config, cell_tls(config, settings.cluster.tls), token))
     parts.callback(Warden(run_dir, temp_dir).dismiss)
     try:
         node = Node()

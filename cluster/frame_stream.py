@@ -1,4 +1,4 @@
-"""One plain connection between two processes of a cell: frames both ways (decision 0004).
+"""One connection between two processes of a cell: frames both ways (decision 0004).
 
 Strategy: an asyncio protocol, so that a frame that arrives is handled in the callback that read it, without a task or
 a thread in between. Reading never stops: what comes in is bounded by its owner. Writing waits while the kernel's
@@ -29,6 +29,8 @@ class FrameStream(asyncio.Protocol):
         self._writable = asyncio.Event()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the connection is over."""
+        self.heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the first frame has come, or the connection is over."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's: the connection stands."""
@@ -40,6 +42,8 @@ class FrameStream(asyncio.Protocol):
         """asyncio's: bytes came."""
         try:
             for payload in self._cutter.receive(data):
+                if not self.heard.done():
+                    self.heard.set_result(None)
                 self._receive(payload)
         except (FrameTooLong, DecodeError) as error:
             log.warning("frame_refused error=%s", type(error).__name__)
@@ -56,8 +60,9 @@ class FrameStream(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """asyncio's: it is over, whoever wanted it."""
         self._writable.set()
-        if not self.lost.done():
-            self.lost.set_result(None)
+        for end in (self.lost, self.heard):
+            if not end.done():
+                end.set_result(None)
 
     async def write(self, payload: bytes) -> None:
         """Send one frame; returns when there is room for the next. On a lost connection it is dropped."""
@@ -72,6 +77,8 @@ class FrameStream(asyncio.Protocol):
             self._transport.writelines((frame_head(len(payload)), payload))
 
     def close(self) -> None:
-        """Give the connection up; what was not sent is lost."""
+        """Give the connection up; what was not sent is lost. One that never stood is over, too."""
         if self._transport is not None:
             self._transport.abort()
+        else:
+            self.connection_lost(None)

@@ -20,7 +20,9 @@ from actors.model import ErrorKind, Finding, Message, error_finding
 from actors.ports import Clock
 from cluster.bodies import BodyShelf
 from cluster.codec import MalformedMessage, finding_to_proto, message_from_bytes, stage_from_proto
+from cluster.door import Door
 from cluster.frame_stream import FrameStream
+from cluster.tls import StreamTls
 from tamis.filter.v1 import examine_service_pb2 as pb
 from wire.memory import settle_collector
 from wire.stream import AdaptiveWriter
@@ -61,7 +63,7 @@ class ReplicaHost:
         self._running_max = running_max
         self._running = 0
         self._queue: deque[Job] = deque()
-        self._server: asyncio.Server | None = None
+        self._doors: list[Door] = []
         self._streams: set[ExamineStream] = set()
 
     @property
@@ -69,17 +71,18 @@ class ReplicaHost:
         """Tasks that wait or are examined."""
         return len(self._queue) + self._running
 
-    async def start(self, host: str) -> str:
-        """Listen on a free port of this address; returns host:port."""
-        self._server = await asyncio.get_running_loop().create_server(self._open_stream, host, 0)
-        port: int = self._server.sockets[0].getsockname()[1]
+    async def start(self, host: str, tls: StreamTls | None = None) -> str:
+        """Listen on a free port of this address, and of another one when called again; returns host:port."""
+        door = Door(self._open_stream, tls)
+        self._doors.append(door)
+        address = door.open(host)
         settle_collector()
-        return f"{host}:{port}"
+        return address
 
     async def close(self) -> None:
         """Stop serving and close the actors."""
-        if self._server is not None:
-            self._server.close()
+        for door in self._doors:
+            door.close()
         for stream in tuple(self._streams):
             stream.frames.close()
         for actor in self._actors.values():

@@ -14,7 +14,7 @@ import shutil
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -24,7 +24,7 @@ from ray._private import worker
 from ray._private.node import Node as RayNode
 from ray._private.parameter import RayParams
 from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
-from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray._raylet import Config, GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import ActorDiedError, AuthenticationError, RayError
 
 from cluster.names import SUPERVISOR
@@ -59,10 +59,17 @@ class CellFailed(Exception):
     """The cell did not come up; the text is one line a problem."""
 
 
+def take_environment(environment: Mapping[str, str]) -> None:
+    """Have Ray, and all that it starts, run in it; call it before anything else."""
+    os.environ.update(environment)
+    # What it read when its module was imported.
+    Config.initialize("")
+
+
 class Node:
     """Ray as this process starts, joins or uses it. Use `stop` in every case.
 
-    The environment is that of `ray_environment`, and was before Ray's module was imported.
+    The environment is that of `ray_environment`, see `take_environment`.
     """
 
     def __init__(self) -> None:

@@ -5,8 +5,11 @@ message. Both start on the first control call, since Ray runs `__init__` again, 
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -26,11 +29,14 @@ from cluster.names import NAMESPACE
 from cluster.object_store import ObjectStoreBodies
 from cluster.probe import probe_ingress, probe_replica
 from cluster.process import prepare_process
-from cluster.replica_stream import ReplicaStream
+from cluster.ray_config import LOOPBACK, tls_of_node
+from cluster.replica_stream import Dialer, ReplicaStream
 from cluster.spec import ActorFactory, CellSpec, Order, pack, unpack
 from cluster.table import Replica, Table
 from cluster.telemetry import Tracer
+from cluster.tls import StreamTls
 from wire.memory import settle_collector
+from wire.tls import on_loopback
 from wire.trace import SpanRecord
 
 _TIMER_SLACK_S = 0.1
@@ -91,10 +97,8 @@ class HostProcess(Process):
     async def _start(self) -> Replica:
         clock, order = SystemClock(), self._order
         built = self._spec.build(order.actors, self._spec.judgement, clock)
-        host = ReplicaHost(built, order.name, clock, self._shelf, self._spec.cluster.replica_running_max)
-        address = await host.start(order.address)
-        self._host = host
-        return Replica(order.name, order.actors, address, order.node)
+        self._host = ReplicaHost(built, order.name, clock, self._shelf, self._spec.cluster.replica_running_max)
+        return await serve_replica(self._host, Replica(order.name, order.actors, order.address, order.node))
 
 
 class IngressProcess(Process):
@@ -157,9 +161,12 @@ class IngressProcess(Process):
         loop = asyncio.get_running_loop()
         clock = SystemClock()
         limits = DispatchLimits(config.replica_tasks_max, config.replica_wait_s)
+        dialer = Dialer(self._order.node, node_tls())
         self._bodies = ObjectStoreBodies(config.body_by_reference_bytes, config.object_store_mb * 2**20 // 2)
         self._hall = Hall(
-            dispatcher=Dispatcher(ReplicaStream, clock, loop.call_later, limits, self._order.node),
+            dispatcher=Dispatcher(
+                partial(ReplicaStream, dialer=dialer), clock, loop.call_later, limits, self._order.node
+            ),
             judgement=self._spec.judgement,
             clock=clock,
             call_later=loop.call_later,
@@ -188,6 +195,24 @@ class IngressProcess(Process):
 
         self._export = SpanExport(self._spec.trace, "tamis-ingress", self._order.name)
         return self._export.send
+
+
+async def serve_replica(host: ReplicaHost, replica: Replica) -> Replica:
+    """Have it listen, and say where. `replica.address` is the IP of its node.
+
+    On loopback that is all; else others come in by TLS, if the node has certificates, and the node itself by loopback.
+    """
+    if on_loopback(replica.address):
+        return replace(replica, address=await host.start(replica.address))
+    local = await host.start(LOOPBACK)
+    tls = node_tls()
+    return replace(replica, address=await host.start(replica.address, tls) if tls is not None else local, local=local)
+
+
+def node_tls() -> StreamTls | None:
+    """With the certificates of this node; None when it has none. Raises TlsError."""
+    config = tls_of_node(os.environ)
+    return StreamTls(config) if config.configured else None
 
 
 def start_process(order: Order, build: ActorFactory, python: str) -> "ray.actor.ActorHandle[Any]":

@@ -9,10 +9,10 @@ import asyncio
 
 from actors.model import ErrorKind, Outcome, Stage
 from cluster.codec import stage_to_proto
-from cluster.frame_stream import FrameStream
 from cluster.ingress.hall import Hall
 from cluster.ingress.retell import whole_message
 from cluster.ingress.session import Session
+from cluster.replica_stream import Dialer
 from cluster.table import Replica, Table
 from tamis.filter.v1 import examine_service_pb2, filter_service_pb2, message_pb2, verdict_pb2
 
@@ -25,7 +25,6 @@ _FULL = filter_service_pb2.Refused.REASON_OVERLOADED, filter_service_pb2.Refused
 
 async def probe_replica(replica: Replica, budget_s: float) -> str:
     """Have the replica examine the message; what is wrong, one line, empty when nothing is."""
-    host, _, port = replica.address.rpartition(":")
     message = message_pb2.Message(header_block=_HEADER, body=_BODY).SerializeToString()
     stage = stage_to_proto(Stage.MESSAGE)
     task = examine_service_pb2.Task(task=1, stage=stage, budget_ms=int(budget_s * 1000), message=message)
@@ -37,8 +36,8 @@ async def probe_replica(replica: Replica, budget_s: float) -> str:
 
     try:
         async with asyncio.timeout(budget_s + _DECIDE_S):
-            loop = asyncio.get_running_loop()
-            _, frames = await loop.create_connection(lambda: FrameStream(receive), host.strip("[]"), int(port))
+            # It asks itself.
+            frames = await Dialer(replica.node).connect(replica, receive)
             try:
                 await frames.write(examine_service_pb2.ExamineRequest(tasks=[task]).SerializeToString())
                 # Every actor answers for itself, and at the end of the budget the host for it.

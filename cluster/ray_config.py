@@ -1,8 +1,8 @@
 """The settings of this machine as a node of a cell, section [ray], and the environment that Ray's processes run in.
 
-Strategy: Ray reads its own settings from environment variables when its module is imported, and whatever it starts
-inherits them. So they are set first, and are also where the processes of the cell find the certificates of their node.
-No Ray here: `tamis` reads this before it loads anything large.
+Strategy: Ray reads its own settings from environment variables, and whatever it starts inherits them. So they are set
+first, and are also where the processes of the cell find the certificates of their node. No Ray here: `tamis` reads this
+before it loads anything large.
 """
 
 import ipaddress
@@ -142,7 +142,7 @@ def check_guarded(config: RayConfig, tls: TlsConfig) -> None:
 
 
 def ray_environment(config: RayConfig, tls: TlsConfig, token: Path) -> dict[str, str]:
-    """What has to be in the environment before Ray's module is imported."""
+    """What has to be in the environment before Ray starts or connects."""
     environment = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "token",

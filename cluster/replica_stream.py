@@ -1,18 +1,24 @@
-"""The stream from an ingress to one replica: a `Link` of the dispatcher over a plain connection.
+"""The stream from an ingress to one replica: a `Link` of the dispatcher over a connection.
 
-It connects by itself and again after each break, soon the first time and backing off after that, until it is
-closed; the dispatcher hears of every change. Tasks and cancellations share one adaptive writer. An empty frame asks for
-an empty frame: a replica that hangs is told from one that has nothing to say.
+On the node of the replica it is plain, from another one it is encrypted and both ends show certificates. It connects by
+itself and again after each break, soon the first time and backing off after that, until it is closed; the dispatcher
+hears of every change. Tasks and cancellations share one adaptive writer. An empty frame asks for an empty frame: a
+replica that hangs is told from one that has nothing to say.
 """
 
 import asyncio
+import errno
 import logging
 import random
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from actors.examine import stack_of
 from cluster.dispatch import Dispatcher
 from cluster.frame_stream import FrameStream
 from cluster.table import Replica
+from cluster.tls import StreamTls
 from tamis.filter.v1 import examine_service_pb2 as pb
 from wire.stream import AdaptiveWriter
 
@@ -25,12 +31,47 @@ _PING = b""
 _PING_EVERY_S = 1.0
 SILENT_S = 4.0
 """Without a frame for so long a replica counts as hanging; an actor may hold its loop for a second or two."""
+_CONNECT_S = 5.0
+"""A host that is away answers nothing, and TLS waits for a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialer:
+    """How the streams of one ingress begin."""
+
+    node: str = ""
+    """Ray's id of the node that it runs on."""
+    tls: StreamTls | None = None
+
+    async def connect(self, replica: Replica, receive: Callable[[bytes], None]) -> FrameStream:
+        """A connection to the replica. Raises OSError."""
+        address, context = replica.address, None
+        if replica.local and replica.node == self.node:
+            address = replica.local
+        elif replica.local:
+            if self.tls is None or replica.local == replica.address:
+                raise OSError(errno.EACCES, "no certificates between these nodes")
+            context = self.tls.client
+        host, _, port = address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_CONNECT_S):
+            _, frames = await loop.create_connection(
+                lambda: FrameStream(receive), host.strip("[]"), int(port), ssl=context
+            )
+        # The first frame says that we are no stranger (cluster/door.py).
+        await frames.write(_PING)
+        return frames
+
+
+PLAIN = Dialer()
+"""For processes that are all on one node, and replicas that have but one address."""
 
 
 class ReplicaStream:
     """Implements `cluster.errand.Link`. Made inside a running loop."""
 
-    def __init__(self, replica: Replica, dispatcher: Dispatcher) -> None:
+    def __init__(self, replica: Replica, dispatcher: Dispatcher, dialer: Dialer = PLAIN) -> None:
+        self._dialer = dialer
         self._replica = replica
         self._dispatcher = dispatcher
         self._writer: AdaptiveWriter[pb.Task | int] | None = None
@@ -64,7 +105,7 @@ class ReplicaStream:
                 await self._converse()
                 self._tell("ended")
             except OSError as error:
-                self._tell(f"unreachable: {error.strerror}")
+                self._tell(f"unreachable: {_reason(error)}")
             except Exception as error:  # noqa: BLE001  without this loop the replica would never be asked again
                 self._tell(f"failed: {type(error).__name__}")
             # Never at once: a process that is dying still takes connections. And one that takes them and says nothing
@@ -73,9 +114,7 @@ class ReplicaStream:
 
     async def _converse(self) -> None:
         """One stream from connection to end. Raises OSError when there is no connection."""
-        host, _, port = self._replica.address.rpartition(":")
-        loop = asyncio.get_running_loop()
-        _, frames = await loop.create_connection(lambda: FrameStream(self._receive), host.strip("[]"), int(port))
+        frames = await self._dialer.connect(self._replica, self._receive)
 
         async def write(items: list[pb.Task | int]) -> None:
             tasks = [item for item in items if not isinstance(item, int)]
@@ -132,3 +171,9 @@ class ReplicaStream:
         if state != self._state:
             log.info("replica_stream replica=%s %s", self._replica.name, state)
         self._state = state
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return getattr(error, "verify_message", "") or (error.reason or "handshake failed").replace("_", " ").lower()
+    return error.strerror or str(error) or type(error).__name__

@@ -23,6 +23,9 @@ class Replica:
     """Ray's id of the node it runs on."""
     draining: bool = False
     """It finishes what it has and gets nothing new."""
+    local: str = ""
+    """host:port for its own node, by plain streams; those to `address` are encrypted then. The same as `address`: its
+    node has no certificates, and others stay away. Empty: on one machine, where `address` is for all and plain."""
 
 
 @dataclass(frozen=True, slots=True)

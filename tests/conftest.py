@@ -16,8 +16,6 @@ from typing import NoReturn
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-# Ray reads it when it is imported, which test modules do before any fixture runs.
-os.environ["RAY_AUTH_MODE"] = "token"
 LIVE_MARKERS = ("live", "ray", "postfix")
 
 

@@ -22,7 +22,7 @@ from cluster.admin.control import CellControl, CellReport, Change, NodeState, Re
 from cluster.admin.nodes import find_node
 from cluster.admin.reload import CONFIG_BYTES_MAX, plan_reload
 from cluster.config import AdminConfig, listen_address
-from cluster.ingress.tls import server_credentials
+from cluster.tls import server_credentials
 from tamis.admin.v1 import admin_service_pb2 as pb
 from tamis.admin.v1 import admin_service_pb2_grpc
 from wire.config import ConfigError

@@ -14,7 +14,7 @@ import grpc
 from cluster.ingress.hall import Hall
 from cluster.ingress.retell import whole_message
 from cluster.ingress.session import Session
-from cluster.ingress.tls import server_credentials
+from cluster.tls import server_credentials
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import filter_service_pb2_grpc
 from wire.stream import CHANNEL_OPTIONS, AdaptiveWriter
@@ -26,6 +26,9 @@ _SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     *CHANNEL_OPTIONS,
     # An ingress is replaced by one that listens beside it; with [cluster] shared_port all of a node do.
     ("grpc.so_reuseport", 1),
+    # A stranger who says nothing, or no HTTP/2; two minutes by default.
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.max_allowed_incoming_connections", 4096),
 )
 _SCAN_BUDGET_S_MAX = 3600.0
 _STATUS_OF_REFUSAL = {

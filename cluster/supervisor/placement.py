@@ -85,18 +85,18 @@ def place(
 
 
 def listens_at(config: ClusterConfig, process: Process, nodes: Mapping[str, NodeView], home: str) -> tuple[str, int]:
-    """IP and port of a process; a replica takes any free port.
+    """IP and port of a process; a replica takes any free port of its node.
 
     An ingress listens as [cluster] listen says on the node where the cell was started (`home`, its id), elsewhere on
-    the node's own IP. A replica that others cannot reach without encryption is there for its own node alone.
+    the node's own IP; without [cluster.tls] only its own machine reaches it.
     """
     address = nodes[process.node].address if process.node in nodes else _LOOPBACK
     if process.group != INGRESS:
-        return (address if on_loopback(address) or config.tls.configured else _LOOPBACK), 0
+        return address, 0
     host, port = listen_address(config.listen)
     at_home = process.node == home or home not in nodes or nodes[home].address == address
     if not (at_home or ipaddress.ip_address(host).is_unspecified):
-        host = address
+        host = address if on_loopback(address) or config.tls.configured else _LOOPBACK
     return host, port if config.shared_port else port + process.index
 
 

@@ -35,11 +35,7 @@ def status_of(keepers: Iterable[Keeper], wanted: Wanted, *, all_ready: bool) -> 
     problems = {keeper.name: one_line(keeper.problem) for keeper in known if keeper.problem is not None}
     settled = len(up) >= sum(wanted.processes.values()) > 0 and not problems
     ingresses = dict.fromkeys(keeper.address for keeper in up if keeper.process.group == INGRESS)
-    replicas = tuple(
-        Replica(keeper.name, keeper.process.actors, keeper.address, keeper.process.node)
-        for keeper in up
-        if keeper.process.group != INGRESS
-    )
+    replicas = tuple(keeper.replica for keeper in up if keeper.replica is not None)
     hopeless = any(isinstance(keeper.problem, RayTaskError | ProbeFailed) for keeper in known)
     return CellStatus(
         settled and all_ready, tuple(ingresses), replicas, {**problems, **wanted.missing}, hopeless, settled

@@ -9,6 +9,7 @@ a message: without a supervisor, or without the head of Ray, the cell goes on wi
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -106,7 +107,7 @@ class Supervisor:
 
     def table(self, node: str) -> tuple[bytes, Mapping[str, Handle]]:
         """The table for the ingresses of this node, packed, and the handles of its replicas by name."""
-        replicas = {keeper.name: _entry(keeper) for keeper in self._replicas() if keeper.address}
+        replicas = {k.name: _entry(k, k.replica) for k in self._replicas() if k.address and k.replica is not None}
         self._asked.update(actor for replica in replicas.values() for actor in replica.actors)
         live = {actor for replica in replicas.values() if not replica.draining for actor in replica.actors}
         addresses = {node.id: node.address for node in self.nodes}
@@ -271,7 +272,6 @@ def start_supervisor(spec: CellSpec) -> "ray.actor.ActorHandle[Any]":
     return handle
 
 
-def _entry(keeper: Keeper) -> Replica:
-    """The replica of a keeper as the table has it."""
-    process = keeper.process
-    return Replica(keeper.name, process.actors, keeper.address, process.node, draining=process.phase is Phase.DRAINING)
+def _entry(keeper: Keeper, replica: Replica) -> Replica:
+    """A replica as the table has it."""
+    return replace(replica, draining=keeper.process.phase is Phase.DRAINING)

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from cli.channel import channel_credentials, first_ingress
-from cluster.ingress.tls import server_credentials
+from cluster.tls import server_credentials
 from gateway.cells import CellConfig
 from gateway.config import GatewayConfig
 from tamis.filter.v1 import filter_service_pb2 as filter_pb

@@ -18,6 +18,7 @@ import pytest
 import ray.cloudpickle
 
 from actors.config import JudgementConfig
+from bench.local_ray import start_ray
 from cli.addresses import free_port
 from cluster.config import ClusterConfig, Pools
 from cluster.node import Cell, Node
@@ -26,7 +27,6 @@ from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import message_pb2, verdict_pb2
 from tamis.filter.v1.filter_service_pb2_grpc import FilterServiceStub
 from tests.cluster import fakes
-from tests.cluster.local_ray import start_ray
 from wire.stream import CHANNEL_OPTIONS
 from wire.trace import TraceConfig
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from bench.nameserver import Nameserver
-from cluster.ingress.tls import server_credentials
+from cluster.tls import server_credentials
 from gateway.config import GatewayConfig
 from gateway.link import Link
 from gateway.metrics import Metrics

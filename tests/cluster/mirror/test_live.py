@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from actors.adapters.clock import SystemClock
-from cluster.ingress.tls import server_credentials
 from cluster.mirror import stream as module
 from cluster.mirror.config import MirrorConfig
 from cluster.mirror.stream import LiveMirror
 from cluster.mirror.summary import Summary
+from cluster.tls import server_credentials
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import verdict_pb2
 from tests.certificates import Authority

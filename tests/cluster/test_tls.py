@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.ingress.tls import Rotation
+from cluster.tls import Rotation
 from tests.certificates import Authority
 from wire.tls import read_credentials
 
