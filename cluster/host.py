@@ -16,12 +16,13 @@ from functools import partial
 
 from actors.actor import Actor, Budget
 from actors.examine import examine_caught, stack_of
-from actors.model import ErrorKind, Finding, Message, error_finding
+from actors.model import ErrorKind, Finding, Message, Outcome, error_finding
 from actors.ports import Clock
 from cluster.bodies import BodyShelf
 from cluster.codec import MalformedMessage, finding_to_proto, message_from_bytes, stage_from_proto
 from cluster.door import Door
 from cluster.frame_stream import FrameStream
+from cluster.metrics import DelayCounts
 from cluster.tls import StreamTls
 from tamis.filter.v1 import examine_service_pb2 as pb
 from wire.memory import settle_collector
@@ -57,6 +58,8 @@ class ReplicaHost:
     def __init__(self, actors: Sequence[Actor], name: str, clock: Clock, shelf: BodyShelf, running_max: int) -> None:
         self.name = name
         self.examined = 0
+        self.errors = 0
+        self.delays = DelayCounts()
         self._actors = {actor.name: actor for actor in actors}
         self._clock = clock
         self._shelf = shelf
@@ -143,6 +146,7 @@ class ReplicaHost:
 
     async def _run(self, job: Job) -> None:
         task = job.task
+        self.delays.add(_microseconds(self._clock.monotonic_s() - job.received_s))
         try:
             message = await self._message(job)
         except MalformedMessage:
@@ -185,6 +189,7 @@ class ReplicaHost:
         started_s = self._clock.monotonic_s()
         budget = self._budget(job)
         findings = await examine_caught(actor, stage_from_proto(job.task.stage), message, budget)
+        self.errors += any(finding.outcome is Outcome.ERROR for finding in findings)
         try:
             self._answer(job, name, findings, self._timing(job, budget, started_s, self._clock.monotonic_s()))
         except Exception as error:  # noqa: BLE001  without an answer the ingress would wait until its deadline

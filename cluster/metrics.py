@@ -6,7 +6,7 @@ moments, which `cluster/scaling.py` reads.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 BUCKETS = 21
 """Delays by power of two: below 64 us, below 128 us, ... and from 34 s on."""
@@ -97,3 +97,17 @@ def delay_percentile_s(counts: Sequence[int], percent: float) -> float:
             return low_s + (high_s - low_s) * (wanted - below) / count
         below += count
     return _FIRST_BUCKET_S * (1 << BUCKETS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFigures:
+    """What one process answers to the control call `figures`."""
+
+    outstanding: int
+    """Tasks that wait or are examined; at an ingress, open transactions."""
+    memory_bytes: int
+    """What is its own: resident and not shared."""
+    sample: Sample | None = None
+    """Of a replica."""
+    counters: dict[str, int] = field(default_factory=dict)
+    """Of an ingress, since it began, by metric name."""

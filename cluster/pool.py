@@ -7,6 +7,7 @@ message. Both start on the first control call, since Ray runs `__init__` again, 
 import asyncio
 import os
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,11 +25,12 @@ from cluster.ingress.gate import Gate
 from cluster.ingress.hall import Hall
 from cluster.ingress.service import serve
 from cluster.ingress.transaction import Limits
+from cluster.metrics import ProcessFigures, Sample
 from cluster.mirror.stream import LiveMirror
 from cluster.names import NAMESPACE
 from cluster.object_store import ObjectStoreBodies
 from cluster.probe import probe_ingress, probe_replica
-from cluster.process import prepare_process
+from cluster.process import own_memory_bytes, prepare_process, thread_times
 from cluster.ray_config import LOOPBACK, tls_of_node
 from cluster.replica_stream import Dialer, ReplicaStream
 from cluster.spec import ActorFactory, CellSpec, Order, pack, unpack
@@ -81,13 +83,17 @@ class HostProcess(Process):
         if replica is None:
             return "not started"
         examined = self._host.examined
-        problem = await probe_replica(replica, budget_s)
-        # One that is behind is at work; another one in its place would be as far behind.
-        return "" if self._host.examined > examined else problem
+        return await probe_replica(replica, budget_s, lambda: self._host.examined > examined)
 
     async def owes(self) -> int:
         """Tasks that wait for an answer."""
         return self._host.owes
+
+    async def figures(self) -> bytes:
+        """What there is to say of it in numbers: ProcessFigures."""
+        host, (busy_s, starved_s) = self._host, thread_times()
+        sample = Sample(time.monotonic(), busy_s, starved_s, host.examined, host.errors, tuple(host.delays.counts))
+        return pack(ProcessFigures(host.owes, own_memory_bytes(), sample))
 
     async def hold_body(self, body_id: bytes, body: bytes) -> None:
         """A large body that a task will name."""
@@ -139,9 +145,9 @@ class IngressProcess(Process):
         """Judge a tiny message on the way of every other one; what is wrong, empty when nothing is."""
         return await probe_ingress(self._hall, self._table, budget_s)
 
-    async def owes(self) -> int:
-        """Open transactions."""
-        return self._hall.transactions
+    async def figures(self) -> bytes:
+        """What there is to say of it in numbers: ProcessFigures."""
+        return pack(ProcessFigures(self._hall.transactions, own_memory_bytes()))
 
     async def leave(self) -> None:
         """Take no connection any more, and soon end those there are: their gateways go on elsewhere."""

@@ -6,6 +6,7 @@ cause, and a new process would wait for them as long.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from actors.model import ErrorKind, Outcome, Stage
 from cluster.codec import stage_to_proto
@@ -23,8 +24,11 @@ _DECIDE_S = 1.0
 _FULL = filter_service_pb2.Refused.REASON_OVERLOADED, filter_service_pb2.Refused.REASON_DRAINING
 
 
-async def probe_replica(replica: Replica, budget_s: float) -> str:
-    """Have the replica examine the message; what is wrong, one line, empty when nothing is."""
+async def probe_replica(replica: Replica, budget_s: float, at_work: Callable[[], bool]) -> str:
+    """Have the replica examine the message; what is wrong, one line, empty when nothing is.
+
+    One that is late is well when it was `at_work` meanwhile: another one in its place would be as far behind.
+    """
     message = message_pb2.Message(header_block=_HEADER, body=_BODY).SerializeToString()
     stage = stage_to_proto(Stage.MESSAGE)
     task = examine_service_pb2.Task(task=1, stage=stage, budget_ms=int(budget_s * 1000), message=message)
@@ -45,7 +49,7 @@ async def probe_replica(replica: Replica, budget_s: float) -> str:
             finally:
                 frames.close()
     except TimeoutError:
-        return f"examined no message within {budget_s:g} s"
+        return "" if at_work() else f"examined no message within {budget_s:g} s"
     except OSError as error:
         return f"unreachable: {error.strerror}"
     return "; ".join(f"{f.actor} {f.detail}" for result in results for f in result.findings if _is_broken(f))

@@ -17,6 +17,12 @@ def thread_times() -> tuple[float, float]:
     return int(run_ns) / 1e9, int(starved_ns) / 1e9
 
 
+def own_memory_bytes() -> int:
+    """Memory of this process that it shares with no other (proc(5), statm)."""
+    _, resident, shared, *_ = Path("/proc/self/statm").read_text().split()
+    return (int(resident) - int(shared)) * resource.getpagesize()
+
+
 def prepare_process() -> None:
     """Call it once, before the work begins."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")

@@ -97,6 +97,8 @@ class Keeper:
         """How often the table had changed when the ingress took it over."""
         self.changes = 0
         self._taken = asyncio.Event()
+        self.proving = False
+        """It serves, and has not worked on its probe yet."""
         self.gone = False
         """It is in no table any more."""
         self.spec = spec
@@ -192,7 +194,11 @@ class Keeper:
 
     async def _prove(self) -> None:
         """Raises ProbeFailed. What does not work is killed: another try of the same process would prove nothing."""
-        problem = await self._probe()
+        self.proving = True
+        try:
+            problem = await self._probe()
+        finally:
+            self.proving = False
         if problem:
             await self._ray.kill(self.handle, restart=True)
             raise ProbeFailed(problem)

@@ -84,6 +84,16 @@ def place(
     return Wanted(wanted, missing)
 
 
+def least(config: ClusterConfig, nodes: Collection[NodeView], emptied: Collection[str]) -> dict[str, int]:
+    """Replicas of each actor in the whole cell without any load."""
+    taking = [node for node in nodes if node.alive and not _is_emptied(node, emptied)]
+    return {
+        actor: size * sum(_may_have(config, node, actor) for node in taking)
+        for actor, size in config.pools.sizes.items()
+        if size
+    }
+
+
 def listens_at(config: ClusterConfig, process: Process, nodes: Mapping[str, NodeView], home: str) -> tuple[str, int]:
     """IP and port of a process; a replica takes any free port of its node.
 

@@ -96,7 +96,8 @@ class _Round:
         unproven = [process for process in new if process.phase is not Phase.UP]
         self._proven_groups = {process.group for process in new if process.phase is Phase.UP}
         self._trying_groups = {process.group for process in unproven}
-        self._surging_nodes = {process.node for process in unproven}
+        leaving = [process for process in present if process.phase is Phase.DRAINING]
+        self._surging_nodes = {process.node for process in (*unproven, *leaving)}
         self._old_replicas = any(p.group != INGRESS and p.generation != state.generation for p in live)
 
     def all_replaced(self) -> bool:
@@ -117,7 +118,9 @@ class _Round:
             replaced = min(old, key=lambda process: process.index)
             yield self._start(place, self._state.generation, replaced.index, replaced.number)
         if wanted or not self._state.rolling or self._is_filled(place.node):
-            yield from map(Drain, self._surplus(live, wanted))
+            for process in self._surplus(live, wanted):
+                self._surging_nodes.add(place.node)  # It is there until it owes nothing.
+                yield Drain(process)
 
     def _may_surge(self, place: Place) -> bool:
         if not self._state.rolling or place.node in self._surging_nodes:

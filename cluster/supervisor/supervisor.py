@@ -10,26 +10,33 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
 
 from actors.model import Stage
+from cluster.admin.service import keep_serving
+from cluster.metrics import ProcessFigures
 from cluster.names import NAMESPACE, SUPERVISOR
 from cluster.process import prepare_process
+from cluster.scaling import Bounds
 from cluster.spec import ActorFactory, CellSpec, Order, StagesOf, pack, unpack
+from cluster.supervisor.control import Control
 from cluster.supervisor.keeper import Handle, Keeper, RayPort
-from cluster.supervisor.placement import NodeView, Wanted, listens_at, place
+from cluster.supervisor.placement import NodeView, Wanted, least, listens_at, place
 from cluster.supervisor.ray_cluster import RayCluster
 from cluster.supervisor.reconcile import Drain, FinishRollout, Forget, Start, Step, StopRollout, reconcile
+from cluster.supervisor.scaler import Scaler
 from cluster.supervisor.state import INGRESS, CellState, Phase, Process, RolloutPhase
-from cluster.supervisor.status import status_of
+from cluster.supervisor.status import CellStatus, status_of
 from cluster.table import Replica, Table
 
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 2.0
 _READY_MAX_S = 1.0
+_MEASURE_EVERY_S = 5.0
 _NODES_MAX_S = 5.0
 _TABLE_MAX_S = 5.0
 """How long a process that ends waits for the ingresses to know it."""
@@ -55,23 +62,36 @@ class Supervisor:
         self._asked: set[str] = set()
         """Actors that have been there: mail waits for them, and is marked when they do not come back."""
         self._saved = b""
-        self._working: asyncio.Task[None] | None = None
+        self.scaler = Scaler()
+        self.complaints: dict[str, str] = {}
+        """What is wrong with the supervisor itself, by what it concerns."""
+        self._working: list[asyncio.Task[None]] = []
         self._retiring: dict[str, asyncio.Task[None]] = {}
         self._change = asyncio.Event()
         self._tellable = asyncio.Event()
 
     async def status(self) -> bytes:
-        """A CellStatus, within about a second; an ingress that does not say that it is ready is not."""
+        """A CellStatus, within about a second."""
         self.begin()
+        return pack(await self.look_around())
+
+    async def look_around(self) -> CellStatus:
+        """How the cell is; an ingress that does not say that it is ready is not."""
         ingresses = [keeper for keeper in self.keepers.values() if keeper.process.group == INGRESS and keeper.address]
         ready = await asyncio.gather(*(keeper.ask("ready", timeout_s=_READY_MAX_S) for keeper in ingresses))
-        return pack(status_of(self.keepers.values(), self.wanted, all_ready=bool(ready) and all(ready)))
+        return status_of(self.keepers.values(), self.wanted, all_ready=bool(ready) and all(ready))
+
+    async def figures(self) -> dict[str, ProcessFigures]:
+        """What the processes say of themselves, by name; of those that answer."""
+        keepers = [keeper for keeper in self.keepers.values() if keeper.address]
+        answers = await asyncio.gather(*(keeper.ask("figures", timeout_s=_READY_MAX_S) for keeper in keepers))
+        packed = zip(keepers, answers, strict=True)
+        return {keeper.name: unpack(answer, ProcessFigures) for keeper, answer in packed if answer is not None}
 
     async def stop(self) -> None:
         """End every process of the cell, the ingresses first; the supervisor itself is ended by its caller."""
-        for task in (self._working, *self._retiring.values()):
-            if task is not None:
-                task.cancel()
+        for task in (*self._working, *self._retiring.values()):
+            task.cancel()
         for ingresses in (True, False):
             keepers = [keeper for keeper in self.keepers.values() if (keeper.process.group == INGRESS) is ingresses]
             await asyncio.gather(*(keeper.end(leave=ingresses) for keeper in keepers))
@@ -79,8 +99,10 @@ class Supervisor:
 
     def begin(self) -> None:
         """Start the work, the first time."""
-        if self._working is None:
-            self._working = asyncio.create_task(self._work())
+        if not self._working:
+            config = self.spec(self.state.generation).cluster
+            admin = keep_serving(Control(self), config.admin, config.tls, partial(self._complain, "admin"))
+            self._working = [asyncio.create_task(work) for work in (self._work(), self._measure(), admin)]
             asyncio.get_running_loop().call_later(_FIRST_TABLE_S, self._tellable.set)
 
     def spec(self, generation: int) -> CellSpec:
@@ -155,6 +177,41 @@ class Supervisor:
                     await self._change.wait()
             except TimeoutError:
                 pass
+
+    async def _measure(self) -> None:
+        """Ask now and then what the replicas have done, and have as many as that asks for."""
+        while True:
+            await asyncio.sleep(_MEASURE_EVERY_S)
+            try:
+                await self._scale()
+            except Exception as error:  # noqa: BLE001  what is there goes on
+                log.warning("not_scaled error=%s", type(error).__name__)
+
+    async def _scale(self) -> None:
+        now_s, state = asyncio.get_running_loop().time(), self.state
+        samples = {
+            name: (self.keepers[name].process.actors, figures.sample)
+            for name, figures in (await self.figures()).items()
+            if figures.sample is not None and name in self.keepers
+        }
+        self.scaler.note(now_s, samples)
+        config = self.spec(state.starting_generation).cluster
+        if not config.scaling.replicas_max:
+            return
+        bounds = {
+            actor: Bounds(count, max(count, config.scaling.replicas_max))
+            for actor, count in least(config, self.nodes, state.drained).items()
+        }
+        decided = self.scaler.decide(now_s, state.replicas, config.scaling, bounds)
+        if decided != state.replicas:
+            log.info("scaled replicas=%s", decided)
+            state.replicas = decided
+            self.changed()
+
+    def _complain(self, what: str, problem: str) -> None:
+        self.complaints[what] = problem
+        if not problem:
+            del self.complaints[what]
 
     async def _resume(self) -> None:
         """Go on where the supervisor before was, if there was one."""

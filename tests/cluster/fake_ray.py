@@ -9,7 +9,8 @@ from ray.exceptions import RayActorError
 
 from actors.config import JudgementConfig
 from actors.registry import build_actors, stages_of
-from cluster.config import ClusterConfig, Pools
+from cluster.config import AdminConfig, ClusterConfig, Pools
+from cluster.metrics import BUCKETS, ProcessFigures, Sample
 from cluster.spec import CellSpec, Order, pack, unpack
 from cluster.supervisor.placement import NodeView
 from cluster.supervisor.status import CellStatus
@@ -53,6 +54,8 @@ class FakeProcess:
     tasks: int = 0
     """What it owes."""
     left: bool = False
+    busy_s: float = 0.0
+    """What it has worked."""
 
     def __post_init__(self) -> None:
         self._death: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -102,6 +105,10 @@ class FakeProcess:
 
     async def on_owes(self) -> int:
         return self.tasks
+
+    async def on_figures(self) -> bytes:
+        sample = Sample(asyncio.get_running_loop().time(), self.busy_s, 0.0, 0, 0, (0,) * BUCKETS)
+        return pack(ProcessFigures(self.tasks, 1 << 20, sample if self.order.actors else None))
 
     async def on_ready(self) -> bool:
         return bool(self.tables)
@@ -192,6 +199,7 @@ class FakeRay:
 
 
 def supervisor(ray: FakeRay, pools: Pools = SPLIT, **config: Any) -> Supervisor:
+    config.setdefault("admin", AdminConfig(listen=""))
     spec = CellSpec(ClusterConfig(pools=pools, **config), JudgementConfig(), TraceConfig(), "node")
     return Supervisor(spec.packed(), build_actors, stages_of, ray)
 

@@ -20,7 +20,7 @@ import ray.cloudpickle
 from actors.config import JudgementConfig
 from bench.local_ray import start_ray
 from cli.addresses import free_port
-from cluster.config import ClusterConfig, Pools
+from cluster.config import AdminConfig, ClusterConfig, Pools
 from cluster.node import Cell, Node
 from cluster.spec import CellSpec
 from tamis.filter.v1 import filter_service_pb2 as pb
@@ -81,6 +81,7 @@ def live() -> Iterator[LiveCell]:
         start_ray(node, directory)
         config = ClusterConfig(
             listen=f"127.0.0.1:{free_port(count=2)}",
+            admin=AdminConfig(listen=""),
             ingresses=2,
             pools=Pools(policy=2, layout="split"),
             replica_wait_s=10.0,
