@@ -20,6 +20,14 @@ def stop_on_signals() -> None:
         signal.signal(number, stop)
 
 
+def is_stop(error: BaseException) -> bool:
+    """Whether it is the signal: compiled code of Ray, interrupted by Stopped, raises SystemError instead."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Stopped):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
 def ignore_signals() -> None:
     """The end must not be interrupted."""
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -26,9 +26,10 @@ from cli.admin_files import check_tokens, with_admin
 from cli.channel import channel_credentials, first_ingress
 from cli.children import Child, Warden, adopt_orphans, end_descendants
 from cli.config import TamisConfig, load_config
+from cli.gaps import Gaps
 from cli.probe import Probe, scan_asker
 from cli.run_dir import fresh_token, given_token, lock, ray_dir
-from cli.signals import Stopped, ignore_signals, stop_on_signals
+from cli.signals import Stopped, ignore_signals, is_stop, stop_on_signals
 from cluster.config import listen_address
 from cluster.ray_config import cell_tls, check_guarded, ports, ray_environment
 from gateway.cells import parse_host_port
@@ -86,7 +87,9 @@ def up(
                 _run(settings, config, run_dir, ready_file, parts)
             finally:
                 ignore_signals()  # The end must not be interrupted.
-    except Stopped:
+    except (Stopped, SystemError) as error:
+        if not is_stop(error):
+            raise
         _say("stopped")
     except SystemExit as ended:
         if ended.code != signal.SIGTERM:
@@ -128,6 +131,7 @@ def _run(
         "redis": settings.redis.url,
         "ray": ray_address,
         "ops": listens["ops"] or None,
+        "admin": settings.cluster.admin.listen or None,
     }
     probe: Probe | None = Probe(scan_asker(ingresses[0], settings.gateway.tls, _PROBE_S), _say)
     while True:
@@ -148,7 +152,7 @@ def _announce(ready: dict[str, str | None], ready_file: Path | None) -> None:
         partial.write_text(json.dumps(ready) + "\n")
         partial.chmod(0o600)  # The URL of Redis may hold a password.
         partial.replace(ready_file)
-    _say(f"ready: milter {ready['milter']}, gRPC {ready['grpc']}, ops {ready['ops']}")
+    _say(f"ready: milter {ready['milter']}, gRPC {ready['grpc']}, ops {ready['ops']}, admin {ready['admin']}")
 
 
 def _check_addresses(settings: TamisConfig) -> None:
@@ -281,15 +285,20 @@ def _start_cell(
         cell = Cell(CellSpec(settings.cluster, settings.judgement(), settings.trace, node.node_id))
         parts.callback(cell.stop)
         status = cell.wait_ready(_CELL_READY_S, _say)
-    except (RayFailed, CellFailed) as error:
+    except RayFailed as error:
         raise UpFailed(str(error)) from error
+    except CellFailed as error:
+        raise UpFailed(f"{error}\nmore is in the logs of the processes, {node.logs_dir or 'those of Ray'}") from error
+    gaps = Gaps(status.problems)
 
     def watch() -> None:
         try:
             node.check()
-            cell.status()
+            problems = cell.status().problems
         except RayFailed as error:
             raise UpFailed(str(error)) from error
+        for line in gaps.lines(problems, time.monotonic()):
+            _say(line)
 
     return node.address, status.ingresses, watch
 

@@ -73,7 +73,8 @@ def place(
         wanted.update(fitting)
         if left:
             missing[f"node {node.name or node.id}"] = (
-                f"its memory holds {len(fitting)} processes of {config.process_memory_mb} MB, {left} more are asked for"
+                f"its memory holds {len(fitting)} processes of {config.process_memory_mb} MB, {left} more are wanted: "
+                "add a node, or ask for less in [cluster.pools]"
             )
     if not any(place.group == INGRESS for place in wanted):
         missing[INGRESS] = f"no node is there for it{_with_label(config, INGRESS)}"
@@ -152,4 +153,4 @@ def _may_have(config: ClusterConfig, node: NodeView, group: str) -> bool:
 
 def _with_label(config: ClusterConfig, group: str) -> str:
     wanted = getattr(config.labels, group)
-    return f": none has the label {wanted}" if wanted else ""
+    return f": none has the label {wanted}; see [cluster.labels] and [ray] labels" if wanted else ""
