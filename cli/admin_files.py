@@ -39,13 +39,21 @@ def with_admin(config: ClusterConfig, run_dir: Path, parts: contextlib.ExitStack
     directory.mkdir(mode=0o700)
     parts.callback(shutil.rmtree, directory, ignore_errors=True)
     host, port = listen_address(admin.listen)
-    listen = host_port(host, port or free_port(host))
+    listen = host_port(host, port or _free_port(host, config))
     _write(directory / "address", listen)
     tokens = admin.tokens or str(_make_tokens(directory))
     # Ray's processes have another working directory.
     admin = AdminConfig(listen=listen, tokens=str(Path(tokens).absolute()))
     changed: ClusterConfig = msgspec.structs.replace(config, admin=admin)
     return changed
+
+
+def _free_port(host: str, config: ClusterConfig) -> int:
+    """None of those that the ingresses will have: they are still free, too."""
+    _, first = listen_address(config.listen)
+    while (port := free_port(host)) in range(first, first + config.ingresses):
+        pass
+    return port
 
 
 def _make_tokens(directory: Path) -> Path:
