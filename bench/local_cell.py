@@ -1,7 +1,7 @@
 """A cell of several nodes on this machine: one `tamis up` as the head and `tamis join` for each further node.
 
     with LocalCell(zone, nodes=3) as cell:
-        cell.stack.milter, cell.stack.grpc      # as with a Stack of one node
+        cell.stack.milter, cell.grpc            # as with a Stack of one node
         cell.joined[0].pid, .node_id, .stop()   # the further nodes, each a process tree of its own
 
 Strategy: every node has an address of its own in 127.0.0.0/8 and takes any free ports, since Ray listens on all
@@ -127,6 +127,11 @@ class LocalCell:
         self.stack = Stack(zone, replace(given, extra=f"{given.extra}\n{self._ray}"))
         self._nodes = nodes
         self.joined: list[JoinedNode] = []
+
+    @property
+    def grpc(self) -> str:
+        """host:port of the head's ingress."""
+        return str(self.stack.ready["grpc"])
 
     @property
     def pids(self) -> list[int]:
