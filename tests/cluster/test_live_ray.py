@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,9 @@ def pid_of(name: str) -> int:
     return ask_process(name, lambda _: os.getpid())
 
 
-@pytest.fixture(scope="module")
-def live() -> Iterator[LiveCell]:
+@contextmanager
+def live_cell(pools: Pools, ingresses: int) -> Iterator[LiveCell]:
+    """A cell of scripted actors in a Ray of its own."""
     # The processes of the cell know no module `tests`: its classes travel by value.
     ray.cloudpickle.register_pickle_by_value(fakes)
     directory = Path(tempfile.mkdtemp(prefix="tamis-", dir="/tmp"))
@@ -82,8 +84,8 @@ def live() -> Iterator[LiveCell]:
         config = ClusterConfig(
             listen=f"127.0.0.1:{free_port(count=2)}",
             admin=AdminConfig(listen=""),
-            ingresses=2,
-            pools=Pools(policy=2, layout="split"),
+            ingresses=ingresses,
+            pools=pools,
             replica_wait_s=10.0,
             unresponsive_s=UNRESPONSIVE_S,
         )
@@ -99,6 +101,24 @@ def live() -> Iterator[LiveCell]:
         node.stop()
         ray.cloudpickle.unregister_pickle_by_value(fakes)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[LiveCell]:
+    with live_cell(Pools(policy=2, layout="split"), ingresses=2) as cell:
+        yield cell
+
+
+def test_in_a_fused_process_a_message_that_kills_is_found_and_harms_nobody_else() -> None:
+    with live_cell(Pools(layout="fused"), ingresses=1) as fused, ThreadPoolExecutor(11) as pool:
+        assert len({finding.facts["pid"] for finding in fused.scan().findings}) == 1
+        killing = pool.submit(fused.scan, "classifier exit", timeout_s=30.0)
+        innocent = [pool.submit(fused.scan, "policy sleep 0.3", timeout_s=30.0) for _ in range(10)]
+        verdict = killing.result()
+        assert list(verdict.missing) == ["classifier"]
+        assert finding(verdict, "classifier").detail.startswith("crash: broke ")
+        assert all(finding(verdict, actor).outcome == "pass" for actor in FOUR - {"classifier"})
+        assert not any(one.result().degraded for one in innocent)
 
 
 def test_four_actors_work_on_a_message_in_parallel(live: LiveCell) -> None:
