@@ -72,45 +72,48 @@ def pid_of(name: str) -> int:
     return ask_process(name, lambda _: os.getpid())
 
 
-@contextmanager
-def live_cell(pools: Pools, ingresses: int) -> Iterator[LiveCell]:
-    """A cell of scripted actors in a Ray of its own."""
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
     # The processes of the cell know no module `tests`: its classes travel by value.
     ray.cloudpickle.register_pickle_by_value(fakes)
     directory = Path(tempfile.mkdtemp(prefix="tamis-", dir="/tmp"))
     node = Node()
     try:
         start_ray(node, directory)
-        config = ClusterConfig(
-            listen=f"127.0.0.1:{free_port(count=2)}",
-            admin=AdminConfig(listen=""),
-            ingresses=ingresses,
-            pools=pools,
-            replica_wait_s=10.0,
-            unresponsive_s=UNRESPONSIVE_S,
-        )
-        spec = CellSpec(
-            config, JudgementConfig(), TraceConfig(), node.node_id, fakes.build_scripted, fakes.message_only
-        )
-        cell = Cell(spec)
-        address = cell.wait_ready(READY_S, lambda _: None).ingresses[0]
-        with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-            yield LiveCell(cell, FilterServiceStub(channel))
-        cell.stop()
+        yield node
     finally:
         node.stop()
         ray.cloudpickle.unregister_pickle_by_value(fakes)
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@contextmanager
+def live_cell(node: Node, pools: Pools, ingresses: int) -> Iterator[LiveCell]:
+    """A cell of scripted actors; one at a time."""
+    config = ClusterConfig(
+        listen=f"127.0.0.1:{free_port(count=2)}",
+        admin=AdminConfig(listen=""),
+        ingresses=ingresses,
+        pools=pools,
+        replica_wait_s=10.0,
+        unresponsive_s=UNRESPONSIVE_S,
+    )
+    spec = CellSpec(config, JudgementConfig(), TraceConfig(), node.node_id, fakes.build_scripted, fakes.message_only)
+    cell = Cell(spec)
+    address = cell.wait_ready(READY_S, lambda _: None).ingresses[0]
+    with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        yield LiveCell(cell, FilterServiceStub(channel))
+    cell.stop()
+
+
 @pytest.fixture(scope="module")
-def live() -> Iterator[LiveCell]:
-    with live_cell(Pools(policy=2, layout="split"), ingresses=2) as cell:
+def live(node: Node) -> Iterator[LiveCell]:
+    with live_cell(node, Pools(policy=2, layout="split"), ingresses=2) as cell:
         yield cell
 
 
-def test_in_a_fused_process_a_message_that_kills_is_found_and_harms_nobody_else() -> None:
-    with live_cell(Pools(layout="fused"), ingresses=1) as fused, ThreadPoolExecutor(11) as pool:
+def test_in_a_fused_process_a_message_that_kills_is_found_and_harms_nobody_else(node: Node) -> None:
+    with live_cell(node, Pools(layout="fused"), ingresses=1) as fused, ThreadPoolExecutor(11) as pool:
         assert len({finding.facts["pid"] for finding in fused.scan().findings}) == 1
         killing = pool.submit(fused.scan, "classifier exit", timeout_s=30.0)
         innocent = [pool.submit(fused.scan, "policy sleep 0.3", timeout_s=30.0) for _ in range(10)]
