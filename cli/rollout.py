@@ -58,9 +58,11 @@ def reload(  # noqa: PLR0913  the options of the command
         answer = admin.call("Reload", pb.ReloadRequest(config=content, why=why))
         for key in answer.needs_restart:
             print(f"{plain(key)} holds only from the next start of the cell on")
-        if not answer.generation:
+        if answer.resized:
+            print("pools get their new sizes: `tamis status` shows how far they are")
+        if not (answer.generation or answer.resized):
             print(f"nothing to do: the cell has the settings {plain(answer.config_version)} already")
-        else:
+        elif answer.generation:
             _follow(admin, answer.generation, wait=wait)
 
     run("tamis reload", access, work)

@@ -185,7 +185,7 @@ class CellControl(Protocol):
         """Move everything away from the node of this Ray id, or let it take work again. Raises Refused."""
 
     async def start_rollout(self, change: Change) -> int:
-        """Begin to replace processes, new one proven before the old one ends; returns the generation.
+        """Begin to replace processes, new one proven before the old one ends; returns the generation of new processes.
 
         Raises Refused: a rollout runs already, or the cell cannot have what is asked for.
         """

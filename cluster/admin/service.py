@@ -112,8 +112,12 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             if plan.change is not None and plan.change.judgement is not None:
                 check_files(plan.change.judgement)
             generation = 0 if plan.change is None else await self._control.start_rollout(plan.change)
+        change = plan.change
         return pb.ReloadResponse(
-            generation=generation, needs_restart=plan.needs_restart, config_version=plan.config_version
+            generation=0 if change is None or change.judgement is None else generation,
+            needs_restart=plan.needs_restart,
+            config_version=plan.config_version,
+            resized=change is not None and change.pools is not None,
         )
 
     async def StartRollout(  # noqa: N802

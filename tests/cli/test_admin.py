@@ -306,6 +306,16 @@ def test_a_reload_of_the_same_file_does_nothing(up: Served, capsys: pytest.Captu
     assert "nothing to do: the cell has the settings " in capsys.readouterr().out
 
 
+def test_new_sizes_of_pools_alone_are_no_rollout(up: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write(up.run_dir / "tamis.toml", ADMIN + "[cluster.pools]\npolicy = 2\n")
+    assert up.tamis("reload", "--config", config) == 0
+    assert capsys.readouterr().out.splitlines() == ["pools get their new sizes: `tamis status` shows how far they are"]
+    (change,) = up.cell.changes
+    assert change.judgement is None
+    assert change.pools is not None
+    assert change.pools.policy == 2
+
+
 def test_a_rollout_is_begun_refused_twice_stopped_and_taken_back(
     up: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:

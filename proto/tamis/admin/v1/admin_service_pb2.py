@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tamis.admin.v1 import cell_pb2 as tamis_dot_admin_dot_v1_dot_cell__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tamis/admin/v1/admin_service.proto\x12\x0etamis.admin.v1\x1a\x19tamis/admin/v1/cell.proto\"\x12\n\x10GetStatusRequest\"H\n\x11GetStatusResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\"\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x14.tamis.admin.v1.Cell\"\x0e\n\x0c\x44rainRequest\"6\n\rDrainResponse\x12\x14\n\x0ctransactions\x18\x01 \x01(\r\x12\x0f\n\x07\x64rained\x18\x02 \x01(\x08\"\x0f\n\rResumeRequest\"\x10\n\x0eResumeResponse\" \n\x10\x44rainNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"_\n\x11\x44rainNodeResponse\x12\"\n\x04node\x18\x01 \x01(\x0b\x32\x14.tamis.admin.v1.Node\x12\x11\n\tprocesses\x18\x02 \x01(\r\x12\x13\n\x0boutstanding\x18\x03 \x01(\r\"!\n\x11ResumeNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"8\n\x12ResumeNodeResponse\x12\"\n\x04node\x18\x01 \x01(\x0b\x32\x14.tamis.admin.v1.Node\",\n\rReloadRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\x0c\x12\x0b\n\x03why\x18\x02 \x01(\t\"S\n\x0eReloadResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x15\n\rneeds_restart\x18\x02 \x03(\t\x12\x16\n\x0e\x63onfig_version\x18\x03 \x01(\t\"\"\n\x13StartRolloutRequest\x12\x0b\n\x03why\x18\x01 \x01(\t\"*\n\x14StartRolloutResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\"\x15\n\x13WatchRolloutRequest\"@\n\x14WatchRolloutResponse\x12(\n\x07rollout\x18\x01 \x01(\x0b\x32\x17.tamis.admin.v1.Rollout\"\x14\n\x12StopRolloutRequest\"\x15\n\x13StopRolloutResponse\"\x11\n\x0fRollBackRequest\"&\n\x10RollBackResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x32\xc2\x06\n\x0c\x41\x64minService\x12P\n\tGetStatus\x12 .tamis.admin.v1.GetStatusRequest\x1a!.tamis.admin.v1.GetStatusResponse\x12\x46\n\x05\x44rain\x12\x1c.tamis.admin.v1.DrainRequest\x1a\x1d.tamis.admin.v1.DrainResponse0\x01\x12G\n\x06Resume\x12\x1d.tamis.admin.v1.ResumeRequest\x1a\x1e.tamis.admin.v1.ResumeResponse\x12R\n\tDrainNode\x12 .tamis.admin.v1.DrainNodeRequest\x1a!.tamis.admin.v1.DrainNodeResponse0\x01\x12S\n\nResumeNode\x12!.tamis.admin.v1.ResumeNodeRequest\x1a\".tamis.admin.v1.ResumeNodeResponse\x12G\n\x06Reload\x12\x1d.tamis.admin.v1.ReloadRequest\x1a\x1e.tamis.admin.v1.ReloadResponse\x12Y\n\x0cStartRollout\x12#.tamis.admin.v1.StartRolloutRequest\x1a$.tamis.admin.v1.StartRolloutResponse\x12[\n\x0cWatchRollout\x12#.tamis.admin.v1.WatchRolloutRequest\x1a$.tamis.admin.v1.WatchRolloutResponse0\x01\x12V\n\x0bStopRollout\x12\".tamis.admin.v1.StopRolloutRequest\x1a#.tamis.admin.v1.StopRolloutResponse\x12M\n\x08RollBack\x12\x1f.tamis.admin.v1.RollBackRequest\x1a .tamis.admin.v1.RollBackResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tamis/admin/v1/admin_service.proto\x12\x0etamis.admin.v1\x1a\x19tamis/admin/v1/cell.proto\"\x12\n\x10GetStatusRequest\"H\n\x11GetStatusResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\"\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x14.tamis.admin.v1.Cell\"\x0e\n\x0c\x44rainRequest\"6\n\rDrainResponse\x12\x14\n\x0ctransactions\x18\x01 \x01(\r\x12\x0f\n\x07\x64rained\x18\x02 \x01(\x08\"\x0f\n\rResumeRequest\"\x10\n\x0eResumeResponse\" \n\x10\x44rainNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"_\n\x11\x44rainNodeResponse\x12\"\n\x04node\x18\x01 \x01(\x0b\x32\x14.tamis.admin.v1.Node\x12\x11\n\tprocesses\x18\x02 \x01(\r\x12\x13\n\x0boutstanding\x18\x03 \x01(\r\"!\n\x11ResumeNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"8\n\x12ResumeNodeResponse\x12\"\n\x04node\x18\x01 \x01(\x0b\x32\x14.tamis.admin.v1.Node\",\n\rReloadRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\x0c\x12\x0b\n\x03why\x18\x02 \x01(\t\"d\n\x0eReloadResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x15\n\rneeds_restart\x18\x02 \x03(\t\x12\x16\n\x0e\x63onfig_version\x18\x03 \x01(\t\x12\x0f\n\x07resized\x18\x04 \x01(\x08\"\"\n\x13StartRolloutRequest\x12\x0b\n\x03why\x18\x01 \x01(\t\"*\n\x14StartRolloutResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\"\x15\n\x13WatchRolloutRequest\"@\n\x14WatchRolloutResponse\x12(\n\x07rollout\x18\x01 \x01(\x0b\x32\x17.tamis.admin.v1.Rollout\"\x14\n\x12StopRolloutRequest\"\x15\n\x13StopRolloutResponse\"\x11\n\x0fRollBackRequest\"&\n\x10RollBackResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x32\xc2\x06\n\x0c\x41\x64minService\x12P\n\tGetStatus\x12 .tamis.admin.v1.GetStatusRequest\x1a!.tamis.admin.v1.GetStatusResponse\x12\x46\n\x05\x44rain\x12\x1c.tamis.admin.v1.DrainRequest\x1a\x1d.tamis.admin.v1.DrainResponse0\x01\x12G\n\x06Resume\x12\x1d.tamis.admin.v1.ResumeRequest\x1a\x1e.tamis.admin.v1.ResumeResponse\x12R\n\tDrainNode\x12 .tamis.admin.v1.DrainNodeRequest\x1a!.tamis.admin.v1.DrainNodeResponse0\x01\x12S\n\nResumeNode\x12!.tamis.admin.v1.ResumeNodeRequest\x1a\".tamis.admin.v1.ResumeNodeResponse\x12G\n\x06Reload\x12\x1d.tamis.admin.v1.ReloadRequest\x1a\x1e.tamis.admin.v1.ReloadResponse\x12Y\n\x0cStartRollout\x12#.tamis.admin.v1.StartRolloutRequest\x1a$.tamis.admin.v1.StartRolloutResponse\x12[\n\x0cWatchRollout\x12#.tamis.admin.v1.WatchRolloutRequest\x1a$.tamis.admin.v1.WatchRolloutResponse0\x01\x12V\n\x0bStopRollout\x12\".tamis.admin.v1.StopRolloutRequest\x1a#.tamis.admin.v1.StopRolloutResponse\x12M\n\x08RollBack\x12\x1f.tamis.admin.v1.RollBackRequest\x1a .tamis.admin.v1.RollBackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,23 +55,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELOADREQUEST']._serialized_start=506
   _globals['_RELOADREQUEST']._serialized_end=550
   _globals['_RELOADRESPONSE']._serialized_start=552
-  _globals['_RELOADRESPONSE']._serialized_end=635
-  _globals['_STARTROLLOUTREQUEST']._serialized_start=637
-  _globals['_STARTROLLOUTREQUEST']._serialized_end=671
-  _globals['_STARTROLLOUTRESPONSE']._serialized_start=673
-  _globals['_STARTROLLOUTRESPONSE']._serialized_end=715
-  _globals['_WATCHROLLOUTREQUEST']._serialized_start=717
-  _globals['_WATCHROLLOUTREQUEST']._serialized_end=738
-  _globals['_WATCHROLLOUTRESPONSE']._serialized_start=740
-  _globals['_WATCHROLLOUTRESPONSE']._serialized_end=804
-  _globals['_STOPROLLOUTREQUEST']._serialized_start=806
-  _globals['_STOPROLLOUTREQUEST']._serialized_end=826
-  _globals['_STOPROLLOUTRESPONSE']._serialized_start=828
-  _globals['_STOPROLLOUTRESPONSE']._serialized_end=849
-  _globals['_ROLLBACKREQUEST']._serialized_start=851
-  _globals['_ROLLBACKREQUEST']._serialized_end=868
-  _globals['_ROLLBACKRESPONSE']._serialized_start=870
-  _globals['_ROLLBACKRESPONSE']._serialized_end=908
-  _globals['_ADMINSERVICE']._serialized_start=911
-  _globals['_ADMINSERVICE']._serialized_end=1745
+  _globals['_RELOADRESPONSE']._serialized_end=652
+  _globals['_STARTROLLOUTREQUEST']._serialized_start=654
+  _globals['_STARTROLLOUTREQUEST']._serialized_end=688
+  _globals['_STARTROLLOUTRESPONSE']._serialized_start=690
+  _globals['_STARTROLLOUTRESPONSE']._serialized_end=732
+  _globals['_WATCHROLLOUTREQUEST']._serialized_start=734
+  _globals['_WATCHROLLOUTREQUEST']._serialized_end=755
+  _globals['_WATCHROLLOUTRESPONSE']._serialized_start=757
+  _globals['_WATCHROLLOUTRESPONSE']._serialized_end=821
+  _globals['_STOPROLLOUTREQUEST']._serialized_start=823
+  _globals['_STOPROLLOUTREQUEST']._serialized_end=843
+  _globals['_STOPROLLOUTRESPONSE']._serialized_start=845
+  _globals['_STOPROLLOUTRESPONSE']._serialized_end=866
+  _globals['_ROLLBACKREQUEST']._serialized_start=868
+  _globals['_ROLLBACKREQUEST']._serialized_end=885
+  _globals['_ROLLBACKRESPONSE']._serialized_start=887
+  _globals['_ROLLBACKRESPONSE']._serialized_end=925
+  _globals['_ADMINSERVICE']._serialized_start=928
+  _globals['_ADMINSERVICE']._serialized_end=1762
 # @@protoc_insertion_point(module_scope)

@@ -76,14 +76,16 @@ class ReloadRequest(_message.Message):
     def __init__(self, config: _Optional[bytes] = ..., why: _Optional[str] = ...) -> None: ...
 
 class ReloadResponse(_message.Message):
-    __slots__ = ("generation", "needs_restart", "config_version")
+    __slots__ = ("generation", "needs_restart", "config_version", "resized")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     NEEDS_RESTART_FIELD_NUMBER: _ClassVar[int]
     CONFIG_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RESIZED_FIELD_NUMBER: _ClassVar[int]
     generation: int
     needs_restart: _containers.RepeatedScalarFieldContainer[str]
     config_version: str
-    def __init__(self, generation: _Optional[int] = ..., needs_restart: _Optional[_Iterable[str]] = ..., config_version: _Optional[str] = ...) -> None: ...
+    resized: bool
+    def __init__(self, generation: _Optional[int] = ..., needs_restart: _Optional[_Iterable[str]] = ..., config_version: _Optional[str] = ..., resized: _Optional[bool] = ...) -> None: ...
 
 class StartRolloutRequest(_message.Message):
     __slots__ = ("why",)
