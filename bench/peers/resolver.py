@@ -36,9 +36,7 @@ server:
   rrset-cache-size: 64m
   num-queries-per-thread: 4096
   outgoing-range: 4096
-  infra-host-ttl: 1
-  infra-cache-max-rtt: 1000
-  infra-keep-probing: yes
+{patience}
 remote-control:
   control-enable: no
 forward-zone:
@@ -46,6 +44,8 @@ forward-zone:
   forward-addr: 127.0.0.1@{upstream}
   forward-no-cache: {no_cache}
 """
+_PATIENCE = "  infra-cache-max-rtt: 1000"
+"""A machine that stands still for a moment must not make unbound give up its only forwarder for minutes."""
 _DEAD_ZONE = """
 forward-zone:
   name: "{zone}"
@@ -100,7 +100,11 @@ class LocalResolver:
         self._run("nameserver", command, upstream)
         config = self._directory / "unbound.conf"
         text = _CONFIG.format(
-            directory=self._directory, port=self.port, upstream=upstream, no_cache="yes" if high_ms else "no"
+            directory=self._directory,
+            port=self.port,
+            upstream=upstream,
+            no_cache="yes" if high_ms else "no",
+            patience="" if self._manner.dead_zone else _PATIENCE,
         )
         if self._manner.dead_zone:
             self._silent.bind(("127.0.0.1", 0))
