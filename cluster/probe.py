@@ -78,7 +78,9 @@ async def probe_ingress(hall: Hall, table: Table, budget_s: float) -> str:
         reason = answer.refused.reason
         return "" if reason in _FULL else f"refused: {answer.refused.detail}"
     served = {actor for replica in table.replicas if not replica.draining for actor in replica.actors}
-    cut_off = sorted({f.actor for f in answer.verdict.findings if _is(f, ErrorKind.UNREACHABLE)} & served)
+    # Of the actor itself: what an actor cannot reach, clamd or Redis, is as far from every other ingress.
+    unreached = {f.actor for f in answer.verdict.findings if f.name == f.actor and _is(f, ErrorKind.UNREACHABLE)}
+    cut_off = sorted(unreached & served)
     return f"does not reach {', '.join(cut_off)}" if cut_off else ""
 
 
