@@ -35,6 +35,9 @@ class Stream(Protocol):
 class Mirror(Protocol):
     """Sends some of the mail to another cell and compares what that one says."""
 
+    def wants(self, transaction_id: bytes) -> bool:
+        """Whether it would take a copy of this message."""
+
     def offer(
         self, envelope: message_pb2.Envelope, message: Message, verdict: verdict_pb2.Verdict, verdict_s: float
     ) -> None:

@@ -291,7 +291,9 @@ class Session:
         asked = {report.actor for start, report in live.reports if start.stage is Stage.MESSAGE}
         verdict = decide(findings, message, self._hall.judgement, expected=sorted(asked))
         traced = self._traced(live, action=str(verdict.action), score=verdict.score, missing=verdict.missing)
-        mirror = None if message.envelope.mirrored else self._hall.mirror
+        mirror = self._hall.mirror
+        if mirror is not None and (message.envelope.mirrored or not mirror.wants(message.envelope.transaction_id)):
+            mirror = None
         # A gateway has no use for findings: they are told to who compares or explains.
         told = self._explains or message.envelope.mirrored or mirror is not None
         wire_verdict = verdict_to_proto(verdict, traced=traced, findings=verdict.findings if told else ())

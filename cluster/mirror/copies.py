@@ -99,13 +99,15 @@ class Copies:
         """Streams that copies may go to."""
         return len(self._streams)
 
+    def wants(self, transaction_id: bytes) -> bool:
+        """Whether the message is in the sample."""
+        return sampled(transaction_id, self._limits.share)
+
     def offer(
         self, envelope: message_pb2.Envelope, message: Message, verdict: verdict_pb2.Verdict, verdict_s: float
     ) -> None:
-        """Take a copy if the sample has it and there is room."""
+        """Take a copy if there is room."""
         limits = self._limits
-        if not sampled(envelope.transaction_id, limits.share):
-            return
         size_bytes = len(message.header_block) + len(message.body) + COPY_BYTES
         if not self._streams:
             self._drop(UNREACHABLE)

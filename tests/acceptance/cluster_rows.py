@@ -48,11 +48,14 @@ CONTROL = Group(
 )
 VERSIONS = Group(
     "versions",
-    60,
+    480,
     (
-        Row("mirror_and_diff_report", ()),
+        Row(
+            "mirror_and_diff_report",
+            (f"{CLUSTER}/mirror/test_live.py", f"{CLUSTER}/mirror/test_copies.py", "tests/cli/test_mirror.py"),
+        ),
         Row("recorded_frames_decode", ()),
-        Row("rolling_upgrade_under_load", ()),
+        Row("rolling_upgrade_under_load", ("tests/contract/test_rolling_upgrade.py",)),
     ),
 )
 BAD_INPUT = Group(

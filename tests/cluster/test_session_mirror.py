@@ -13,6 +13,11 @@ class FakeMirror:
     bench: Bench
     offered: list[tuple[message_pb2.Envelope, Message, verdict_pb2.Verdict, float]] = field(default_factory=list)
     answers_before: list[int] = field(default_factory=list)
+    wanted: bool = True
+
+    def wants(self, transaction_id: bytes) -> bool:
+        assert transaction_id == b"id"
+        return self.wanted
 
     def offer(
         self, envelope: message_pb2.Envelope, message: Message, verdict: verdict_pb2.Verdict, verdict_s: float
@@ -22,12 +27,15 @@ class FakeMirror:
 
 
 class Broken:
+    def wants(self, _transaction_id: bytes) -> bool:
+        return True
+
     def offer(self, *_: object) -> None:
         raise RuntimeError("a bug in the mirror")
 
 
 def mirrored() -> tuple[Bench, FakeMirror]:
-    bench = Bench()
+    bench = Bench(explains=False)
     mirror = bench.hall.mirror = FakeMirror(bench)
     return bench, mirror
 
@@ -42,7 +50,17 @@ def test_a_message_is_offered_after_its_verdict_has_left() -> None:
     assert mirror.answers_before == [1]
     assert (envelope.sender, message.header_block, message.body) == (b"a@example.org", b"Subject: x\r\n", b"hello\r\n")
     assert verdict == bench.verdict
+    assert verdict.findings
     assert verdict_s == 0.25
+
+
+def test_what_is_not_in_the_sample_is_not_offered_and_its_verdict_tells_no_findings() -> None:
+    bench, mirror = mirrored()
+    mirror.wanted = False
+    bench.tell(*WHOLE)
+    bench.answer_all()
+    assert not mirror.offered
+    assert not bench.verdict.findings
 
 
 def test_what_ends_without_a_verdict_is_not_offered() -> None:

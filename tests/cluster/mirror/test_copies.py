@@ -213,8 +213,7 @@ def test_the_sample_has_its_share_and_is_the_same_everywhere() -> None:
 
 
 def test_probes_have_no_id_and_are_not_mirrored() -> None:
-    rig = Rig()
-    rig.offer(transaction_id=b"")
-    assert rig.empty
-    rig.time.advance(TELL_DROPPED_S)
-    assert not rig.lines
+    copies = Rig().copies
+    assert copies.wants(b"0123456789abcdef")
+    assert not copies.wants(b"")
+    assert not Rig(share=0.0).copies.wants(b"0123456789abcdef")
