@@ -129,14 +129,16 @@ class Load(threading.Thread):
 
 
 @contextlib.contextmanager
-def started_gateway(name: str, cells: dict[str, str], directory: Path, tree: Path | None = None) -> Iterator[Gateway]:
-    """A gateway process of this release, or of the one with the tree, for cells by name."""
+def started_gateway(
+    name: str, cells: dict[str, str], directory: Path, tree: Path | None = None, more: str = ""
+) -> Iterator[Gateway]:
+    """A gateway process of this release, or of the one with the tree, for cells by name; `more` is further config."""
     place = directory / name
     place.mkdir()
     ready, log, config = place / "ready.json", place / "log", place / "tamis.toml"
     text = '[gateway]\nlisten = ["inet:0@127.0.0.1"]\nops_listen = ""\n'
     text += "".join(f'[[gateway.cells]]\nname = "{cell}"\ningress = ["{at}"]\n' for cell, at in cells.items())
-    config.write_text(text)
+    config.write_text(text + more)
     command = [sys.executable, "-m", "gateway", "--config", str(config), "--ready-file", str(ready)]
     env = environment(tree, place / "bytecode") if tree else None
     with log.open("wb") as output:
