@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test fuzz lint format lock bench accept-main accept-gateway accept-cluster chaos soak clean
+.PHONY: setup demo test fuzz lint format lock bench accept-main accept-gateway accept-cluster capacity chaos soak clean
 
 setup: $(STAMP)
 
@@ -62,6 +62,10 @@ accept-cluster: setup
 chaos: setup
 	tests/services/install
 	$(BIN)/python -m tests.chaos
+
+# What a cell can do: measure, fit the model, predict; writes bench/simulation/fit.json and docs/capacity.md. 8 minutes.
+capacity: setup
+	$(BIN)/python -m bench.simulation refit
 
 # A million short sessions through one gateway, at most 20 minutes; the figures go to bench/soak.json.
 soak: setup

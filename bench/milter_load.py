@@ -3,20 +3,23 @@
     python -m bench.milter_load --to inet:11332@127.0.0.1 --corpus DIR_OR_FILE... --sessions 32 --pid PID
 
 Strategy: each session is an SMTP client after the other, each message a milter connection of its own, as Postfix makes
-them. Every message is unique: a fresh Message-ID, or, where a DKIM signature covers that field, a fresh field that no
-signature covers. CPU counts whole process trees, ended children included; the load generator's own CPU stands apart.
+them. With --rate clients come by themselves instead (open loop, Poisson), however many are there already. Every message
+is unique: a fresh Message-ID, or, where a DKIM signature covers that field, a fresh field that no signature covers. CPU
+counts whole process trees, ended children included; the load generator's own CPU stands apart.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import random
 import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 import uvloop
@@ -47,6 +50,8 @@ class Options:
     seconds: float
     pids: tuple[int, ...]
     client: Client
+    rate_per_s: float = 0.0
+    """Of arriving clients; 0: as many sessions as said, each with the next message when it has an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,21 +131,29 @@ async def load(
     """Send until count or time is used up; outcomes and wall seconds. `heard` gets each with its number and edits."""
     run = os.urandom(6).hex().encode()
     outcomes: list[MtaOutcome] = []
-    numbers = iter(range(options.messages))
     start = time.perf_counter()
+    numbers = takewhile(lambda _: time.perf_counter() - start <= options.seconds, range(options.messages))
+
+    async def message(number: int) -> None:
+        mail = make_unique(mails[number % len(mails)], b"%b.%d" % (run, number))
+        outcome = await deliver(options.to, mail, options.client, timeouts=TIMEOUTS)
+        heard(number, outcome)
+        outcomes.append(replace(outcome, mail=Mail(b"", (), (), b""), edits=(), steps=()))
 
     async def session() -> None:
         for number in numbers:
-            if time.perf_counter() - start > options.seconds:
-                return
-            mail = make_unique(mails[number % len(mails)], b"%b.%d" % (run, number))
-            outcome = await deliver(options.to, mail, options.client, timeouts=TIMEOUTS)
-            heard(number, outcome)
-            outcomes.append(replace(outcome, mail=Mail(b"", (), (), b""), edits=(), steps=()))
+            await message(number)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(options.sessions):
-            group.create_task(session())
+        if options.rate_per_s:
+            due_s = start
+            for number in numbers:
+                due_s += random.expovariate(options.rate_per_s)
+                await asyncio.sleep(due_s - time.perf_counter())
+                group.create_task(message(number))
+        else:
+            for _ in range(options.sessions):
+                group.create_task(session())
     return outcomes, time.perf_counter() - start
 
 
@@ -166,6 +179,7 @@ def _options() -> tuple[Options, bool]:
     parser.add_argument("--to", default="inet:11332@127.0.0.1", help="milter address")
     parser.add_argument("--corpus", nargs="+", type=Path, required=True, help="mail files or folders of them")
     parser.add_argument("--sessions", type=int, default=32, help="SMTP clients at a time")
+    parser.add_argument("--rate", type=float, default=0.0, help="clients per second that come by themselves")
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=600.0, help="start no message after this time")
     parser.add_argument("--pid", nargs="*", type=int, default=[], help="measure the process trees below these")
@@ -176,7 +190,16 @@ def _options() -> tuple[Options, bool]:
     if min(args.sessions, args.messages) < 1:
         parser.error("--sessions and --messages are at least 1")
     client = Client(ip=args.client_ip, delay_s=args.client_delay_ms / 1000)
-    options = Options(args.to, tuple(args.corpus), args.sessions, args.messages, args.seconds, tuple(args.pid), client)
+    options = Options(
+        args.to,
+        tuple(args.corpus),
+        args.sessions,
+        args.messages,
+        args.seconds,
+        tuple(args.pid),
+        client,
+        args.rate,
+    )
     return options, args.json
 
 

@@ -1,0 +1,149 @@
+"""What the model says: beside what was measured, and of cells that nobody has built. Pure, from a fit.
+
+A cell of `nodes` has its gateways elsewhere, one process each on a core of its own, as many as keep them below half of
+their capacity; every node has its own resolver, and the way between machines takes NETWORK_S.
+"""
+
+import math
+from collections import Counter
+
+from bench.figures import percentile
+from bench.simulation.cell import Cell
+from bench.simulation.figures import Capacity, Comparison, Fit, NodeType, Recording
+from bench.simulation.fit import actors_s, predicted, shapes_of, simulate
+from bench.simulation.front import Outcome
+from bench.simulation.shapes import Background, Topology
+from cluster.layout import workers
+
+BOUND = 0.2
+"""Error that the issue allows."""
+FIGURES = ("messages_per_s", "p50_ms", "p99_ms")
+NETWORK_S = 0.0002
+ENDPOINTS_MAX = 20
+"""Ingresses that one gateway is told of: enough for an even share, and a choice that costs the same in any cell."""
+_SESSIONS_PER_CORE = 32
+"""Enough to keep a core busy, see the loads that were measured."""
+SHARES = (0.5, 0.7, 0.9)
+"""Of the capacity, for the latencies."""
+_WARM_SHARE = 0.3
+"""Of the messages that do not count: the cell fills first."""
+_GATEWAY_SHARE_MAX = 0.5
+_GATEWAY_FRAMES = 6
+"""Of one message, about: client and ingress, to and fro."""
+
+
+SMALL = NodeType(cores=2, ingresses=1, pool_size=1)
+LARGE = NodeType(cores=16, ingresses=4, pool_size=4)
+CELLS = ((1, SMALL), (10, SMALL), (100, SMALL), (1000, SMALL), (1, LARGE), (10, LARGE), (100, LARGE))
+"""Those of docs/capacity.md."""
+_MESSAGES_LEAST, _MESSAGES_PER_CORE = 6000, 12
+
+
+def error(one: Comparison, figure: str) -> float:
+    """Relative: 0.1 = the model says 10 % more than was measured."""
+    measured: float = getattr(one.run, figure)
+    return one.predicted[figure] / measured - 1
+
+
+def per_actor_ms(recording: Recording) -> dict[str, float]:
+    """CPU of each actor for the average message, all stages together."""
+    examined = recording.shapes["main"]
+    total: Counter[str] = Counter()
+    for one in examined:
+        for key, cpu_ms in one.cpu_ms.items():
+            total[key.split()[1]] += cpu_ms
+    return {actor: total[actor] / len(examined) for actor in sorted(total)}
+
+
+def core_ms(fit: Fit) -> float:
+    """CPU of a message at saturation: gateway, ingress, replicas and Ray, by the load with the most sessions."""
+    run = max((run for run in fit.recording.runs if run.load.cached), key=lambda run: run.load.sessions)
+    ours_ms = sum(run.cpu_ms.get(kind, 0.0) for kind in ("gateway", "ingress", "replica", "ray"))
+    return ours_ms * fit.recording.yardstick_ms / run.yardstick_ms
+
+
+def compare(fit: Fit) -> tuple[Comparison, ...]:
+    """Every load that was recorded, in order."""
+    return tuple(Comparison(run, predicted(simulate(fit.recording, fit.costs, run))) for run in fit.recording.runs)
+
+
+def capacity(fit: Fit, nodes: int, node: NodeType) -> Capacity:
+    """What so many nodes can do."""
+    messages = max(_MESSAGES_LEAST, _MESSAGES_PER_CORE * nodes * node.cores)
+    topology = topology_of(fit, nodes, node)
+    full = _steady(_closed(fit, topology, nodes * node.cores * _SESSIONS_PER_CORE, messages))
+    per_s = full["messages_per_s"]
+    at_shares = [_steady(_open(fit, topology, share * per_s, messages)) for share in SHARES]
+    lost_p99_ms, unanswered = 0.0, 0
+    if nodes > 1:
+        cell = _cell(fit, topology)
+        cell.kill_node(nodes // 2, after_s=messages / 2 / (0.7 * per_s))
+        cell.open_loop(0.7 * per_s, messages)
+        lost_p99_ms = _steady(cell)["p99_ms"]
+        unanswered = sum(passage.outcome is not Outcome.VERDICT for passage in cell.ended)
+    return Capacity(
+        nodes,
+        node,
+        len(topology.workers),
+        round(per_s),
+        tuple(round(figures["p50_ms"], 1) for figures in at_shares),
+        tuple(round(figures["p99_ms"], 1) for figures in at_shares),
+        round(lost_p99_ms, 1),
+        unanswered,
+    )
+
+
+def topology_of(fit: Fit, nodes: int, node: NodeType) -> Topology:
+    """Nodes of one type, as the product would lay them out."""
+    sizes = dict.fromkeys(per_actor_ms(fit.recording), node.pool_size)
+    return Topology(
+        nodes=nodes,
+        cores=node.cores,
+        ingresses=node.ingresses,
+        workers=workers(sizes, "auto", node.cores),
+        gateways=_gateways(fit, nodes, node),
+        together=False,
+        network_s=NETWORK_S,
+        endpoints_max=ENDPOINTS_MAX,
+        background=Background(ray_share(fit)),
+    )
+
+
+def ray_share(fit: Fit) -> float:
+    """What Ray's own processes need of one core, on the average of the loads."""
+    shares = [run.cpu_ms.get("ray", 0.0) * run.messages_per_s / 1000 for run in fit.recording.runs]
+    return sum(shares) / len(shares)
+
+
+def _gateways(fit: Fit, nodes: int, node: NodeType) -> int:
+    """Enough of them for what the nodes could do at most, by the CPU of cores and of ingresses."""
+    costs = fit.costs
+    gateway_s = costs.gateway.item_s + _GATEWAY_FRAMES * costs.gateway.frame_s
+    ingress_s = costs.ingress.item_s + costs.ingress.frame_s
+    message_s = ingress_s + costs.replica.item_s + actors_s(fit.recording, fit.recording.runs[0])
+    node_per_s = min(node.cores / message_s, node.ingresses / ingress_s)
+    return max(1, math.ceil(nodes * node_per_s * gateway_s / _GATEWAY_SHARE_MAX))
+
+
+def _cell(fit: Fit, topology: Topology) -> Cell:
+    return Cell(topology, fit.costs, shapes_of(fit.recording.shapes["main"], cached=True))
+
+
+def _closed(fit: Fit, topology: Topology, sessions: int, messages: int) -> Cell:
+    cell = _cell(fit, topology)
+    cell.closed_loop(sessions, messages)
+    return cell
+
+
+def _open(fit: Fit, topology: Topology, rate_per_s: float, messages: int) -> Cell:
+    cell = _cell(fit, topology)
+    cell.open_loop(rate_per_s, messages)
+    return cell
+
+
+def _steady(cell: Cell) -> dict[str, float]:
+    """Throughput and latencies once the cell is full, and before it runs empty."""
+    ended = cell.ended[int(len(cell.ended) * _WARM_SHARE) : int(len(cell.ended) * 0.95)]
+    waits_ms = sorted((passage.ended_s - passage.asked_s) * 1000 for passage in ended)
+    per_s = (len(ended) - 1) / (ended[-1].ended_s - ended[0].ended_s)
+    return {"messages_per_s": per_s} | {f"p{p}_ms": percentile(waits_ms, p) or 0.0 for p in (50, 99)}

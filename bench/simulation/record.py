@@ -1,0 +1,283 @@
+"""Measures what the model is fitted on and checked against: a whole Tamis under load, with its spans and its CPU.
+
+Strategy: figures only. Shapes come from spans of every message (sample_ratio 1, one session): what each actor computed,
+and which questions it asked without a cache. The loads run without spans; beside each stands how fast the machine was
+meanwhile (the yardstick, in small pieces all the time) and how much of its cores others used, since both change
+within seconds on a shared machine.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from actors.registry import ACTOR_NAMES
+from bench.milter_load import read_corpus
+from bench.nameserver import Zone
+from bench.peers.corpus import mixed, zone
+from bench.process_tree import PROC, TreeUsage, tree_usage
+from bench.run import figures_of, yardstick_ms
+from bench.simulation.choices import per_endpoint_us, per_seat_us
+from bench.simulation.figures import Examined, Load, Recording, Restart, Run, Site
+from bench.simulation.shapes import SPEED_S
+from bench.simulation.spans import examined
+from bench.stack import Stack, StackOptions, wait_for
+from cli.mta import MtaOutcome, deliver
+
+SITE = Site()
+PAIR = Site(pool_sizes=dict.fromkeys(ACTOR_NAMES, 2))
+SLOW_DNS_MS = (20.0, 40.0)
+FIT_LOADS = (
+    Load("1 session", 900, 1, fit=True),
+    Load("4 sessions", 1800, 4, fit=True),
+    Load("32 sessions", 3000, 32, fit=True),
+)
+CHECK_LOADS = (Load("8 sessions", 2500, 8), Load("16 sessions", 2500, 16), Load("64 sessions", 3000, 64))
+OPEN_SHARES = (0.5, 0.8)
+"""Of what 32 sessions reach: clients that come by themselves."""
+MAILS = 300
+"""Of each mix; a load sends them again and again, unique each time."""
+
+_UNCACHED = "cache_entries = 0\nnegative_ttl_s = 0"
+_KINDS = {"ray::HostProces": "replica", "ray::IngressPro": "ingress", "python": "gateway"}
+"""Kinds of the model by the names that the kernel shows; all others are Ray's."""
+_PROBE_EVERY_S = 0.05
+_PROBE_SHARE = 0.02
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class Recorder:
+    """The mixes as folders of mail, and what has been measured so far."""
+
+    mixes: Mapping[str, Path]
+    zone: Zone
+    say: Callable[[str], None]
+    runs: list[Run] = field(default_factory=list)
+    successor: Restart = field(default_factory=lambda: Restart(0.0, 0.0))
+    memory_mb: Mapping[str, float] = field(default_factory=dict)
+
+    def shapes(self) -> tuple[dict[str, tuple[Examined, ...]], float]:
+        """What each mail of each mix makes its actors do, and the yardstick meanwhile."""
+        yardsticks_ms = []
+        passes: dict[str, list[list[Examined]]] = {mix: [] for mix in self.mixes}
+        with Stack(self.zone, _options(SITE)) as stack:
+            for mix in (*self.mixes, *self.mixes, *self.mixes):
+                passes[mix].append(self._traced(stack, mix, yardsticks_ms))
+        asked: dict[str, list[Examined]] = {}
+        with Stack(self.zone, _options(SITE, dns=_UNCACHED)) as stack:
+            for mix in self.mixes:
+                asked[mix] = self._traced(stack, mix, yardsticks_ms)
+        shapes = {mix: tuple(merge(passes[mix][1:], asked[mix])) for mix in self.mixes}
+        return shapes, sum(yardsticks_ms) / len(yardsticks_ms)
+
+    def _traced(self, stack: Stack, mix: str, yardsticks_ms: list[float]) -> list[Examined]:
+        stack.receiver.spans.clear()
+        run = self.run(stack, Load(f"spans of {mix}", MAILS, 1, mix=mix))
+        yardsticks_ms.append(run.yardstick_ms)
+        return wait_for(lambda: found if len(found := examined(stack.receiver.spans)) == MAILS else None)
+
+    def loads(self) -> None:
+        """Those on one node with the cache."""
+        with self._quiet(SITE) as stack:
+            self.run(stack, Load("warm-up", 1500, 8))
+            for load in (*FIT_LOADS, *CHECK_LOADS):
+                self.keep(stack, load)
+            full_per_s = next(run.messages_per_s for run in self.runs if run.load.sessions == 32)
+            for share in OPEN_SHARES:
+                rate_per_s = share * full_per_s
+                self.keep(
+                    stack, Load(f"open, {share:.0%} of 32 sessions", round(7 * rate_per_s), rate_per_s=rate_per_s)
+                )
+            self.run(stack, Load("warm-up", 600, 8, mix="other"))
+            self.keep(stack, Load("16 sessions, other mail", 1800, 16, mix="other"))
+
+    def dns(self) -> None:
+        """Without the cache, quick and slow."""
+        with self._quiet(SITE, dns=_UNCACHED) as stack:
+            self.run(stack, Load("warm-up", 800, 8))
+            self.keep(stack, Load("8 sessions, each name asked", 1500, 8, fit=True, cached=False))
+            stack.nameserver.delay_s = (SLOW_DNS_MS[0] / 1000, SLOW_DNS_MS[1] / 1000)
+            for sessions in (16, 64):
+                load = Load(
+                    f"{sessions} sessions, DNS 20-40 ms", 1500, sessions, cached=False, dns_delay_ms=SLOW_DNS_MS
+                )
+                self.keep(stack, load)
+
+    def pair(self) -> None:
+        """Two scoring processes instead of one; one of them is killed under load."""
+        with self._quiet(PAIR) as stack:
+            self.run(stack, Load("warm-up", 800, 8, site=PAIR))
+            self.keep(stack, Load("16 sessions, two replicas", 2500, 16, site=PAIR))
+            self.keep(stack, Load("16 sessions, one of two replicas killed", 3500, 16, kill_after_s=1.5, site=PAIR))
+
+    def restart(self) -> None:
+        """Kill the only scoring process, at rest: the next message has its verdict when the successor serves."""
+        with self._quiet(SITE) as stack:
+            self.run(stack, Load("warm-up", 1000, 8))
+            before = tree_usage([stack.pid])
+            self.memory_mb = _memory_mb(before)
+            started_s = time.monotonic()
+            os.kill(_scoring_process(before), signal.SIGKILL)
+            (mail,) = read_corpus([next(iter(sorted(self.mixes["main"].iterdir())))])
+            while degraded(asyncio.run(deliver(stack.milter, mail))):
+                pass
+            away_s = time.monotonic() - started_s
+            fresh = [p for key, p in tree_usage([stack.pid]).processes.items() if key not in before.processes]
+            self.successor = Restart(round(away_s, 2), round(max(process.cpu_s for process in fresh), 2))
+
+    def _quiet(self, site: Site, dns: str = "") -> Stack:
+        """Without spans."""
+        return Stack(self.zone, _options(site, dns, trace=False))
+
+    def keep(self, stack: Stack, load: Load) -> None:
+        """Run it and keep the figures."""
+        run = self.run(stack, load)
+        self.runs.append(run)
+        self.say(
+            f"{load.name:<42} {run.messages_per_s:6.1f}/s  p50 {run.p50_ms:7.2f}  p99 {run.p99_ms:7.2f} ms  "
+            f"yardstick {run.yardstick_ms:.1f} ms, others {run.others_share:.2f} cores"
+        )
+
+    def run(self, stack: Stack, load: Load) -> Run:
+        """One load, with the speed of the machine all the while."""
+        arguments = ["--to", stack.milter, "--corpus", str(self.mixes[load.mix]), "--pid", str(stack.pid)]
+        arguments += ["--messages", str(load.messages), "--sessions", str(load.sessions or 1)]
+        arguments += ["--rate", str(load.rate_per_s), "--json"]
+        command = [sys.executable, "-m", "bench.milter_load", *arguments]
+        before, names_s = _busy_s(), stack.call(_thread_s())
+        own_s, victim = time.process_time(), _scoring_process(tree_usage([stack.pid])) if load.kill_after_s else 0
+        usage = tree_usage([stack.pid])
+        started_s = time.monotonic()
+        probes_ms: list[float] = []
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+            while child.poll() is None:
+                time.sleep(_PROBE_EVERY_S)
+                probes_ms.append(yardstick_ms(_PROBE_SHARE))
+                if victim and time.monotonic() - started_s > load.kill_after_s:
+                    os.kill(victim, signal.SIGKILL)
+                    victim = 0
+            output, errors = child.communicate()
+        wall_s = time.monotonic() - started_s
+        figures = figures_of(subprocess.CompletedProcess(command, child.returncode, output, errors))
+        ours_s = tree_usage([stack.pid]).since(usage).cpu_s + time.process_time() - own_s
+        ours_s += figures["load_generator_cpu_ms_per_message"] / 1000 * load.messages
+        cpu_ms = _by_kind(figures["cpu_ms_per_message_by_process"])
+        cpu_ms["client"] = figures["load_generator_cpu_ms_per_message"]
+        cpu_ms["resolver"] = round((stack.call(_thread_s()) - names_s) / load.messages * 1000, 3)
+        waits_ms = figures["end_of_message_ms"]
+        loaded = probes_ms[-max(1, round(len(probes_ms) * figures["seconds"] / wall_s)) :]
+        return Run(
+            load=load,
+            messages_per_s=figures["messages_per_s"],
+            unanswered=figures["unanswered"],
+            p50_ms=waits_ms["p50"],
+            p95_ms=waits_ms["p95"],
+            p99_ms=waits_ms["p99"],
+            cpu_ms=cpu_ms,
+            yardsticks_ms=tuple(means(loaded, len(loaded) * SPEED_S / figures["seconds"])),
+            others_share=round(max(0.0, _busy_s() - before - ours_s) / wall_s, 2),
+        )
+
+
+def record(corpora: Path, scratch: Path, say: Callable[[str], None]) -> Recording:
+    """Everything, in about four minutes. Raises StackFailed, and SystemExit when a load gives no figures."""
+    recorder = Recorder(mixes(corpora, scratch), zone(corpora), say)
+    shapes, shapes_yardstick_ms = recorder.shapes()
+    recorder.loads()
+    recorder.dns()
+    recorder.restart()
+    recorder.pair()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return Recording(
+        taken=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        commit=commit.stdout.strip(),
+        yardstick_ms=round(shapes_yardstick_ms, 2),
+        shapes=shapes,
+        runs=tuple(recorder.runs),
+        restart=recorder.successor,
+        memory_mb=recorder.memory_mb,
+        per_seat_us=round(per_seat_us(shapes_yardstick_ms), 3),
+        per_endpoint_us=round(per_endpoint_us(shapes_yardstick_ms), 3),
+    )
+
+
+def means(values: Sequence[float], count: float) -> Iterator[float]:
+    """The mean of each `count` values, rounded; the last ones may be fewer."""
+    step = max(1, round(count))
+    for start in range(0, len(values), step):
+        some = values[start : start + step]
+        yield round(sum(some) / len(some), 1)
+
+
+def mixes(corpora: Path, scratch: Path) -> dict[str, Path]:
+    """Folders of mail: `main` is the mixed corpus of ARCHITECTURE section 13, `other` today's phishing, larger."""
+    files = sorted(path for path in (corpora / "phish_modern").resolve().rglob("*") if path.is_file())
+    mails = {
+        "main": [one.mail.raw for one in mixed(corpora)[:MAILS]],
+        "other": [file.read_bytes() for file in random.Random(1).sample(files, MAILS)],
+    }
+    for mix, raws in mails.items():
+        (scratch / mix).mkdir()
+        for number, raw in enumerate(raws):
+            (scratch / mix / f"{number:04}.eml").write_bytes(raw)
+    return {mix: scratch / mix for mix in mails}
+
+
+def merge(passes: Sequence[Sequence[Examined]], asked: Sequence[Examined]) -> Iterator[Examined]:
+    """Of each mail the least CPU in any pass, and the questions it asks when nothing is cached."""
+    for *times, questions in zip(*passes, asked, strict=True):
+        cpu_ms = {key: min(one.cpu_ms[key] for one in times) for key in times[0].cpu_ms}
+        yield Examined(times[0].size_bytes, cpu_ms, questions.rounds)
+
+
+def _options(site: Site, dns: str = "", *, trace: bool = True) -> StackOptions:
+    sizes = "\n".join(f"{pool} = {size}" for pool, size in site.pool_sizes.items())
+    pools = f'ingresses = {site.ingresses}\n[cluster.pools]\nlayout = "{site.layout}"\n{sizes}'
+    return StackOptions(cluster=pools, dns=dns, trace=trace)
+
+
+def _by_kind(cpu_ms: Mapping[str, float]) -> dict[str, float]:
+    kinds: Counter[str] = Counter()
+    for name, value in cpu_ms.items():
+        kinds[_KINDS.get(name, "ray")] += value
+    return {kind: round(value, 3) for kind, value in kinds.items()}
+
+
+def _memory_mb(usage: TreeUsage) -> dict[str, float]:
+    """PSS of one process of each kind; of Ray's and the store's all together."""
+    counts = Counter(_KINDS.get(process.name, "ray") for process in usage.processes.values())
+    total: Counter[str] = Counter()
+    for name, size_bytes in usage.pss_bytes_by_name.items():
+        total[_KINDS.get(name, "ray")] += size_bytes
+    return {kind: round(size / 1e6 / (1 if kind == "ray" else counts[kind]), 1) for kind, size in total.items()}
+
+
+def degraded(outcome: MtaOutcome) -> bool:
+    """Whether no verdict came, or one that some actor is missing in."""
+    return bool(outcome.error) or any(name == b"X-Tamis-Degraded" for name, _ in outcome.added_headers)
+
+
+def _scoring_process(usage: TreeUsage) -> int:
+    return next(process.pid for process in usage.processes.values() if _KINDS.get(process.name) == "replica")
+
+
+def _busy_s() -> float:
+    """CPU seconds of everybody on this machine."""
+    user, nice, system, _idle, _iowait, interrupts, soft_interrupts, *_ = map(
+        int, (PROC / "stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    )
+    return (user + nice + system + interrupts + soft_interrupts) / _TICKS_PER_S
+
+
+async def _thread_s() -> float:
+    """CPU of the thread that the name server lives in."""
+    return time.thread_time()
