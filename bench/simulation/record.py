@@ -51,6 +51,7 @@ _KINDS = {"ray::HostProces": "replica", "ray::IngressPro": "ingress", "python": 
 """Kinds of the model by the names that the kernel shows; all others are Ray's."""
 _PROBE_EVERY_S = 0.05
 _PROBE_SHARE = 0.02
+_SPANS_TIMEOUT_S = 60.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -81,9 +82,17 @@ class Recorder:
 
     def _traced(self, stack: Stack, mix: str, yardsticks_ms: list[float]) -> list[Examined]:
         stack.receiver.spans.clear()
+        began_ns = time.time_ns()
         run = self.run(stack, Load(f"spans of {mix}", MAILS, 1, mix=mix))
         yardsticks_ms.append(run.yardstick_ms)
-        return wait_for(lambda: found if len(found := examined(stack.receiver.spans)) == MAILS else None)
+
+        def all_of_them() -> list[Examined] | None:
+            # The message by which `tamis up` finds itself ready may be told of late.
+            spans = [span for span in tuple(stack.receiver.spans) if span.start_ns >= began_ns]
+            found = examined(spans)
+            return found if len(found) == MAILS else None
+
+        return wait_for(all_of_them, _SPANS_TIMEOUT_S)
 
     def loads(self) -> None:
         """Those on one node with the cache."""
