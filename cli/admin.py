@@ -112,7 +112,7 @@ def _token(token_file: Path | None, run_dir: Path) -> str:
             mode = path.stat().st_mode
             content = file.read(_TOKEN_FILE_BYTES_MAX)
     except OSError as error:
-        hint = "" if token_file is not None else "; say --token-file or TAMIS_ADMIN_TOKEN_FILE"
+        hint = "" if token_file is not None else "; does `tamis up` run? else say --run-dir or --token-file"
         raise AdminError(f"no token: {path}: {error.strerror or error}{hint}", EXIT_NOT_ALLOWED) from error
     if mode & 0o077:
         raise AdminError(f"{path}: others can read this token; chmod 600", EXIT_NOT_ALLOWED)

@@ -112,4 +112,4 @@ class Control:
         wanted = place(spec.cluster, cell.nodes, drained, cell.state.replicas, ())
         for name, problem in wanted.missing.items():
             if name not in cell.wanted.missing:
-                raise Refused(f"{name}: {problem}")
+                raise Refused(f"{name} would have no place: {problem}")

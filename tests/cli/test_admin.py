@@ -169,7 +169,7 @@ def test_a_wrong_token_is_one_line_without_it_and_exit_code_4(
 def test_without_any_token_the_line_says_where_to_put_one(up: Served, capsys: pytest.CaptureFixture[str]) -> None:
     (up.run_dir / "admin" / "operator.token").unlink()
     assert up.tamis("status") == 4
-    assert "say --token-file or TAMIS_ADMIN_TOKEN_FILE" in capsys.readouterr().err
+    assert "does `tamis up` run? else say --run-dir or --token-file" in capsys.readouterr().err
 
 
 def test_a_supervisor_that_is_away_is_exit_code_3_after_a_bounded_wait(

@@ -211,8 +211,9 @@ def test_a_cell_asked_for_more_than_it_has_runs_and_says_what_is_missing(fake_ra
         assert status.settled
         assert len(status.replicas) == 12
         assert status.problems == {
-            "antivirus": "no node is there for it: none has the label clamd=yes",
-            "node node": "its memory holds 13 processes of 150 MB, 990 more are asked for",
+            "antivirus": "no node is there for it: none has the label clamd=yes; see [cluster.labels] and [ray] labels",
+            "node node": "its memory holds 13 processes of 150 MB, 990 more are wanted: "
+            "add a node, or ask for less in [cluster.pools]",
         }
 
     run(test())

@@ -55,7 +55,9 @@ def test_labels_say_where_something_may_run() -> None:
 
 def test_a_label_that_no_node_has_is_missing_and_the_rest_runs() -> None:
     wanted = place(ClusterConfig(pools=SPLIT, labels=Labels(antivirus="clamd=yes")), [node("a")], (), {}, ())
-    assert wanted.missing == {"antivirus": "no node is there for it: none has the label clamd=yes"}
+    assert wanted.missing == {
+        "antivirus": "no node is there for it: none has the label clamd=yes; see [cluster.labels] and [ray] labels"
+    }
     assert by_node(wanted, "dkim") == {"a": 1}
 
 
@@ -65,7 +67,10 @@ def test_more_processes_than_the_memory_holds_are_missing_and_every_actor_has_on
     assert sum(wanted.processes.values()) == 10
     assert by_node(wanted, INGRESS) == by_node(wanted, "antivirus") == {"a": 1}
     assert by_node(wanted, "dkim") == {"a": 6}
-    assert wanted.missing == {"node a": "its memory holds 10 processes of 100 MB, 494 more are asked for"}
+    assert wanted.missing == {
+        "node a": "its memory holds 10 processes of 100 MB, 494 more are wanted: "
+        "add a node, or ask for less in [cluster.pools]"
+    }
 
 
 def test_a_node_that_is_emptied_keeps_its_replicas_until_its_ingress_is_gone() -> None:
