@@ -188,9 +188,7 @@ class Link:
             try:
                 async with line.dial(line.endpoint.place.target) as pipe:
                     stream = line.stream = Stream(line.endpoint, pipe)
-                    # In a task of its own: before Python 3.13 a TaskGroup leaves the task that waits for it marked as
-                    # cancelled (gh-116720), and `asyncio.timeout` of 3.11.2 then ends the next dial as cancelled, too.
-                    await asyncio.create_task(self._serve(line, stream))
+                    await self._serve(line, stream)
             except* StreamLost as lost:
                 why = str(lost.exceptions[0])
                 if stream is not None or why != told:

@@ -76,31 +76,6 @@ async def test_a_lost_stream_is_replayed_on_the_same_ingress_once_it_is_back() -
         assert isinstance(await asking, pb.Verdict)
 
 
-async def test_an_ingress_that_hung_is_dialled_until_it_takes_connections_again() -> None:
-    cell = Cell(only=FakeIngress())
-
-    @asynccontextmanager
-    async def dial(target: str) -> AsyncIterator[Pipe]:
-        try:
-            async with asyncio.timeout(5.0):
-                await asyncio.sleep(0.0 if target in cell.ingresses else 60.0)
-        except TimeoutError:
-            raise StreamLost("no connection") from None
-        async with cell.dial(target) as pipe:
-            yield pipe
-
-    link = Link(LinkSettings([one_cell("only")], BUDGETS, dial, no_lookup), Metrics())
-    link.start()
-    await asyncio.sleep(0.01)
-    cell.kill("only")
-    await asyncio.sleep(30.0)
-    assert not link.ready
-    cell.ingresses["only"] = FakeIngress()
-    await asyncio.sleep(30.0)
-    assert link.ready
-    await link.close()
-
-
 async def test_a_recipient_that_is_waited_for_is_asked_again_after_a_loss() -> None:
     cell = Cell(first=FakeIngress(recipient=silent), second=FakeIngress(recipient=let_in))
     async with linked(cell) as link:
