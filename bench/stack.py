@@ -74,6 +74,8 @@ class StackOptions:
     trace: bool = True
     prefix: tuple[str, ...] = ()
     """Before the command, such as ip netns exec NAME."""
+    run_dir: str = ""
+    """Below ours; the ready file stays outside."""
     tree: Path | None = None
     """Run the release whose tree this is; what it imported is told by `bench.release.imported(tree, bytecode)`."""
 
@@ -175,7 +177,8 @@ class Stack:
             )
         )
         ready_file = self.run_dir / "ready.json"
-        arguments = ["--config", str(config), "--ready-file", str(ready_file), "--run-dir", str(self.run_dir)]
+        run_dir = self.run_dir / options.run_dir
+        arguments = ["--config", str(config), "--ready-file", str(ready_file), "--run-dir", str(run_dir)]
         started = time.monotonic()
         with (self.run_dir / "up.log").open("wb") as log:
             command = [*options.prefix, sys.executable, "-m", "cli", "up", *arguments]

@@ -12,13 +12,15 @@ import argparse
 import secrets
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import uvloop
 
 from tests.chaos.cell import Cell
 from tests.chaos.load import Load, specimens
+from tests.chaos.nodes import Nodes
 from tests.chaos.run import Result, run
-from tests.chaos.scenarios import SCENARIOS, Scenario
+from tests.chaos.scenarios import CLOCK_SCENARIOS, DISK_SCENARIOS, NODE_SCENARIOS, SCENARIOS, Scenario
 from tests.chaos.servers import why_not
 
 CAPACITY_S = 6.0
@@ -27,14 +29,14 @@ SHARE = 0.7
 """Of capacity, at which everything happens."""
 
 
-async def capacity(cell: Cell) -> float:
+async def capacity(cell: Cell | Nodes) -> float:
     """Messages a second that this machine gets through now; a short run before it warms the caches."""
-    load = Load([cell.stack.milter], specimens(cell.maker), secrets.token_hex(3).upper())
+    load = Load(cell.milters, specimens(cell.maker), secrets.token_hex(3).upper())
     await load.as_fast_as_it_goes(SESSIONS, CAPACITY_S / 2)
     return await load.as_fast_as_it_goes(SESSIONS, CAPACITY_S)
 
 
-async def play(scenarios: Sequence[Scenario], cell: Cell, rate: float) -> list[Result]:
+async def play(scenarios: Sequence[Scenario], cell: Cell | Nodes, rate: float) -> list[Result]:
     """Run the scenarios in one cell; each prints its line."""
     if not rate:
         full = await capacity(cell)
@@ -50,6 +52,15 @@ async def play(scenarios: Sequence[Scenario], cell: Cell, rate: float) -> list[R
     return results
 
 
+PLACES = (
+    (SCENARIOS, Cell),
+    (DISK_SCENARIOS, partial(Cell, small_disk=True)),
+    (CLOCK_SCENARIOS, partial(Cell, own_clock=True)),
+    (NODE_SCENARIOS, Nodes),
+)
+"""What is broken where."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="the form for CI, at most 3 minutes")
@@ -58,9 +69,13 @@ def main() -> int:
     args = parser.parse_args()
     if reason := why_not():
         parser.error(reason)
-    scenarios = [one for one in SCENARIOS if (one.name in args.only if args.only else one.short or not args.short)]
-    with Cell() as cell:
-        results = uvloop.run(play(scenarios, cell, args.rate))
+    results: list[Result] = []
+    for scenarios, place in PLACES:
+        if chosen := [
+            one for one in scenarios if (one.name in args.only if args.only else one.short or not args.short)
+        ]:
+            with place() as site:
+                results += uvloop.run(play(chosen, site, args.rate))
     short = [result.scenario.name for result in results if result.problems]
     messages = sum(result.figures.messages for result in results)
     print(f"{'short' if short else 'ok':<5} {len(results)} scenarios, {messages} messages", *short)

@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import tempfile
-import urllib.request
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Self
 
 import psutil
 
+from bench.otlp_receiver import OtlpReceiver
 from bench.samples import SampleMaker
 from bench.stack import Stack, StackOptions
 from cli.addresses import free_port
@@ -29,6 +29,10 @@ CLUSTER = """
 ingresses = 2
 pools = {dkim = 2, policy = 2, classifier = 2, antivirus = 2}
 """
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+_OWN_CLOCK = (f"LD_PRELOAD={FAKETIME}", "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_CACHE_DURATION=1")
+# The run directory is the last argument of `tamis up`.
+_ON_A_SMALL_DISK = 'for last; do :; done; mkdir -p "$last"; mount -t tmpfs -o size=256m tmpfs "$last"; exec "$@"'
 ROLES: Mapping[str, str] = {
     "ingress": r"ray::IngressProcess",
     "worker": r"ray::HostProcess",
@@ -39,37 +43,104 @@ ROLES: Mapping[str, str] = {
     "gateway": r"\S*python\S* -m gateway ",
 }
 """What the command line of each part begins with."""
-_INGRESSES = re.compile(r"^tamis_gateway_ingresses (\d+)", re.MULTILINE)
+
+
+class GatewayLog:
+    """What a gateway wrote since it was last asked: the messages that ended, and the ingresses that it hears."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._ended: list[Ended] = []
+        self._ingresses: set[str] = set()
+
+    def ended(self) -> list[Ended]:
+        """The messages since the last call."""
+        self._read()
+        ended, self._ended = self._ended, []
+        return ended
+
+    def ingresses(self) -> set[str]:
+        """host:port of those with a stream."""
+        self._read()
+        return self._ingresses
+
+    def _read(self) -> None:
+        with self._path.open("rb") as log:
+            log.seek(self._offset)
+            text = log.read()
+        text = text[: text.rfind(b"\n") + 1]
+        self._offset += len(text)
+        for line in map(json.loads, (line for line in text.splitlines() if line.startswith(b"{"))):
+            if line["event"] == "message":
+                why = line.get("failure") or " ".join(line.get("missing", ()))
+                self._ended.append(Ended(line["queue_id"], line["action"], why))
+            elif line["event"] == "ingress_connected":
+                self._ingresses.add(line["ingress"])
+            elif line["event"] == "ingress_lost":
+                self._ingresses.discard(line["ingress"])
+
+
+def processes(root: int) -> dict[str, list[int]]:
+    """Process ids below a process by role, the oldest first."""
+    found: dict[str, list[int]] = {role: [] for role in ROLES}
+    family = psutil.Process(root).children(recursive=True) if psutil.pid_exists(root) else []
+    for process in sorted(family, key=lambda one: one.pid):
+        try:
+            command = " ".join(process.cmdline()) + " "
+        except psutil.Error:
+            continue
+        for role, pattern in ROLES.items():
+            if re.match(pattern, command):
+                found[role].append(process.pid)
+    return found
+
+
+def judged(receiver: OtlpReceiver) -> list[Judged]:
+    """What ingresses exported of their verdicts since the last call."""
+    spans, receiver.spans[:] = list(receiver.spans), []
+    return [
+        Judged(
+            span.attributes["mail.queue_id"],
+            span.attributes["mail.action"],
+            tuple(filter(None, span.attributes["mail.missing"].split(","))),
+        )
+        for span in spans
+        if span.name == "filter.transaction" and span.attributes["mail.action"]
+    ]
 
 
 class Cell:
     """Context manager: everything runs once entered."""
 
-    def __init__(self, *, prefix: tuple[str, ...] = (), cluster: str = "") -> None:
-        """`prefix` of the command `tamis up`; `cluster`: further lines of [cluster]."""
+    def __init__(self, *, small_disk: bool = False, own_clock: bool = False) -> None:
+        """`small_disk`: the run directory of `tamis up` is `disk`; `own_clock`: the file `clock` moves its clock."""
         self.maker = SampleMaker()
         self.clamds: list[Server] = []
         self._parts = ExitStack()
-        self._prefix = prefix
-        self._cluster = cluster
-        self._log_offset = 0
+        self._small_disk = small_disk
+        self._own_clock = own_clock
 
     def __enter__(self) -> Self:
         with ExitStack() as parts:
             folder = Path(tempfile.mkdtemp(prefix="tamis-chaos-", dir="/tmp"))
             parts.callback(shutil.rmtree, folder, ignore_errors=True)
             self.clamds = [parts.enter_context(clamd(folder / f"clamd-{number}")) for number in range(2)]
+            self.clock = folder / "clock"
+            self.clock.write_text("+0\n")
             port = free_port()
             self.resolver = parts.enter_context(resolver(folder / "resolver", port, self.maker.zone()))
             sockets = ", ".join(f'"unix:{folder}/clamd-{number}/clamd.sock"' for number in range(2))
             options = StackOptions(
                 gateway=GATEWAY,
-                cluster=CLUSTER + self._cluster,
+                cluster=CLUSTER,
                 extra=f"[antivirus]\nclamd = [{sockets}]\n",
                 nameserver=f"127.0.0.1:{port}",
-                prefix=self._prefix,
+                prefix=self._prefix(),
+                run_dir="run" if self._small_disk else "",
             )
             self.stack = parts.enter_context(Stack(self.maker.zone(), options))
+            self._gateway = GatewayLog(self.stack.run_dir / "up.log")
             self._whole = self.processes()
             self._parts = parts.pop_all()
         return self
@@ -77,58 +148,36 @@ class Cell:
     def __exit__(self, *_: object) -> None:
         self._parts.close()
 
+    def _prefix(self) -> tuple[str, ...]:
+        if self._small_disk:
+            return ("unshare", "--mount", "sh", "-c", _ON_A_SMALL_DISK, "sh")
+        return ("env", *_OWN_CLOCK, f"FAKETIME_TIMESTAMP_FILE={self.clock}") if self._own_clock else ()
+
+    @property
+    def disk(self) -> Path:
+        """The disk that `tamis up` alone has, as others can reach it."""
+        return Path(f"/proc/{self.stack.pid}/root{self.stack.run_dir}/run")
+
+    @property
+    def milters(self) -> list[str]:
+        """Where the gateways listen."""
+        return [self.stack.milter]
+
     def processes(self) -> dict[str, list[int]]:
         """Process ids by role, the oldest first."""
-        found: dict[str, list[int]] = {role: [] for role in ROLES}
-        family = psutil.Process(self.stack.pid).children(recursive=True) if psutil.pid_exists(self.stack.pid) else []
-        for process in sorted(family, key=lambda one: one.pid):
-            try:
-                command = " ".join(process.cmdline()) + " "
-            except psutil.Error:
-                continue
-            for role, pattern in ROLES.items():
-                if re.match(pattern, command):
-                    found[role].append(process.pid)
-        return found
+        return processes(self.stack.pid)
 
     @property
     def whole(self) -> bool:
         """As many processes of each role as at the beginning, and the gateway hears every ingress."""
         now = self.processes()
         complete = all(len(now[role]) >= len(pids) for role, pids in self._whole.items())
-        return complete and self._connected() >= len(self._whole["ingress"])
-
-    def _connected(self) -> int:
-        try:
-            with urllib.request.urlopen(f"http://{self.stack.ready['ops']}/metrics", timeout=2) as answer:
-                found = _INGRESSES.search(answer.read().decode())
-        except OSError:
-            return 0
-        return int(found[1]) if found else 0
+        return complete and len(self._gateway.ingresses()) >= len(self._whole["ingress"])
 
     def ended(self) -> list[Ended]:
         """What the gateway wrote of its messages since the last call."""
-        with (self.stack.run_dir / "up.log").open("rb") as log:
-            log.seek(self._log_offset)
-            text = log.read()
-        text = text[: text.rfind(b"\n") + 1]
-        self._log_offset += len(text)
-        lines = (json.loads(line) for line in text.splitlines() if line.startswith(b"{"))
-        return [
-            Ended(line["queue_id"], line["action"], line.get("failure") or " ".join(line.get("missing", ())))
-            for line in lines
-            if line.get("event") == "message"
-        ]
+        return self._gateway.ended()
 
     def judged(self) -> list[Judged]:
         """What the ingresses exported of their verdicts since the last call."""
-        spans, self.stack.receiver.spans[:] = list(self.stack.receiver.spans), []
-        return [
-            Judged(
-                span.attributes["mail.queue_id"],
-                span.attributes["mail.action"],
-                tuple(filter(None, span.attributes["mail.missing"].split(","))),
-            )
-            for span in spans
-            if span.name == "filter.transaction" and span.attributes["mail.action"]
-        ]
+        return judged(self.stack.receiver)

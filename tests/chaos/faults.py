@@ -4,9 +4,11 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
-from tests.chaos.servers import Server
+from tests.chaos.network import Network
+from tests.chaos.switch import Weather
 
 
 class Fault(Protocol):
@@ -51,16 +53,74 @@ class Stopped:
                 os.kill(pid, signal.SIGCONT)
 
 
-class Gone:
-    """Servers of others that die and stay away until somebody starts them again."""
+class Startable(Protocol):
+    """A program that can be started again, where it was."""
 
-    def __init__(self, *servers: Server) -> None:
+    @property
+    def pids(self) -> Sequence[int]:
+        """Of all its processes."""
+
+    def start(self) -> None:
+        """Returns when it is back at work, or on its way."""
+
+
+class Gone:
+    """Programs that die and stay away until somebody starts them again."""
+
+    def __init__(self, *servers: Startable) -> None:
         self._servers = servers
 
     def inject(self) -> None:
-        for server in self._servers:
-            os.kill(server.pid, signal.SIGKILL)
+        for pid in [pid for server in self._servers for pid in server.pids]:
+            with contextlib.suppress(ProcessLookupError):  # it went with its parent
+                os.kill(pid, signal.SIGKILL)
 
     def heal(self) -> None:
         for server in self._servers:
             server.start()
+
+
+class Weathered:
+    """The network is slow, lossy or cut, and then fine again."""
+
+    def __init__(self, network: Network, weather: Weather) -> None:
+        self._network = network
+        self._weather = weather
+
+    def inject(self) -> None:
+        self._network.set(self._weather)
+
+    def heal(self) -> None:
+        self._network.set(Weather())
+
+
+class FullDisk:
+    """Not a byte is left on a disk."""
+
+    def __init__(self, disk: Path) -> None:
+        self._filler = disk / "filler"
+
+    def inject(self) -> None:
+        with contextlib.suppress(OSError), self._filler.open("wb", buffering=0) as filler:
+            while filler.write(bytes(1 << 20)):
+                pass
+        with contextlib.suppress(OSError), self._filler.open("ab", buffering=0) as filler:
+            while filler.write(b"x"):
+                pass
+
+    def heal(self) -> None:
+        self._filler.unlink()
+
+
+class OtherTime:
+    """The clock of the wall jumps by so many seconds, and later back."""
+
+    def __init__(self, clock: Path, seconds: int) -> None:
+        self._clock = clock
+        self._seconds = seconds
+
+    def inject(self) -> None:
+        self._clock.write_text(f"{self._seconds:+d}\n")
+
+    def heal(self) -> None:
+        self._clock.write_text("+0\n")

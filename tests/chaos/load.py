@@ -20,6 +20,8 @@ from tests.chaos.ledger import Sent
 
 CLAMD_ONLY = b"TAMIS-CHAOS-CLAMD-ONLY"
 """What the clamd of a chaos run knows as malware, and nobody else."""
+BLOCKED = "blocked.example"
+"""A sender's domain that only the gateway's local rules refuse, and only when the cluster is away."""
 MESSAGES_OPEN_MAX = 2000
 LARGE_BYTES = 3_000_000
 LARGE_EVERY = 97
@@ -34,10 +36,11 @@ class Specimen:
 
     mail: Mail
     harmful: bool
+    blocked: bool = False
 
 
 def specimens(maker: SampleMaker) -> list[Specimen]:
-    """Two harmless and two harmful small ones, and last the large one."""
+    """Three harmless and two harmful small ones, and last the large one."""
     samples = {sample.name: sample for sample in maker.samples()}
     to = [b"reader@recipient.example"]
     order, note, eicar = (samples[name] for name in ("signed order", "personal note", "EICAR attachment"))
@@ -49,6 +52,7 @@ def specimens(maker: SampleMaker) -> list[Specimen]:
         Specimen(prepare(note.raw, note.sender, to).as_mail(), harmful=False),
         Specimen(prepare(eicar.raw, eicar.sender, to).as_mail(), harmful=True),
         Specimen(prepare(for_clamd, note.sender, to).as_mail(), harmful=True),
+        Specimen(prepare(note.raw, b"someone@" + BLOCKED.encode(), to).as_mail(), harmful=False, blocked=True),
         Specimen(prepare(large, note.sender, to).as_mail(), harmful=False),
     ]
 
@@ -56,11 +60,11 @@ def specimens(maker: SampleMaker) -> list[Specimen]:
 class Load:
     """Sends until it is stopped; `sent` grows as answers come."""
 
-    def __init__(self, addresses: Sequence[str], kinds: Sequence[Specimen], run: str) -> None:
+    def __init__(self, milters: Sequence[str], kinds: Sequence[Specimen], run: str) -> None:
         self.sent: list[Sent] = []
         self.lag_s = 0.0
         """The latest that this process was with a message: what it measures is not truer than that."""
-        self._addresses = itertools.cycle(addresses)
+        self._milters = milters
         self._kinds = kinds
         self._run = run
         self._numbers = itertools.count()
@@ -108,24 +112,29 @@ class Load:
     async def _send(self) -> None:
         number = next(self._numbers)
         queue_id = f"{self._run}{number:06X}"
-        kind = self._kinds[-1] if number % LARGE_EVERY == LARGE_EVERY - 1 else self._kinds[number % 4]
+        kind = (
+            self._kinds[-1] if number % LARGE_EVERY == LARGE_EVERY - 1 else self._kinds[number % (len(self._kinds) - 1)]
+        )
         mail = make_unique(kind.mail, queue_id.encode())
         began_s = self.now_s
         manner = Manner(macros={b"i": queue_id.encode()})
-        outcome = await deliver(next(self._addresses), mail, CLIENT, manner, TIMEOUTS)
-        self.sent.append(sent(queue_id, outcome, began_s, self.now_s, kind))
+        milter = self._milters[number % len(self._milters)]
+        outcome = await deliver(milter, mail, CLIENT, manner, TIMEOUTS)
+        self.sent.append(sent(queue_id, outcome, (began_s, self.now_s), kind, milter))
 
 
-def sent(queue_id: str, outcome: MtaOutcome, began_s: float, ended_s: float, kind: Specimen) -> Sent:
+def sent(queue_id: str, outcome: MtaOutcome, times_s: tuple[float, float], kind: Specimen, milter: str) -> Sent:
     """What the ledger keeps of an outcome."""
     early = [step.wait_s for step in outcome.steps if step.command != "BODYEOB"]
     return Sent(
         queue_id=queue_id,
-        began_s=began_s,
-        ended_s=ended_s,
+        began_s=times_s[0],
+        ended_s=times_s[1],
         action="" if outcome.error else outcome.action,
         bytes=len(kind.mail.raw),
         harmful=kind.harmful,
+        blocked=kind.blocked,
+        milter=milter,
         waited_s=outcome.end_of_message_s,
         early_waited_s=max(early, default=0.0),
         scanned=bool(outcome.added(b"X-Spam-Status") and outcome.added(b"Authentication-Results")),

@@ -7,9 +7,10 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from tests.chaos.cell import DEADLINES, Cell
+from tests.chaos.cell import DEADLINES
 from tests.chaos.ledger import SHOWN_MAX, Audit, Ended, Figures, Judged, audit, figures, served, usual_s
 from tests.chaos.load import Load, Specimen
 from tests.chaos.scenarios import Scenario
@@ -24,6 +25,24 @@ SLOW_TIMES = 4.0
 """What takes longer than this, and than so many times what 99 of 100 took before the fault, is not served as before."""
 
 
+class Site(Protocol):
+    """What is under test: a Cell, or Nodes."""
+
+    @property
+    def milters(self) -> Sequence[str]:
+        """Addresses of the gateways."""
+
+    @property
+    def whole(self) -> bool:
+        """Nothing is missing."""
+
+    def ended(self) -> list[Ended]:
+        """What the gateways say of their messages since the last call."""
+
+    def judged(self) -> list[Judged]:
+        """What the ingresses say of their verdicts since the last call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of a scenario."""
@@ -31,6 +50,7 @@ class Result:
     scenario: Scenario
     figures: Figures
     audit: Audit
+    unexpected: list[str]
     refused: list[str]
     """Queue id, size of the wait and reason of the first messages that were answered 451."""
     whole_s: float | None
@@ -40,7 +60,7 @@ class Result:
     @property
     def problems(self) -> list[str]:
         """Why the scenario fell short, one line each."""
-        found = list(self.audit.lines)
+        found = [*self.audit.lines, *self.unexpected]
         if self.figures.tempfails and not self.scenario.tempfails:
             found.append(f"{self.figures.tempfails} messages were answered 451 although a peer was there")
             found += self.refused
@@ -64,9 +84,9 @@ class Result:
         )
 
 
-async def run(scenario: Scenario, cell: Cell, kinds: Sequence[Specimen], per_s: float) -> Result:
+async def run(scenario: Scenario, cell: Site, kinds: Sequence[Specimen], per_s: float) -> Result:
     """Run one scenario at this rate."""
-    load = Load([cell.stack.milter], kinds, secrets.token_hex(3).upper())
+    load = Load(cell.milters, kinds, secrets.token_hex(3).upper())
     sending = asyncio.create_task(load.at_rate(per_s))
     await asyncio.sleep(QUIET_S)
     slow_s = max(SLOW_S, SLOW_TIMES * usual_s(load.sent))
@@ -90,10 +110,12 @@ async def run(scenario: Scenario, cell: Cell, kinds: Sequence[Specimen], per_s: 
         for one in load.sent
         if one.action == "tempfail"
     ]
-    return Result(scenario, done, books, refused[:SHOWN_MAX], whole_s, load.lag_s)
+    meanwhile = [one for one in load.sent if one.began_s >= broken_s and one.ended_s <= healed_s]
+    unexpected = scenario.expects(meanwhile) if scenario.expects else []
+    return Result(scenario, done, books, unexpected[:SHOWN_MAX], refused[:SHOWN_MAX], whole_s, load.lag_s)
 
 
-async def _until_whole(cell: Cell, load: Load, patience_s: float, slow_s: float) -> float | None:
+async def _until_whole(cell: Site, load: Load, patience_s: float, slow_s: float) -> float | None:
     """Seconds until nothing was missing, once mail has been served as before for a while; None: not in time."""
     began_s, whole_s = load.now_s, None
     while load.now_s - began_s < patience_s + CALM_S:
@@ -109,7 +131,7 @@ async def _until_whole(cell: Cell, load: Load, patience_s: float, slow_s: float)
     return whole_s
 
 
-async def _closed_books(cell: Cell, load: Load) -> tuple[Audit, list[Ended]]:
+async def _closed_books(cell: Site, load: Load) -> tuple[Audit, list[Ended]]:
     wanted = {one.queue_id for one in load.sent if one.scanned}
     judged: list[Judged] = []
     deadline_s = time.monotonic() + STRAGGLERS_S
@@ -117,4 +139,4 @@ async def _closed_books(cell: Cell, load: Load) -> tuple[Audit, list[Ended]]:
         await asyncio.sleep(0.25)
         judged += cell.judged()
     ended = cell.ended()
-    return audit(load.sent, ended, judged, DEADLINES), ended
+    return audit(load.sent, ended, judged, replace(DEADLINES, lag_s=load.lag_s)), ended

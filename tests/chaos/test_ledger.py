@@ -77,6 +77,7 @@ def test_an_answer_beyond_the_deadline_and_the_slack_is_late() -> None:
     assert kinds(replace(GOOD, waited_s=10.49)) == set()
     assert kinds(replace(GOOD, waited_s=10.51)) == {"late"}
     assert kinds(replace(GOOD, early_waited_s=5.51)) == {"late"}
+    assert audit([replace(GOOD, waited_s=10.6)], [ENDED], [JUDGED], replace(DEADLINES, lag_s=0.2)).sound
 
 
 def test_a_verdict_that_no_ingress_told_of_is_counted() -> None:
