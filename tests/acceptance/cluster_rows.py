@@ -35,15 +35,22 @@ NODES = Group(
 )
 CONTROL = Group(
     "control",
-    60,
+    600,
     (
         Row("scaling_is_a_pure_function", ()),
         Row("admission_by_queue_delay", ()),
         Row("optional_actors_shed_first", ()),
         Row("fair_share_per_tenant", ()),
         Row("early_verdict_when_nothing_can_change", ()),
-        Row("status_drain_reload_rollout", ()),
-        Row("admin_needs_authorisation", ()),
+        Row("status_drain_reload_rollout", ("tests/live/test_admin.py", "tests/cli/test_admin.py")),
+        Row(
+            "admin_needs_authorisation",
+            (
+                f"{CLUSTER}/admin/test_access.py",
+                f"{CLUSTER}/admin/test_service.py",
+                "tests/live/test_admin.py::test_a_stranger_and_a_viewer_change_nothing",
+            ),
+        ),
     ),
 )
 VERSIONS = Group(
