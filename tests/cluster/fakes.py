@@ -49,9 +49,20 @@ class ScriptedActor:
         pass
 
 
-def build_scripted(names: Sequence[str], _config: JudgementConfig, _clock: Clock) -> list[ScriptedActor]:
-    """In place of actors.registry.build_actors."""
-    return [ScriptedActor(name) for name in names]
+class UselessActor(ScriptedActor):
+    """Raises at every message."""
+
+    async def examine(self, stage: Stage, message: Message, budget: Budget) -> Sequence[Finding]:
+        del message, budget
+        raise ValueError(stage)
+
+
+def build_scripted(names: Sequence[str], config: JudgementConfig, _clock: Clock) -> list[ScriptedActor]:
+    """In place of actors.registry.build_actors; the model "unimportable" or "useless" is what it says."""
+    model = config.classifier.model.rpartition("/")[2]
+    if model == "unimportable":
+        raise ImportError("no module named model")
+    return [(UselessActor if model == "useless" else ScriptedActor)(name) for name in names]
 
 
 def message_only(_name: str, _config: JudgementConfig) -> frozenset[Stage]:
