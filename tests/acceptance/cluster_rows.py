@@ -10,26 +10,66 @@ CLUSTER = "tests/cluster"
 
 PLACES = Group(
     "places",
-    60,
+    240,
     (
         Row("layout_by_cores", ()),
-        Row("ingress_many_per_node", ()),
-        Row("pools_desired_state", ()),
-        Row("health_by_real_work", ()),
-        Row("restart_with_back_off", ()),
-        Row("rolling_replacement", ()),
-        Row("supervisor_survives_its_own_death", ()),
+        Row(
+            "ingress_many_per_node",
+            (
+                "tests/cluster/supervisor/test_reconcile.py::test_what_is_missing_is_started_with_numbers_of_the_cell_and_indexes_of_the_node",
+                "tests/cluster/supervisor/test_placement.py::test_an_ingress_listens_as_configured_at_home_and_on_the_nodes_own_address_elsewhere",
+                "tests/cluster/test_live_ray.py::test_an_ingress_that_hangs_is_replaced_while_the_other_works_on",
+            ),
+        ),
+        Row(
+            "pools_desired_state",
+            (
+                "tests/cluster/supervisor/test_reconcile.py",
+                "tests/cluster/supervisor/test_placement.py",
+            ),
+        ),
+        Row(
+            "health_by_real_work",
+            (
+                "tests/cluster/supervisor/test_control.py::test_a_process_that_answers_pings_and_fails_its_work_is_replaced",
+            ),
+        ),
+        Row("restart_with_back_off", ("tests/cluster/supervisor/test_supervisor.py",)),
+        Row(
+            "rolling_replacement",
+            (
+                "tests/cluster/supervisor/test_reconcile.py::test_a_rollout_proves_the_new_beside_the_old_and_never_has_fewer_up",
+                "tests/cluster/supervisor/test_control.py::test_a_generation_that_does_not_work_stops_itself_and_the_old_one_is_still_there",
+                "tests/cluster/test_live_rollout.py::test_a_rollout_under_load_replaces_every_process_and_loses_no_message",
+                "tests/cluster/test_live_rollout.py::test_a_generation_that_cannot_work_stops_itself_under_load",
+            ),
+        ),
+        Row(
+            "supervisor_survives_its_own_death",
+            (
+                "tests/cluster/supervisor/test_control.py::test_a_rollout_goes_on_where_the_supervisor_died",
+                "tests/cluster/supervisor/test_control.py::test_what_an_operator_wanted_outlives_the_supervisor",
+                "tests/cluster/test_live_rollout.py::test_a_rollout_goes_on_when_the_supervisor_is_killed_in_the_middle_of_it",
+            ),
+        ),
     ),
 )
 NODES = Group(
     "nodes",
-    60,
+    240,
     (
         Row("gcs_in_redis", ()),
         Row("ray_token_and_tls", ()),
         Row("fixed_ports", ()),
         Row("head_dies_data_path_goes_on", ()),
-        Row("nodes_join_and_leave", ()),
+        Row(
+            "nodes_join_and_leave",
+            (
+                "tests/cluster/supervisor/test_control.py::test_a_node_that_joins_is_used_and_one_that_dies_is_forgotten",
+                "tests/cluster/supervisor/test_control.py::test_a_node_is_drained_ingress_first_and_used_again_when_it_is_resumed",
+                "tests/cluster/test_live_rollout.py::test_a_node_that_joins_works_and_is_drained_and_one_that_dies_is_forgotten",
+            ),
+        ),
         Row("scale_1_to_4_nodes_and_back", ()),
     ),
 )
@@ -67,7 +107,7 @@ VERSIONS = Group(
 )
 BAD_INPUT = Group(
     "bad_input",
-    60,
+    240,
     (
         Row("bad_node_of_another_ray_version", ()),
         Row("bad_node_of_another_python_version", ()),
@@ -76,8 +116,20 @@ BAD_INPUT = Group(
         Row("bad_stranger_at_an_ingress_port", ()),
         Row("bad_full_object_store", ()),
         Row("bad_batch_with_one_poisonous_message", ()),
-        Row("bad_actor_class_that_fails_to_import", ()),
-        Row("bad_config_that_asks_for_more_than_the_cell_has", ()),
+        Row(
+            "bad_actor_class_that_fails_to_import",
+            (
+                "tests/cluster/supervisor/test_control.py::test_a_generation_that_does_not_work_stops_itself_and_the_old_one_is_still_there[start]",
+                "tests/cluster/test_live_rollout.py::test_a_generation_that_cannot_work_stops_itself_under_load[unimportable]",
+            ),
+        ),
+        Row(
+            "bad_config_that_asks_for_more_than_the_cell_has",
+            (
+                "tests/cluster/supervisor/test_control.py::test_a_cell_asked_for_more_than_it_has_runs_and_says_what_is_missing",
+                "tests/cluster/supervisor/test_control.py::test_what_the_cell_cannot_have_is_refused_and_changes_nothing",
+            ),
+        ),
     ),
 )
 

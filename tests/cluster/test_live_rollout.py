@@ -195,7 +195,9 @@ def test_a_rollout_under_load_replaces_every_process_and_loses_no_message(live: 
 
 
 @pytest.mark.parametrize(
-    ("model", "said"), [("unimportable", "no module named model"), ("useless", "crash: ValueError")]
+    ("model", "said"),
+    [("unimportable", "no module named model"), ("useless", "crash: ValueError")],
+    ids=["unimportable", "useless"],
 )
 def test_a_generation_that_cannot_work_stops_itself_under_load(live: LiveCell, model: str, said: str) -> None:
     before = names(live.status())
