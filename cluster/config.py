@@ -139,8 +139,9 @@ class OverloadConfig(Section, frozen=True):
     """[cluster.overload]: what an ingress does with more mail than the cell can examine."""
 
     replica_queue_ms: float = 10.0
-    """When every message of a while waited longer than this in a replica, fewer are sent there at a time: the rest
-    waits at the ingress, in a line for each tenant, and the lines take turns."""
+    """While mail of several tenants comes in and waits longer than this in the replicas, fewer messages are sent there
+    at a time: the rest waits at the ingress, in a line for each tenant, and the lines take turns. While all of it is
+    one tenant's, half of `delay_s` counts."""
     delay_s: float = 2.0
     """A tenant's line is slow when each of its messages waits longer than this."""
     interval_s: float = 5.0

@@ -73,9 +73,9 @@ class Gate:
         self._admission.window.resize(replicas, self._replica_tasks_max)
         self._begin_waiting()
 
-    def pass_now(self) -> Place | None:
-        """A place under way, if nobody need wait."""
-        if not self._admission.enter():
+    def pass_now(self, start: Start) -> Place | None:
+        """A place under way, if the message need not wait."""
+        if not self._admission.enter(tenants_of(start.message.envelope), self._clock.monotonic_s()):
             return None
         self.delays.add(0)
         return _UNDER_WAY
@@ -106,7 +106,7 @@ class Gate:
         if place.timer is not None:
             place.timer.cancel()
         if place.under_way:
-            self._admission.left(self._clock.monotonic_s(), queue_s(reports))
+            self._admission.left(self._clock.monotonic_s(), *times_s(reports))
             self._begin_waiting()
         elif place.ticket is not None:
             self._admission.withdraw(place.ticket)
@@ -131,15 +131,22 @@ class Gate:
 
 def tenants_of(envelope: message_pb2.Envelope) -> Sequence[str]:
     """Whose mail it is: the sender's tenant of outbound mail, else those of its recipients."""
-    if envelope.direction == message_pb2.DIRECTION_OUTBOUND or not envelope.recipients:
+    recipients = envelope.recipients
+    if envelope.direction == message_pb2.DIRECTION_OUTBOUND or not recipients:
         return (envelope.tenant,)
-    return tuple({recipient.tenant: None for recipient in envelope.recipients})
+    if len(recipients) == 1:
+        return (recipients[0].tenant,)
+    return tuple({recipient.tenant: None for recipient in recipients})
 
 
-def queue_s(reports: Iterable[Report]) -> float | None:
-    """How long the message waited in the slowest of its replicas before that began with it; None if none said so."""
-    longest_us = -1
+def times_s(reports: Iterable[Report]) -> tuple[float, float | None]:
+    """How long the message was with its replicas, and how long it waited in the slowest before that began with it.
+
+    None when none said so.
+    """
+    taken_s, longest_us = 0.0, -1
     for report in reports:
         if report.timing is not None and report.stage is Stage.MESSAGE:
+            taken_s = max(taken_s, report.ended_s - report.started_s)
             longest_us = max(longest_us, report.timing.queue_us)
-    return None if longest_us < 0 else longest_us / 1e6
+    return taken_s, None if longest_us < 0 else longest_us / 1e6

@@ -172,7 +172,7 @@ class Session:
         if live.expiry is not None:
             live.expiry.cancel()
         live.asked_s = self._hall.clock.monotonic_s()
-        live.place = self._hall.gate.pass_now()
+        live.place = self._hall.gate.pass_now(start)
         if live.place is not None:
             self._start(live, start)
             return

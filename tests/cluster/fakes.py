@@ -124,7 +124,6 @@ class FakeLink:
         self.cancelled: list[int] = []
         self.closed = False
         self.full = False
-        self.queue_us = 2
 
     def send(self, task: pb.Task, size_bytes: int) -> bool:
         del size_bytes
@@ -160,6 +159,6 @@ class FakeLink:
         from cluster.codec import finding_to_proto  # noqa: PLC0415
 
         task = self.tasks.pop(0) if over else self.tasks[0]
-        timing = pb.Timing(received_at_ns=1, queue_us=self.queue_us, run_us=3, batch_size=1, replica=self.replica.name)
+        timing = pb.Timing(received_at_ns=1, queue_us=2, run_us=3, batch_size=1, replica=self.replica.name)
         found = map(finding_to_proto, findings)
         self.dispatcher.result(self.replica, pb.TaskResult(task=task.task, findings=found, timing=timing, actor=actor))

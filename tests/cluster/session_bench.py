@@ -44,7 +44,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.time = FakeTime()
-        dispatcher = Dispatcher(self._connect, self.time, self.time.call_later, DispatchLimits(100, 5.0))
+        dispatcher = Dispatcher(self._connect, self.time, self.time.call_later, DispatchLimits(1000, 5.0))
         self.hall = Hall(
             dispatcher=dispatcher,
             judgement=JudgementConfig(),

@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +17,7 @@ COST = MESSAGE_COST_BYTES
 def full(config: OverloadConfig = CONFIG) -> Admission[str]:
     """One whose window is closed."""
     admission: Admission[str] = Admission(config)
-    while admission.enter():
+    while admission.enter([], 0.0):
         pass
     return admission
 
@@ -41,17 +40,17 @@ def served(admission: Admission[str], count: int, now_s: float = 0.0) -> list[st
 
 def test_who_finds_room_and_nobody_waiting_passes_at_once() -> None:
     admission: Admission[str] = Admission(CONFIG)
-    assert all(admission.enter() for _ in range(admission.window.size))
-    assert not admission.enter()
+    assert all(admission.enter([], 0.0) for _ in range(admission.window.size))
+    assert not admission.enter([], 0.0)
     admission.left(0.0)
-    assert admission.enter()
+    assert admission.enter([], 0.0)
 
 
 def test_nobody_overtakes_those_who_wait() -> None:
     admission = full()
     queue(admission, "first", "a")
     admission.left(0.0)
-    assert not admission.enter()
+    assert not admission.enter([], 0.0)
     turn = admission.turn(0.0)
     assert turn is not None
     assert turn.item == "first"
@@ -175,46 +174,59 @@ def test_tenants_that_wait_for_nothing_are_forgotten_although_another_always_wai
 
 # --- the window ------------------------------------------------------------------------------------------------------
 
+TARGET_S = 0.01
 
-def drive(window: Window, waits_s: Iterable[float], *, used: bool = True, now_s: float = 0.0) -> None:
-    for wait_s in waits_s:
+
+def drive(window: Window, taken_s: float, queue_s: float, *, used: bool = True, now_s: float = 0.0) -> None:
+    for _ in range(1000):
         if used:
             window.full()
         now_s += 0.01
-        window.passed(wait_s, now_s)
+        window.passed(taken_s, queue_s, TARGET_S, now_s)
 
 
-def test_the_window_widens_while_it_is_used_and_nobody_waits_in_the_replicas() -> None:
-    window = Window(target_s=0.01)
-    drive(window, [0.001] * 1000, used=False)
-    assert window.size == 16
-    drive(window, [0.001] * 1000, now_s=100.0)
+def test_the_window_widens_only_while_it_is_used_and_within_what_replicas_may_owe() -> None:
+    window = Window()
+    drive(window, 0.01, 0.001, used=False)
     assert window.size == 64
     window.resize(replicas=4, each_max=1024)
-    drive(window, [0.001] * 1000, now_s=200.0)
+    drive(window, 0.01, 0.001, now_s=100.0)
     assert window.size == 4096
 
 
-def test_the_window_narrows_when_all_wait_and_keeps_the_replicas_at_work() -> None:
-    window = Window(target_s=0.01)
+def test_the_window_narrows_while_messages_wait_and_keeps_the_replicas_at_work() -> None:
+    window = Window()
     window.resize(replicas=4, each_max=1024)
-    drive(window, [0.05] * 1000)
-    assert window.size == 32
+    drive(window, 0.1, 0.05)
+    assert window.size == 16
 
 
-def test_a_burst_in_which_only_some_wait_does_not_narrow_the_window() -> None:
-    window = Window(target_s=0.01)
+def test_one_look_is_enough_to_narrow_a_window_that_is_much_too_wide() -> None:
+    window = Window()
     window.resize(replicas=4, each_max=1024)
-    drive(window, [0.05, 0.05, 0.05, 0.001] * 200, used=False)
-    assert window.size == 128
+    window.size = 1000
+    for _ in range(8):
+        window.passed(1.0, 0.9, TARGET_S, 1.0)
+    assert window.size == 200
 
 
-def test_a_new_table_keeps_the_window_within_its_bounds() -> None:
-    window = Window(target_s=0.01)
-    window.resize(replicas=100, each_max=1024)
-    assert window.size == 3200
+def test_slow_look_ups_do_not_narrow_the_window() -> None:
+    window = Window()
     window.resize(replicas=1, each_max=1024)
+    drive(window, 2.0, 0.001)
     assert window.size == 1024
+
+
+@pytest.mark.parametrize(("tenants", "size"), [(["a"], 1024), (["a", "b"], 8)])
+def test_the_window_is_narrow_only_while_tenants_compete(tenants: list[str], size: int) -> None:
+    admission: Admission[str] = Admission(CONFIG)
+    admission.window.resize(replicas=1, each_max=1024)
+    for number in range(3000):
+        now_s = number / 100
+        admission.window.full()
+        if admission.enter([tenants[number % len(tenants)]], now_s):
+            admission.left(now_s, 0.1, 0.05)
+    assert admission.window.size == size
 
 
 # --- properties ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,181 @@
+"""What one tenant's flood costs another: `python -m bench.tenants [--rounds 5] [--json]`.
+
+Strategy: a whole Tamis; tenant A sends at a steady pace, tenant B first as much as A, then ten times as much, which is
+more than the cell can examine. Rounds of both kinds alternate; the ratio of A's p99 at the end of message (medians of
+the rounds) is the figure. The pace is a share of what the cell examines at most, which is measured first. Each tenant
+has a sender process of its own; that of A goes first where the kernel lets it, so that its own waiting for a core
+is not measured.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import uvloop
+
+from bench.figures import percentile, show
+from bench.milter_load import TIMEOUTS, make_unique
+from bench.samples import CLIENT_IP, SampleMaker
+from bench.stack import Stack, StackOptions
+from cli.edits import Mail
+from cli.mail_file import prepare
+from cli.mta import deliver
+from cli.mta_stages import Client
+
+TENANTS = 'tenants = {"a.example" = "a", "b.example" = "b"}'
+WARM_UP_S = 5.0
+ORDINARY = ("signed order", "personal note")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one tenant's mail in one round."""
+
+    actions: dict[str, int]
+    waits_ms: tuple[float, ...]
+    """At the end of message, of mail that got a verdict; sorted."""
+    seconds: float
+
+    @property
+    def per_s(self) -> float:
+        """Verdicts a second."""
+        return len(self.waits_ms) / self.seconds
+
+
+def mails_of(tenant: str) -> list[Mail]:
+    """Ordinary mail to a tenant."""
+    recipients = [f"someone@{tenant}.example".encode()]
+    samples = [sample for sample in SampleMaker().samples() if sample.name in ORDINARY]
+    return [prepare(sample.raw, sample.sender, recipients).as_mail() for sample in samples]
+
+
+async def send(options: argparse.Namespace) -> Sent:
+    """Send at a pace, or as fast as the sessions allow when there is none; sessions are bounded in any case."""
+    mails = mails_of(options.tenant)
+    run, client = os.urandom(4).hex().encode(), Client(ip=CLIENT_IP)
+    waits_ms: list[float] = []
+    actions: Counter[str] = Counter()
+    began_s = time.perf_counter()
+    numbers = iter(range(1 << 40))
+
+    async def session(offset: int) -> None:
+        await asyncio.sleep(offset / max(options.rate, options.sessions))
+        while time.perf_counter() - began_s < options.seconds:
+            number = next(numbers)
+            if options.rate:
+                await asyncio.sleep(began_s + number / options.rate - time.perf_counter())
+            mail = make_unique(mails[number % len(mails)], b"%b.%d" % (run, number))
+            outcome = await deliver(options.to, mail, client, timeouts=TIMEOUTS)
+            actions[outcome.action or "none"] += 1
+            if outcome.action not in ("tempfail", ""):
+                waits_ms.append(outcome.end_of_message_s * 1000)
+
+    await asyncio.gather(*(session(offset) for offset in range(options.sessions)))
+    return Sent(dict(actions), tuple(sorted(waits_ms)), time.perf_counter() - began_s)
+
+
+class Sender:
+    """A sender in a process of its own."""
+
+    def __init__(self, to: str, tenant: str, *, rate: float, sessions: int, seconds: float) -> None:
+        numbers = {"rate": rate, "sessions": sessions, "seconds": seconds}
+        options = [f"--to={to}", f"--tenant={tenant}", *(f"--{name}={number}" for name, number in numbers.items())]
+        self._process = subprocess.Popen([sys.executable, "-m", "bench.tenants", *options], stdout=subprocess.PIPE)
+        if tenant == "a":
+            with suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, -10)
+
+    def result(self) -> Sent:
+        """Wait for its end. Raises RuntimeError when it failed."""
+        out, _ = self._process.communicate()
+        if self._process.returncode:
+            raise RuntimeError("a sender failed")
+        told = json.loads(out)
+        return Sent(told["actions"], tuple(told["waits_ms"]), told["seconds"])
+
+
+def round_of(to: str, options: argparse.Namespace, rate: float, times: int) -> tuple[Sent, Sent]:
+    """A at its pace and B at so many times that, together; what became of both."""
+    sessions = min(options.sessions * times, options.flood_sessions)
+    flood = Sender(to, "b", rate=rate * times, sessions=sessions, seconds=options.seconds + WARM_UP_S)
+    time.sleep(WARM_UP_S)
+    steady = Sender(to, "a", rate=rate, sessions=options.sessions, seconds=options.seconds - 1)
+    return steady.result(), flood.result()
+
+
+def p99(sent: Sent) -> float:
+    return percentile(sent.waits_ms, 99) or 0.0
+
+
+def described(sent: Sent) -> str:
+    p50 = percentile(sent.waits_ms, 50) or 0.0
+    return f"{sent.per_s:.0f}/s p50 {p50:.0f} p99 {p99(sent):.0f} ms {sent.actions}"
+
+
+def tell(what: str, steady: Sent, flood: Sent) -> None:
+    print(
+        f"{what}: A {described(steady)}; B {described(flood)}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def run(options: argparse.Namespace) -> dict[str, object]:
+    with Stack(SampleMaker().zone(), StackOptions(gateway=TENANTS, trace=False)) as stack:
+        for _ in range(2):
+            most = Sender(stack.milter, "b", rate=0, sessions=32, seconds=options.seconds).result()
+        rate = most.per_s * options.share
+        rounds: dict[int, list[tuple[Sent, Sent]]] = {1: [], options.times: []}
+        for _ in range(options.rounds):
+            for times, done in rounds.items():
+                done.append(round_of(stack.milter, options, rate, times))
+                tell(f"B at {times}x", *done[-1])
+    medians = {times: statistics.median(p99(steady) for steady, _ in done) for times, done in rounds.items()}
+    floods = [flood for _, flood in rounds[options.times]]
+    return {
+        "messages_per_s_at_most": round(most.per_s, 1),
+        "pace_of_a_per_s": round(rate, 1),
+        "p99_of_a_ms": {f"b_at_{times}x": round(median, 1) for times, median in medians.items()},
+        "p99_ratio": round(medians[options.times] / medians[1], 2),
+        "a_not_examined": _not_examined([steady for done in rounds.values() for steady, _ in done]),
+        "flood_per_s": round(statistics.median(flood.per_s for flood in floods), 1),
+        "flood_p50_ms": round(statistics.median(percentile(flood.waits_ms, 50) or 0 for flood in floods), 1),
+        "flood_not_examined": _not_examined(floods),
+    }
+
+
+def _not_examined(all_sent: Sequence[Sent]) -> int:
+    return sum(sent.actions.get("tempfail", 0) + sent.actions.get("none", 0) for sent in all_sent)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--share", type=float, default=0.3, help="A's pace, of what the cell can examine at most")
+    parser.add_argument("--times", type=int, default=10, help="how much more B sends in the rounds with a flood")
+    parser.add_argument("--sessions", type=int, default=32, help="of A, and of B for each time its pace")
+    parser.add_argument("--flood-sessions", type=int, default=300, help="of B at most")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    parser.add_argument("--to", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--tenant", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--rate", type=float, default=0.0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.to:
+        sent = uvloop.run(send(options))
+        print(json.dumps({"actions": sent.actions, "waits_ms": sent.waits_ms, "seconds": sent.seconds}))
+    else:
+        show(run(options), as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
