@@ -6,10 +6,10 @@ Each key says what it means, its default and why; docs/configuration.md repeats 
 import ipaddress
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
+from actors.redis_url import parse_redis_url
 from wire.config import ConfigError, Section
 
 _POINTS_MAX = 1e6
@@ -73,23 +73,25 @@ class RedisConfig(Section, frozen=True):
     """[redis]: shared state."""
 
     url: str = ""
-    """redis://, rediss:// or unix:// URL; empty = no shared state, its checks are absent."""
+    """redis://, rediss:// or unix:// URL of one server, redis+sentinel://HOST:PORT,HOST:PORT/SET of the primary that
+    Sentinels name, or redis+cluster://HOST:PORT,HOST:PORT; empty = no shared state, its checks are absent."""
     timeout_s: float = 0.5
     """Cap of one command."""
 
     def __post_init__(self) -> None:
         if self.url and not _is_redis_url(self.url):
-            raise ValueError("`url` must be a redis://, rediss:// or unix:// URL")  # not told: it may hold a password
+            raise ValueError(
+                "`url` must be a redis://, rediss://, redis+sentinel://, redis+cluster:// or unix:// URL"
+            )  # not told: it may hold a password
         _check_timeouts(self, "timeout_s")
 
 
 def _is_redis_url(url: str) -> bool:
     try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises for a port out of range
+        parse_redis_url(url)
     except ValueError:
         return False
-    return parts.scheme in ("redis", "rediss") or (parts.scheme == "unix" and bool(parts.path))
+    return True
 
 
 class DkimConfig(Section, frozen=True):

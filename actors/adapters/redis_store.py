@@ -3,19 +3,19 @@
 Every failure is StoreUnavailable: the caller reports it, and nothing waits longer than [redis] timeout_s. A server that
 is merely slow costs one round trip and no queue: questions leave in pipelines, at once while a connection is free, else
 with the next that is, all that came meanwhile together. So a process needs few connections however slow the server is.
-They need no greeting (RESP2): a new one costs no further trip unless the URL has a password or a database.
+They need no greeting (RESP2): a new one costs no further trip unless the URL has a password or a database. No command
+names two keys, so a Cluster may have them anywhere.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from actors.adapters.breaker import Breaker, Guard
+from actors.adapters.redis_client import Client, redis_client, reread_map
 from actors.config import RedisConfig
 from actors.ports import StoreUnavailable
 
@@ -29,26 +29,16 @@ Question = tuple[str, Sequence[bytes]]
 
 
 class RedisStore:
-    """Asks one server by URL; connects when first asked."""
+    """Asks the server, the Sentinels' primary or the Cluster of a URL; connects when first asked."""
 
-    def __init__(
-        self, config: RedisConfig, client: redis.asyncio.Redis | None = None, breaker: Breaker | None = None
-    ) -> None:
+    def __init__(self, config: RedisConfig, client: Client | None = None, breaker: Breaker | None = None) -> None:
         """`config.url` must be set. Raises ValueError when it is no Redis URL."""
         self._timeout_s = config.timeout_s
-        self._redis = client or redis.asyncio.Redis(
-            connection_pool=redis.asyncio.ConnectionPool.from_url(
-                config.url,
-                protocol=2,
-                driver_info=None,
-                socket_timeout=config.timeout_s,
-                socket_connect_timeout=config.timeout_s,
-                retry=Retry(NoBackoff(), 0),
-            )
-        )
+        self._redis = client or redis_client(config)
         self._guard = Guard("redis", self._answers, config.timeout_s, breaker)
         self._waiting: deque[tuple[Question, asyncio.Future[list[int]]]] = deque()
         self._pipelines: set[asyncio.Task[None]] = set()
+        self._mending: asyncio.Task[None] | None = None
 
     async def are_members(self, questions: Sequence[Question]) -> Sequence[Sequence[bool]]:
         """For each (key, members): which are in the set; a key that does not exist is an empty set."""
@@ -65,8 +55,9 @@ class RedisStore:
     async def close(self) -> None:
         """Give back connections; questions under way end as failures."""
         await self._guard.close()
-        for pipeline in self._pipelines:
-            pipeline.cancel()
+        for task in (*self._pipelines, self._mending):
+            if task is not None:
+                task.cancel()
         await asyncio.gather(*self._pipelines, return_exceptions=True)
         await self._redis.aclose()
 
@@ -106,12 +97,23 @@ class RedisStore:
                 answers: list[list[int]] = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
             self._guard.failed()
+            self._mend()
             # The text of the error may hold the URL with its password.
             raise StoreUnavailable(type(error).__name__) from error
         self._guard.succeeded()
         return answers
 
+    def _mend(self) -> None:
+        """After a failure: a Cluster may have other primaries now."""
+        if self._mending is None or self._mending.done():
+            self._mending = asyncio.create_task(self._reread_map())
+
+    async def _reread_map(self) -> None:
+        with contextlib.suppress(RedisError, OSError):
+            await reread_map(self._redis)
+
     async def _answers(self) -> bool:
+        self._mend()
         try:
             await self._redis.ping()
         except (RedisError, OSError):

@@ -30,7 +30,7 @@ from wire.config import ConfigError, load
         ('[dns]\nnameservers = ["ns.example:0"]', "`nameservers` holds"),
         ('[dns]\nnameservers = [""]', "`nameservers` holds"),
         ('[dns]\nnameservers = ["[::1"]', "`nameservers` holds"),
-        ('[redis]\nurl = "garbage"', "`url` must be a redis://, rediss:// or unix:// URL"),
+        ('[redis]\nurl = "garbage"', "`url` must be a redis://, rediss://, redis"),
         ('[redis]\nurl = "http://127.0.0.1"', "`url` must be"),
         ('[redis]\nurl = "redis://127.0.0.1:99999"', "`url` must be"),
         ('[redis]\nurl = "unix://"', "`url` must be"),

@@ -14,7 +14,7 @@ from typing import Self
 from cli.addresses import free_port
 from tests.conftest import skip_or_fail
 
-START_S = 15.0
+START_S = 40.0
 
 
 class RedisProcess:
@@ -39,7 +39,7 @@ class RedisProcess:
                 config.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n{self._sentinel}\n")
             command = ["redis-server", str(config), "--sentinel"]
         else:
-            command = ["redis-server", *common, "--save", "", *self._settings]
+            command = ["redis-server", *common, "--save", "", "--repl-diskless-sync-delay", "0", *self._settings]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         until(self.answers, f"redis on port {self.port} did not start")
@@ -114,6 +114,8 @@ class Servers:
         create = ["redis-cli", "--cluster", "create", *addresses, "--cluster-replicas", "1", "--cluster-yes"]
         subprocess.run(create, check=True, capture_output=True, timeout=60)
         until(lambda: all(b"cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in nodes), "no cluster")
+        linked = b"master_link_status:up"
+        until(lambda: all(linked in node.ask("INFO", "replication") for node in nodes[3:]), "a replica does not follow")
         return nodes
 
 
