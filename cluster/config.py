@@ -174,9 +174,6 @@ class ClusterConfig(Section, frozen=True):
     labels: Labels = Labels()
     process_memory_mb: int = 150
     """Memory that a node must have for each process. What has no room is not started, and `tamis status` says so."""
-    python: str = ""
-    """Python that the processes run with, from the environment of another release; empty = the one of Ray. With it
-    two releases stand side by side, and `tamis rollout` goes from one to the other; Ray's version must be the same."""
     scaling: ScalingConfig = ScalingConfig()
     overload: OverloadConfig = OverloadConfig()
     early_s: float = 5.0

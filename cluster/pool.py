@@ -221,8 +221,8 @@ def node_tls() -> StreamTls | None:
     return StreamTls(config) if config.configured else None
 
 
-def start_process(order: Order, build: ActorFactory, python: str) -> "ray.actor.ActorHandle[Any]":
-    """The process of this name, a new one if there is none. It runs in another Python if one is given."""
+def start_process(order: Order, build: ActorFactory) -> "ray.actor.ActorHandle[Any]":
+    """The process of this name, a new one if there is none."""
     # Ray's stubs do not follow `.options`.
     remote_class: Any = ray.remote(HostProcess if order.actors else IngressProcess)
     handle: ray.actor.ActorHandle[Any] = remote_class.options(
@@ -235,6 +235,5 @@ def start_process(order: Order, build: ActorFactory, python: str) -> "ray.actor.
         num_cpus=0,
         max_concurrency=1000,
         scheduling_strategy=NodeAffinitySchedulingStrategy(order.node, soft=False),
-        runtime_env={"py_executable": python} if python else {},
     ).remote(pack(order), build)
     return handle

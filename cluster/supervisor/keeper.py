@@ -28,6 +28,8 @@ Handle = Any
 """A `ray.actor.ActorHandle`."""
 
 _PING_EVERY_S = 5.0
+_PROOF_BUDGET_S = 15.0
+"""The first message loads what the actors put off."""
 _PROBE_BUDGET_S = 5.0
 _PROBE_FAILURES_MAX = 2
 """In a row, of a process that had worked."""
@@ -123,10 +125,6 @@ class Keeper:
             self._taken.clear()
             await self._taken.wait()
 
-    def forget(self) -> None:
-        """Its node is gone: there is nothing to keep, and nothing to kill."""
-        self._keeping.cancel()
-
     async def end(self, *, leave: bool = False) -> None:
         """Kill the process, and keep it no more; an ingress is asked to leave first."""
         self._keeping.cancel()
@@ -136,7 +134,7 @@ class Keeper:
             if leave:
                 await self.ask("leave")
             await self._ray.kill(self.handle, restart=False)
-        except RayError as error:
+        except Exception as error:  # noqa: BLE001  Ray raises Exception itself for one that it has forgotten
             log.warning("not_killed name=%s error=%s", self.name, type(error).__name__)
 
     async def ask(self, call: str, *args: object, timeout_s: float = _UPDATE_MAX_S) -> Any:
@@ -196,16 +194,16 @@ class Keeper:
         """Raises ProbeFailed. What does not work is killed: another try of the same process would prove nothing."""
         self.proving = True
         try:
-            problem = await self._probe()
+            problem = await self._probe(_PROOF_BUDGET_S)
         finally:
             self.proving = False
         if problem:
             await self._ray.kill(self.handle, restart=True)
             raise ProbeFailed(problem)
 
-    async def _probe(self) -> str:
-        async with asyncio.timeout(self.spec.cluster.unresponsive_s):
-            return str(await self.handle.probe.remote(_PROBE_BUDGET_S))
+    async def _probe(self, budget_s: float) -> str:
+        async with asyncio.timeout(budget_s + self.spec.cluster.unresponsive_s):
+            return str(await self.handle.probe.remote(budget_s))
 
     async def _watch(self, address: str) -> None:
         """Return or raise when the process is dead; kill it when its loop does not turn, or its work fails."""
@@ -232,7 +230,7 @@ class Keeper:
         try:
             async with asyncio.timeout(self.spec.cluster.unresponsive_s):
                 await self.handle.ping.remote()
-            return await self._probe()
+            return await self._probe(_PROBE_BUDGET_S)
         except TimeoutError:
             return "unresponsive"
 

@@ -27,7 +27,7 @@ class RayCluster:
 
     async def start(self, order: Order, spec: CellSpec) -> Handle:
         """The process of this name, a new one if there is none."""
-        return await asyncio.to_thread(start_process, order, spec.build, spec.cluster.python)
+        return await asyncio.to_thread(start_process, order, spec.build)
 
     async def kill(self, handle: Handle, *, restart: bool) -> None:
         """End a process; whether Ray starts it anew."""

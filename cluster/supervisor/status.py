@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ray.exceptions import RayTaskError
 
-from cluster.supervisor.keeper import Keeper, ProbeFailed, one_line
+from cluster.supervisor.keeper import Keeper, one_line
 from cluster.supervisor.placement import Wanted
 from cluster.supervisor.state import INGRESS, Phase
 from cluster.table import Replica
@@ -36,7 +36,7 @@ def status_of(keepers: Iterable[Keeper], wanted: Wanted, *, all_ready: bool) -> 
     settled = len(up) >= sum(wanted.processes.values()) > 0 and not problems
     ingresses = dict.fromkeys(keeper.address for keeper in up if keeper.process.group == INGRESS)
     replicas = tuple(keeper.replica for keeper in up if keeper.replica is not None)
-    hopeless = any(isinstance(keeper.problem, RayTaskError | ProbeFailed) for keeper in known)
+    hopeless = any(isinstance(keeper.problem, RayTaskError) for keeper in known)
     return CellStatus(
         settled and all_ready, tuple(ingresses), replicas, {**problems, **wanted.missing}, hopeless, settled
     )

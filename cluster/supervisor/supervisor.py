@@ -244,7 +244,7 @@ class Supervisor:
         self._follow()
 
     def _take(self, step: Step) -> None:
-        log.info("step %s", step)
+        log.info("step kind=%s process=%s", type(step).__name__, getattr(getattr(step, "process", None), "name", ""))
         match step:
             case Start(process):
                 self.state.processes.append(process)
@@ -278,7 +278,7 @@ class Supervisor:
                 self._retiring[name] = asyncio.create_task(self._retire(self.keepers[name]))
                 self.changed()
         for name in [name for name in self.keepers if name not in known]:
-            self.keepers.pop(name).forget()
+            self._retiring[name] = asyncio.create_task(self._bury(self.keepers.pop(name)))
             self.changed()
 
     def _keeper(self, process: Process) -> Keeper:
@@ -304,6 +304,11 @@ class Supervisor:
         del self._retiring[keeper.name], self.keepers[keeper.name]
         self.state.processes.remove(process)
         self.changed()
+
+    async def _bury(self, keeper: Keeper) -> None:
+        """Have Ray forget a process whose node is gone, lest a later one of its name be taken for it."""
+        await keeper.end()
+        del self._retiring[keeper.name]
 
     async def _told(self) -> None:
         """Wait until every ingress has the table as it is now, or has had its time."""

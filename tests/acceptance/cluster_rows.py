@@ -67,10 +67,16 @@ NODES = Group(
             (
                 "tests/cluster/supervisor/test_control.py::test_a_node_that_joins_is_used_and_one_that_dies_is_forgotten",
                 "tests/cluster/supervisor/test_control.py::test_a_node_is_drained_ingress_first_and_used_again_when_it_is_resumed",
-                "tests/cluster/test_live_rollout.py::test_a_node_that_joins_works_and_is_drained_and_one_that_dies_is_forgotten",
+                "tests/cluster/test_live_rollout.py::test_a_cell_goes_from_one_node_to_four_and_back_under_load",
             ),
         ),
-        Row("scale_1_to_4_nodes_and_back", ()),
+        Row(
+            "scale_1_to_4_nodes_and_back",
+            (
+                "tests/cluster/test_live_rollout.py::test_a_cell_goes_from_one_node_to_four_and_back_under_load",
+                "tests/cluster/supervisor/test_control.py::test_a_pool_grows_with_its_load_and_shrinks_again",
+            ),
+        ),
     ),
 )
 CONTROL = Group(

@@ -1,5 +1,6 @@
 """A real cell of one or two nodes under load, while its processes are replaced and its nodes come and go."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -221,23 +222,27 @@ def test_a_rollout_goes_on_when_the_supervisor_is_killed_in_the_middle_of_it(liv
     assert (load.lost, load.degraded) == (0, 0)
 
 
-def test_a_node_that_joins_works_and_is_drained_and_one_that_dies_is_forgotten(
-    live: LiveCell, head: Node, directory: Path
-) -> None:
-    second = Node()
+def test_a_cell_goes_from_one_node_to_four_and_back_under_load(live: LiveCell, head: Node, directory: Path) -> None:
+    joined = [Node() for _ in range(3)]
     with Load(live.address) as load:
         try:
-            second.join(RayConfig(address=head.address, node_address="127.0.0.2"), 100, directory / "ray2")
-            cell = live.until(lambda cell: cell.ready and len(cell.processes) == 6)
-            assert {process.address.partition(":")[0] for process in cell.processes} == {"127.0.0.1", "127.0.0.2"}
-            with Load(next(p.address for p in cell.processes if not p.actors and "127.0.0.2" in p.address)) as there:
-                time.sleep(2)
-            assert there.verdicts > 20
-            assert (there.lost, there.degraded) == (0, 0)
-            live.drain_node(second.node_id)
-            assert len(live.status().processes) == 3
+            for number, node in enumerate(joined, start=2):
+                config = RayConfig(address=head.address, node_address=f"127.0.0.{number}", cores=2)
+                node.join(config, 100, directory / f"ray{number}")
+            cell = live.until(lambda cell: cell.ready and len(cell.processes) == 12)
+            ingresses = [process.address for process in cell.processes if not process.actors]
+            assert {address.partition(":")[0] for address in ingresses} == {f"127.0.0.{n}" for n in range(1, 5)}
+            with contextlib.ExitStack() as everywhere:
+                loads = [everywhere.enter_context(Load(address)) for address in ingresses]
+                time.sleep(3)
+            assert all(there.verdicts > 5 for there in loads)
+            assert {(there.lost, there.degraded) for there in loads} == {(0, 0)}
+            for node in joined[:2]:
+                live.drain_node(node.node_id)
+            assert len(live.status().processes) == 6
         finally:
-            # Its `stop` would end the connection of this process, which is the head's.
-            second._own.kill_all_processes(check_alive=False, allow_graceful=True)  # type: ignore[union-attr]
-        live.until(lambda cell: cell.ready and cell_pb2.NODE_STATE_AWAY in {node.state for node in cell.nodes})
-    assert (load.lost, load.degraded) == (0, 0)
+            for node in joined:
+                # Its `stop` would end the connection of this process, which is the head's.
+                node._own.kill_all_processes(check_alive=False, allow_graceful=True)  # type: ignore[union-attr]
+        live.until(lambda cell: cell.ready and len(cell.processes) == 3)
+    assert (load.lost, load.degraded) == (0, 0), "neither a drained node nor one that died took a message along"
