@@ -69,18 +69,14 @@ class Figures:
     tempfailed: int
 
 
-def mails(corpora: Path) -> list[Mail]:
-    """The mixed corpus, each message from a sender of its own: its list is asked about it."""
-    return [
-        replace(one.mail, sender=f"n{number}-{os.urandom(4).hex()}@{SENDER_DOMAIN}".encode())
-        for number, one in enumerate(corpus.mixed(corpora))
-    ]
-
-
-def zone(corpora: Path) -> Zone:
-    """The corpus's, and a sender that has a list asked about every local part."""
+def material_of(corpora: Path) -> tuple[list[Mail], Zone]:
+    """The mixed corpus, each message from a sender of its own, about whom its domain has a list asked; and the zone."""
+    mixed = corpus.mixed(corpora)
     record = f"v=spf1 exists:%{{l}}.{LIST} ?all"
-    return {**corpus.zone(corpora), (SENDER_DOMAIN, "TXT"): [txt_rdata(record.encode())]}
+    dns_zone = {**corpus.zone(corpora, mixed), (SENDER_DOMAIN, "TXT"): [txt_rdata(record.encode())]}
+    run = os.urandom(4).hex()
+    mails = [replace(one.mail, sender=f"n{number}-{run}@{SENDER_DOMAIN}".encode()) for number, one in enumerate(mixed)]
+    return mails, dns_zone
 
 
 @contextmanager
@@ -159,7 +155,7 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=1600, help="of the warm-up and of what is measured, each")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    material, dns_zone = mails(args.corpora), zone(args.corpora)
+    material, dns_zone = material_of(args.corpora)
     well, ill = [], []
     try:
         for _ in range(args.rounds):

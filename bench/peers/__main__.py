@@ -25,7 +25,8 @@ def main() -> int:
     args = _arguments()
     chosen = [one for one in FILTERS if one.name in args.filters]
     log = Console(stderr=True, quiet=args.json)
-    mails, zone = corpus.mixed(args.corpora), corpus.zone(args.corpora)
+    mails = corpus.mixed(args.corpora)
+    zone = corpus.zone(args.corpora, mails)
     gathered: dict[str, dict[str, list[rounds.Figures]]] = defaultdict(lambda: defaultdict(list))
     rest_mb: dict[str, list[float]] = defaultdict(list)
     yardsticks_ms = []

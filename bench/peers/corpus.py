@@ -6,7 +6,7 @@ The zone serves the signing keys and the DMARC records that receivers saw.
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -53,7 +53,7 @@ def training(corpora: Path, *, spam: bool) -> list[bytes]:
     return [one.raw for one in read_corpus(corpora / "spamassassin") if one.spam == spam and not is_held_out(one.raw)]
 
 
-def zone(corpora: Path) -> Zone:
+def zone(corpora: Path, mails: Iterable[Labelled]) -> Zone:
     """The keys of the signed mail, DMARC records as receivers saw them, and a sender's world that is in order.
 
     Every envelope sender's domain has a host for mail, and the client a name: rspamd asks for both.
@@ -63,7 +63,7 @@ def zone(corpora: Path) -> Zone:
         (ip_address(CLIENT_IP).reverse_pointer, "PTR"): [f"{CLIENT_NAME}."],
         (CLIENT_NAME, "A"): [CLIENT_IP],
     }
-    for one in mixed(corpora):
+    for one in mails:
         domain = one.mail.sender.decode("latin-1").rpartition("@")[2].lower()
         if _HOST_NAME.fullmatch(domain):
             records[domain, "MX"] = [f"10 mx.{domain}."]

@@ -23,6 +23,7 @@ from cli.train import cache_directory
 TRAIN_TIMEOUT_S = 900.0
 RSPAMD_CONFIG = Path("/etc/rspamd")
 SPAMASSASSIN_CONFIG = Path("/etc/spamassassin")
+SPAMASSASSIN_USER = "debian-spamd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,7 @@ dns_available yes
 dns_server {resolver}
 use_bayes 1
 bayes_auto_learn 0
-bayes_path {kept}/bayes
+bayes_path {bayes}/bayes
 use_auto_welcomelist 0
 """
 
@@ -252,12 +253,20 @@ def start_spamassassin(around: Surroundings) -> Iterator[Running]:
     for path in SPAMASSASSIN_CONFIG.glob("*.pre"):
         shutil.copy(path, site)
     host, _, port = around.resolver.partition(":")
-    (site / "local.cf").write_text(_SPAMASSASSIN.format(resolver=f"[{host}]:{port}", kept=kept))
-    if not kept.exists():
-        _teach_spamassassin(around, site, kept)
+    bayes = directory / "bayes"
+    (site / "local.cf").write_text(_SPAMASSASSIN.format(resolver=f"[{host}]:{port}", bayes=bayes))
+    if kept.exists():
+        shutil.copytree(kept, bayes)
+    else:
+        bayes.mkdir()
+        _teach_spamassassin(around, site)
+        shutil.copytree(bayes, kept)
+    # It refuses to run as root; whom the package made for it must get here.
+    for path in (directory, *directory.rglob("*")):
+        shutil.chown(path, SPAMASSASSIN_USER)
     listen = ["--listen", f"127.0.0.1:{spamd_port}", "--allowed-ips", "127.0.0.1"]
     children = ["--max-children", str(os.cpu_count()), "--min-children", str(os.cpu_count())]
-    command = [program("spamd"), "--siteconfigpath", str(site), "--nouser-config", "--username", "root"]
+    command = [program("spamd"), "--siteconfigpath", str(site), "--nouser-config", "--username", SPAMASSASSIN_USER]
     spamd = Server("spamd", [*command, *listen, *children, "--pidfile", str(directory / "spamd.pid")], directory)
     try:
         spamd.wait_listening(spamd_port)
@@ -273,8 +282,7 @@ def start_spamassassin(around: Surroundings) -> Iterator[Running]:
         spamd.stop()
 
 
-def _teach_spamassassin(around: Surroundings, site: Path, kept: Path) -> None:
-    kept.mkdir(parents=True)
+def _teach_spamassassin(around: Surroundings, site: Path) -> None:
     for kind in ("spam", "ham"):
         folder = _training_folder(around, kind)
         command = [program("sa-learn"), "--siteconfigpath", str(site), "--no-sync", f"--{kind}", str(folder)]

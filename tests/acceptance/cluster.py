@@ -8,14 +8,12 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+from tests.acceptance.cluster_numbers import NUMBERS
 from tests.acceptance.cluster_rows import GROUPS
 from tests.acceptance.pytests import run_rows
 from tests.acceptance.report import Report
 
 Check = Callable[[Report], None]
-
-NUMBERS: tuple[Check, ...] = ()
-"""What is measured, quick ones first."""
 
 
 def checks() -> dict[str, Check]:

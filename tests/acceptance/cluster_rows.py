@@ -139,4 +139,6 @@ BAD_INPUT = Group(
     ),
 )
 
-GROUPS = (PLACES, NODES, CONTROL, VERSIONS, BAD_INPUT)
+CHAOS = Group("chaos", 240, (Row("chaos_short", ("tests/chaos/test_short.py",)),))
+
+GROUPS = (PLACES, NODES, CONTROL, VERSIONS, BAD_INPUT, CHAOS)

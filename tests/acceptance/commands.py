@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from bench.samples import SampleMaker
 from tests.acceptance.report import Report
@@ -19,6 +20,16 @@ TAMIS = [sys.executable, "-m", "cli"]
 def run(*command: str, cwd: Path = PROJECT, timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def figures(module: str, *arguments: str, timeout_s: float = 180.0) -> dict[str, Any]:
+    """What a benchmark prints with --json. Raises RuntimeError when it gave none."""
+    done = run(sys.executable, "-m", module, "--json", *arguments, timeout_s=timeout_s)
+    lines = done.stdout.splitlines()
+    if not lines:
+        raise RuntimeError(f"{module} ended with {done.returncode}: {done.stderr[-500:]}")
+    numbers: dict[str, Any] = json.loads(lines[-1])
+    return numbers
 
 
 def clean_clone(report: Report, corpora: Path | None) -> None:

@@ -22,19 +22,9 @@ SOAK_SESSIONS = 1_000_000
 FUZZ_S = 60
 
 
-def figures(module: str, *arguments: str, timeout_s: float = 180.0) -> dict[str, Any]:
-    """What a benchmark prints with --json. Raises RuntimeError when it gave none."""
-    done = commands.run(sys.executable, "-m", module, "--json", *arguments, timeout_s=timeout_s)
-    lines = done.stdout.splitlines()
-    if not lines:
-        raise RuntimeError(f"{module} ended with {done.returncode}: {done.stderr[-500:]}")
-    numbers: dict[str, Any] = json.loads(lines[-1])
-    return numbers
-
-
 def codec(report: Report) -> None:
     """The codec alone."""
-    packets_per_s = figures("bench.codec")["packets_per_s"]
+    packets_per_s = commands.figures("bench.codec")["packets_per_s"]
     report.at_least("codec_packets_per_s", packets_per_s, 150_000, "python -m bench.codec")
 
 
@@ -50,7 +40,9 @@ class CpuRounds:
 
     def measure(self, _report: Report) -> None:
         """One round."""
-        self._rounds_ms.append(figures("bench.gateway_cpu", "--messages", "3000")["gateway_cpu_ms_per_message"])
+        self._rounds_ms.append(
+            commands.figures("bench.gateway_cpu", "--messages", "3000")["gateway_cpu_ms_per_message"]
+        )
 
     def result(self, report: Report) -> None:
         """The line."""
@@ -62,7 +54,7 @@ class CpuRounds:
 
 def sessions(report: Report) -> None:
     """Memory while 2,000 clients are in the middle of something."""
-    numbers = figures("bench.sessions", "--sessions", "2000")
+    numbers = commands.figures("bench.sessions", "--sessions", "2000")
     pss_mb = numbers["pss_mb"] if numbers["accepted_at_the_end"] == 2000 else 1e9
     report.at_most("sessions_2000_pss_mb", pss_mb, 150, "python -m bench.sessions --sessions 2000")
 
@@ -74,7 +66,7 @@ def start(report: Report) -> None:
 
 def restarts(report: Report) -> None:
     """20 restarts under SMTP load with a real Postfix."""
-    numbers = figures("bench.restarts")
+    numbers = commands.figures("bench.restarts")
     command = "python -m bench.restarts"
     enough = numbers["restarts"] >= 20 and numbers["messages"] > 0
     for key in ("tempfailed", "other_errors", "lost", "duplicated"):
@@ -83,7 +75,7 @@ def restarts(report: Report) -> None:
 
 def ingress_kill(report: Report) -> None:
     """An ingress killed again and again under SMTP load with a real Postfix."""
-    numbers = figures("bench.ingress_kill")
+    numbers = commands.figures("bench.ingress_kill")
     command = "python -m bench.ingress_kill"
     hit = numbers["on_their_way_at_a_kill"] > 0
     report.result("ingress_kill_451", numbers["replies_451"], "<=0", command, ok=hit and numbers["replies_451"] == 0)
@@ -95,7 +87,7 @@ def ingress_kill(report: Report) -> None:
 
 def fairness(report: Report) -> None:
     """Small mail while four mails of 50 MB are on their way."""
-    ratio = figures("bench.fairness")["p99_ratio"]
+    ratio = commands.figures("bench.fairness")["p99_ratio"]
     report.at_most("small_mail_p99_beside_four_50_mb_ratio", ratio, 2.0, "python -m bench.fairness")
 
 
@@ -104,7 +96,7 @@ def compression(report: Report) -> None:
     corpora = find_corpora()
     if corpora is None:
         raise AssertionError("no corpora")
-    numbers = figures("bench.compression", "--messages", "300", "--corpus", str(corpora / "spamassassin"))
+    numbers = commands.figures("bench.compression", "--messages", "300", "--corpus", str(corpora / "spamassassin"))
     share = numbers["gzip"]["bytes_per_message"] / numbers["none"]["bytes_per_message"]
     answered = not any(numbers[setting]["unanswered"] for setting in ("none", "gzip", "deflate"))
     figure = f"{share:.2f}_of_{numbers['none']['bytes_per_message']}_bytes"

@@ -1,0 +1,63 @@
+"""What makes a number of `make accept-cluster` ok or short."""
+
+from typing import Any
+
+import pytest
+
+from tests.acceptance import cluster_numbers, commands
+from tests.acceptance.report import Report
+
+
+def row(p50_ms: float, degraded: int = 0) -> dict[str, Any]:
+    return {"p50_ms": p50_ms, "degraded": degraded, "tempfailed": 0, "unanswered": 0}
+
+
+def lines(
+    check: Any, answer: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> dict[str, str]:
+    monkeypatch.setattr(commands, "figures", lambda *_words, **_options: answer)
+    monkeypatch.setattr(cluster_numbers, "corpora", lambda: "DIR")
+    check(Report("cluster"))
+    return {line.split()[1]: line.split()[0] for line in capsys.readouterr().out.splitlines()}
+
+
+@pytest.mark.parametrize(("degraded", "verdict"), [(0, "ok"), (1, "short")])
+def test_figures_beside_rspamd_count_only_when_every_verdict_was_whole(
+    degraded: int, verdict: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = {"saturation": row(40.0, degraded), "one_session": row(5.9), "slow_dns": row(49.0)}
+    answer = {"filters": {"tamis": ours}, "ratios": {"cpu": 0.33, "messages_per_s": 2.6}}
+    assert set(lines(cluster_numbers.peers, answer, monkeypatch, capsys).values()) == {verdict}
+
+
+def test_each_figure_has_a_bound_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = {"saturation": row(40.0), "one_session": row(6.1), "slow_dns": row(49.0)}
+    answer = {"filters": {"tamis": ours}, "ratios": {"cpu": 0.34, "messages_per_s": 2.6}}
+    assert lines(cluster_numbers.peers, answer, monkeypatch, capsys) == {
+        "cpu_share_of_rspamd": "short",
+        "throughput_times_rspamd": "ok",
+        "end_of_message_p50_one_session_ms": "short",
+        "end_of_message_p50_slow_dns_ms": "ok",
+    }
+
+
+@pytest.mark.parametrize(
+    ("p99_s", "unanswered", "verdict"), [(19.0, 0, "ok"), (21.0, 0, "short"), (0.0, 0, "short"), (19.0, 1, "short")]
+)
+def test_impaired_mail_is_judged_by_its_deadline(
+    p99_s: float,
+    unanswered: int,
+    verdict: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = {
+        "impaired_unanswered": unanswered,
+        "impaired_p99_s": p99_s,
+        "impaired_first_p99_s": 0.0,
+        "throughput_share": 0.9,
+    }
+    told = lines(cluster_numbers.impaired, answer, monkeypatch, capsys)
+    assert told["impaired_p99_s"] == verdict
