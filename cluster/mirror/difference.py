@@ -2,7 +2,7 @@
 
 A line holds names, numbers and outcomes: no content, no address and no text that either could be in. Reasons
 are compared by what stands before their colon (the rule or the source of points), findings by actor, name and outcome.
-Only what differs is listed, so that most lines are short. What an actor found counts only where both sides asked it.
+Only what differs is listed, so that most lines are short. What a side did not ask, or not wait for, is no difference.
 """
 
 from collections import defaultdict
@@ -71,11 +71,10 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 def compare(live: verdict_pb2.Verdict, live_ms: float, mirrored: verdict_pb2.Verdict, mirrored_ms: float) -> Difference:
     """What differs between the verdict that counted and the one on the copy."""
     live_reasons, mirrored_reasons = _reasons(live.reasons), _reasons(mirrored.reasons)
-    left_out = _left_out(live.findings) | _left_out(mirrored.findings)
     return Difference(
         _side(live, live_ms, live_reasons - mirrored_reasons),
         _side(mirrored, mirrored_ms, mirrored_reasons - live_reasons),
-        _findings(_outcomes(live.findings, left_out), _outcomes(mirrored.findings, left_out)),
+        _findings(_Found(live.findings), _Found(mirrored.findings)),
     )
 
 
@@ -99,22 +98,35 @@ def _reasons(reasons: Iterable[str]) -> set[str]:
     return {_name(reason.partition(":")[0]) for reason in reasons}
 
 
-def _left_out(findings: Iterable[verdict_pb2.Finding]) -> set[str]:
-    """Actors that were not asked, or whose answer was not waited for."""
-    return {_name(finding.actor) for finding in findings if finding.outcome == "skipped"}
+class _Found:
+    """The outcomes of one side by actor/name, and the actors that it did not ask or not wait for."""
+
+    def __init__(self, findings: Iterable[verdict_pb2.Finding]) -> None:
+        outcomes: defaultdict[str, list[str]] = defaultdict(list)
+        self._left_out: set[str] = set()
+        for finding in findings:
+            actor = _name(finding.actor)
+            if finding.outcome == "skipped" and finding.name == finding.actor:
+                self._left_out.add(actor)
+            else:
+                outcomes[f"{actor}/{_name(finding.name)}"].append(_name(finding.outcome))
+        self.outcomes = {name: "+".join(sorted(several))[:NAME_CHARS_MAX] for name, several in outcomes.items()}
+
+    def silent_about(self, name: str) -> bool:
+        """Whether this side might have found it, had it asked."""
+        return name not in self.outcomes and name.partition("/")[0] in self._left_out
 
 
-def _outcomes(findings: Iterable[verdict_pb2.Finding], left_out: set[str]) -> dict[str, str]:
-    outcomes: defaultdict[str, list[str]] = defaultdict(list)
-    for finding in findings:
-        if (actor := _name(finding.actor)) not in left_out:
-            outcomes[f"{actor}/{_name(finding.name)}"].append(_name(finding.outcome))
-    return {name: "+".join(sorted(several))[:NAME_CHARS_MAX] for name, several in outcomes.items()}
-
-
-def _findings(live: dict[str, str], mirrored: dict[str, str]) -> tuple[FindingDifference, ...]:
-    names = sorted(name for name in live.keys() | mirrored.keys() if live.get(name) != mirrored.get(name))
-    return tuple(FindingDifference(name, live.get(name, ""), mirrored.get(name, "")) for name in names[:LISTED_MAX])
+def _findings(live: _Found, mirrored: _Found) -> tuple[FindingDifference, ...]:
+    names = sorted(
+        name
+        for name in live.outcomes.keys() | mirrored.outcomes.keys()
+        if live.outcomes.get(name) != mirrored.outcomes.get(name)
+        and not (live.silent_about(name) or mirrored.silent_about(name))
+    )[:LISTED_MAX]
+    return tuple(
+        FindingDifference(name, live.outcomes.get(name, ""), mirrored.outcomes.get(name, "")) for name in names
+    )
 
 
 def _name(text: str) -> str:

@@ -105,7 +105,12 @@ VERSIONS = Group(
     (
         Row(
             "mirror_and_diff_report",
-            (f"{CLUSTER}/mirror/test_live.py", f"{CLUSTER}/mirror/test_copies.py", "tests/cli/test_mirror.py"),
+            (
+                f"{CLUSTER}/mirror/test_live.py",
+                f"{CLUSTER}/mirror/test_copies.py",
+                f"{CLUSTER}/mirror/test_two_cells.py",
+                "tests/cli/test_mirror.py",
+            ),
         ),
         Row("recorded_frames_decode", ("tests/contract/test_frames.py", "tests/contract/test_breaking.py")),
         Row("rolling_upgrade_under_load", ("tests/contract/test_rolling_upgrade.py",)),
