@@ -144,6 +144,6 @@ BAD_INPUT = Group(
     ),
 )
 
-CHAOS = Group("chaos", 240, (Row("chaos_short", ("tests/chaos/test_short.py",)),))
+CHAOS = Group("chaos", 420, (Row("chaos_short", ("tests/chaos/test_short.py", "tests/chaos/test_ledger.py")),))
 
 GROUPS = (PLACES, NODES, CONTROL, VERSIONS, BAD_INPUT, CHAOS)

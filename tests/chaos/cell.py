@@ -29,8 +29,7 @@ CLUSTER = """
 ingresses = 2
 pools = {dkim = 2, policy = 2, classifier = 2, antivirus = 2}
 """
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-_OWN_CLOCK = (f"LD_PRELOAD={FAKETIME}", "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_CACHE_DURATION=1")
+_OTHER_TIME = Path(__file__).parent / "other_time"
 # The run directory is the last argument of `tamis up`.
 _ON_A_SMALL_DISK = 'for last; do :; done; mkdir -p "$last"; mount -t tmpfs -o size=256m tmpfs "$last"; exec "$@"'
 ROLES: Mapping[str, str] = {
@@ -127,7 +126,7 @@ class Cell:
             parts.callback(shutil.rmtree, folder, ignore_errors=True)
             self.clamds = [parts.enter_context(clamd(folder / f"clamd-{number}")) for number in range(2)]
             self.clock = folder / "clock"
-            self.clock.write_text("+0\n")
+            self.clock.write_text("0\n")
             port = free_port()
             self.resolver = parts.enter_context(resolver(folder / "resolver", port, self.maker.zone()))
             sockets = ", ".join(f'"unix:{folder}/clamd-{number}/clamd.sock"' for number in range(2))
@@ -151,7 +150,7 @@ class Cell:
     def _prefix(self) -> tuple[str, ...]:
         if self._small_disk:
             return ("unshare", "--mount", "sh", "-c", _ON_A_SMALL_DISK, "sh")
-        return ("env", *_OWN_CLOCK, f"FAKETIME_TIMESTAMP_FILE={self.clock}") if self._own_clock else ()
+        return ("env", f"PYTHONPATH={_OTHER_TIME}", f"CHAOS_CLOCK={self.clock}") if self._own_clock else ()
 
     @property
     def disk(self) -> Path:

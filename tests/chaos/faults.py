@@ -3,12 +3,15 @@
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from tests.chaos.network import Network
 from tests.chaos.switch import Weather
+
+ORDERED_S = 120.0
 
 
 class Fault(Protocol):
@@ -120,7 +123,23 @@ class OtherTime:
         self._seconds = seconds
 
     def inject(self) -> None:
-        self._clock.write_text(f"{self._seconds:+d}\n")
+        self._clock.write_text(f"{self._seconds}\n")
 
     def heal(self) -> None:
-        self._clock.write_text("+0\n")
+        self._clock.write_text("0\n")
+
+
+class Ordered:
+    """Something that an operator does, and waits for."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def inject(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+
+    def heal(self) -> None:
+        """Raises RuntimeError when the command says that it did not succeed."""
+        if self._process is not None and self._process.wait(ORDERED_S):
+            raise RuntimeError(f"{' '.join(self._command)}: exit code {self._process.returncode}")

@@ -1,11 +1,12 @@
 """The table of what is broken, for how long, and what the mail may notice of it (ARCHITECTURE section 9)."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.cell import Cell, processes
-from tests.chaos.faults import Fault, FullDisk, Gone, Killed, OtherTime, Stopped, Weathered
+from tests.chaos.faults import Fault, FullDisk, Gone, Killed, Ordered, OtherTime, Stopped, Weathered
 from tests.chaos.ledger import Sent
 from tests.chaos.network import around
 from tests.chaos.nodes import GATEWAYS, NODES, Nodes
@@ -64,6 +65,10 @@ def _resolver(cell: Cell) -> Server:
     return cell.resolver
 
 
+def _rollout(cell: Cell) -> list[str]:
+    return [sys.executable, "-m", "cli", "rollout", "start", "--run-dir", str(cell.stack.run_dir)]
+
+
 def _weather(weather: Weather) -> Callable[[Nodes], Fault]:
     return lambda nodes: Weathered(nodes.network, weather)
 
@@ -94,7 +99,7 @@ SCENARIOS = (
     Scenario("worker-stopped", _stopped(_one("worker")), 8.0, short=True),
     Scenario("supervisor-killed", _killed(_one("supervisor")), 0.0, short=True),
     Scenario("supervisor-stopped", _stopped(_one("supervisor")), 8.0),
-    Scenario("redis-killed", _killed(_one("redis")), 0.0, short=True),
+    Scenario("redis-killed", _killed(_one("redis")), 0.0),
     Scenario("redis-stopped", _stopped(_one("redis")), 6.0, short=True),
     Scenario("clamd-killed", lambda cell: Gone(cell.clamds[0]), 4.0),
     Scenario("clamd-stopped", _stopped(_servers(_first_clamd)), 6.0, short=True),
@@ -105,6 +110,7 @@ SCENARIOS = (
     Scenario("raylet-stopped", _stopped(_one("raylet")), 8.0),
     Scenario("gcs-stopped", _stopped(_one("gcs")), 8.0),
     Scenario("gateway-stopped", _stopped(_one("gateway")), 4.0, tempfails=True),
+    Scenario("rollout", lambda cell: Ordered(_rollout(cell)), 0.0, recovery_s=30.0),
     Scenario("workers-killed", _killed(_all("worker")), 0.0, tempfails=True, recovery_s=30.0),
     Scenario("ingresses-killed", _killed(_all("ingress")), 0.0, tempfails=True, recovery_s=30.0),
 )
@@ -121,11 +127,12 @@ NODE_SCENARIOS = (
         _CUT_S,
         tempfails=True,
         recovery_s=45.0,
+        short=True,
         expects=_only_local_rules,
     ),
     Scenario("delay-200-ms", _weather(Weather(slow_ports=(3,), delay_s=0.2)), _CUT_S),
     Scenario("loss-5-percent", _weather(Weather(loss=0.05)), _CUT_S),
-    Scenario("redis-cut-off", _stopped(lambda nodes: lambda: [nodes.redis.pid]), 6.0, recovery_s=30.0),
+    Scenario("store-stopped", _stopped(lambda nodes: lambda: [nodes.redis.pid]), 6.0, recovery_s=30.0),
     Scenario("gcs-killed", _killed(_of_node(1, "gcs")), 0.0, recovery_s=45.0),
     Scenario("raylet-killed", _killed(_of_node(3, "raylet")), 0.0, recovery_s=90.0),
     Scenario("node-killed", _whole_node(3), 5.0, recovery_s=90.0),
