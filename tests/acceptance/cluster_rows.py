@@ -83,11 +83,32 @@ CONTROL = Group(
     "control",
     600,
     (
-        Row("scaling_is_a_pure_function", ()),
-        Row("admission_by_queue_delay", ()),
-        Row("optional_actors_shed_first", ()),
-        Row("fair_share_per_tenant", ()),
-        Row("early_verdict_when_nothing_can_change", ()),
+        Row("scaling_is_a_pure_function", (f"{CLUSTER}/test_scaling.py", f"{CLUSTER}/test_metrics.py")),
+        Row("admission_by_queue_delay", (f"{CLUSTER}/test_admission.py", f"{CLUSTER}/test_session_gate.py")),
+        Row(
+            "optional_actors_shed_first",
+            (
+                f"{CLUSTER}/test_admission.py::test_a_slow_line_is_first_borne_then_relieved_then_closed",
+                f"{CLUSTER}/test_session_gate.py::test_messages_of_a_slow_line_go_without_what_is_optional_and_say_so",
+            ),
+        ),
+        Row("fair_share_per_tenant", (f"{CLUSTER}/test_fairness.py",)),
+        Row(
+            "early_verdict_when_nothing_can_change",
+            (
+                "tests/actors/decide/test_settled.py",
+                f"{CLUSTER}/test_session_gate.py::test_a_refusal_that_nothing_can_change_does_not_wait_for_the_other_actors",
+            ),
+        ),
+        Row(
+            "dead_dependencies_are_not_waited_for",
+            (
+                "tests/actors/adapters/test_breaker.py",
+                "tests/actors/adapters/test_dns.py",
+                "tests/actors/adapters/test_clamd.py",
+                "tests/actors/adapters/test_redis_store.py",
+            ),
+        ),
         Row("status_drain_reload_rollout", ("tests/live/test_admin.py", "tests/cli/test_admin.py")),
         Row(
             "admin_needs_authorisation",
