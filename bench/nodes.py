@@ -28,6 +28,7 @@ from bench.corpus import find_corpus
 from bench.family import Family
 from bench.figures import show
 from bench.local_cell import LocalCell
+from bench.nameserver import Zone
 from bench.run import figures_of
 from bench.samples import SampleMaker
 from bench.sockets import bytes_by_process
@@ -120,10 +121,10 @@ class Counted:
 
 
 @contextlib.contextmanager
-def running(nodes: int, maker: SampleMaker) -> Iterator[Cell]:
+def running(nodes: int, zone: Zone) -> Iterator[Cell]:
     """A cell with so many nodes, all of them at work."""
     with (
-        LocalCell(maker.zone(), nodes, StackOptions(trace=False)) as cell,
+        LocalCell(zone, nodes, StackOptions(trace=False)) as cell,
         tempfile.TemporaryDirectory(prefix="tamis-", dir="/tmp") as directory,
     ):
         port = cell.grpc.rpartition(":")[2]
@@ -172,8 +173,8 @@ def measure(rounds: int, messages: int) -> Figures:
     maker = SampleMaker()
     with (
         tempfile.TemporaryDirectory(prefix="tamis-corpus-", dir="/tmp") as scratch,
-        running(1, maker) as one,
-        running(NODES, maker) as three,
+        running(1, maker.zone()) as one,
+        running(NODES, maker.zone()) as three,
     ):
         corpus = find_corpus(Path(scratch), Console(stderr=True))
         mail = Path(scratch) / "same.eml"

@@ -49,7 +49,7 @@ class Cell:
             for node in range(1 if topology.together else topology.nodes)
         ]
         limits = DispatchLimits(topology.replica_tasks_max, topology.replica_wait_s)
-        choice_s = costs.seat_s * (topology.nodes * len(topology.workers) - 1)
+        choice_s = costs.seat_s * ((topology.cell_nodes or topology.nodes) * len(topology.workers) - 1)
         inside = Inside(self.scorers, self._hop_s, limits, topology.transactions_max, choice_s)
         self.ingresses = [
             Ingress(self._process("ingress", node, costs.ingress), node, costs.ingress, self.clock, inside)

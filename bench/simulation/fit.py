@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +23,8 @@ from cluster.layout import workers
 
 KINDS = ("client", "gateway", "ingress", "replica")
 _TURNS = 6
+ACTORS_SHARE_MAX = 0.8
+"""Of a replica's CPU: the rest goes into reading, frames and tasks, at least."""
 _MESSAGES_MAX = 1500
 """Simulated for one load of the fit."""
 _HOPS = 8
@@ -34,6 +37,7 @@ Array = npt.NDArray[np.float64]
 def fit(recording: Recording) -> Fit:
     """The numbers that explain the loads that are marked for it."""
     runs = [run for run in recording.runs if run.load.fit and run.load.cached]
+    recording = believable(recording, runs)
     costs = replace(
         _START,
         start_s=recording.restart.cpu_s,
@@ -45,6 +49,23 @@ def fit(recording: Recording) -> Fit:
         found = {kind: _cost(recording, runs, cells, kind) for kind in KINDS}
         costs = _between(costs, replace(costs, **found, hop_s=_hop_s(recording, costs, runs, cells)))
     return Fit(recording, replace(costs, **_questions(recording, costs)))
+
+
+def believable(recording: Recording, runs: Sequence[Run]) -> Recording:
+    """The same with no more work of actors than their processes had CPU.
+
+    Spans know only how long an actor ran, so on a busy machine they tell too much of all.
+    """
+    had_s = min(run.cpu_ms["replica"] * recording.yardstick_ms / run.yardstick_ms for run in runs) / 1000
+    share = min(1.0, ACTORS_SHARE_MAX * had_s / actors_s(recording, runs[0]))
+    shapes = {
+        mix: tuple(
+            Examined(one.size_bytes, {key: round(ms * share, 4) for key, ms in one.cpu_ms.items()}, one.rounds)
+            for one in examined
+        )
+        for mix, examined in recording.shapes.items()
+    }
+    return msgspec.structs.replace(recording, shapes=shapes)
 
 
 def simulate(recording: Recording, costs: Costs, run: Run, messages_max: int = 1_000_000) -> Cell:

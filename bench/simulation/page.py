@@ -34,8 +34,9 @@ it measures, fits, predicts and writes, in about 8 minutes on a quiet machine. T
 Capacity is what saturates the nodes; latencies are end of message at the gateway, at a share of it, clients coming by
 themselves (Poisson). A node is counted on for 70 %: that gives the nodes for a million mails an hour, to which one is
 added for each that may be down. Gateways stand beside the MTAs and are not among the cores; each knows {endpoints}
-ingresses, {network_ms:g} ms away. DNS answers are cached. The last column: the p99 when one node dies at 70 % load,
-and how many messages of all had no whole verdict.
+ingresses, {network_ms:g} ms away. DNS answers are cached. Of large cells a part of about a hundred cores is simulated:
+its nodes meet the others only in gateways, and what grows with the whole cell is counted for all of it. The last
+column: the p99 when one node of that part dies at 70 % load, and how many messages had no whole verdict.
 
 ## A core
 

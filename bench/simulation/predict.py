@@ -6,6 +6,7 @@ their capacity; every node has its own resolver, and the way between machines ta
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 from bench.figures import percentile
 from bench.simulation.cell import Cell
@@ -33,10 +34,13 @@ _GATEWAY_FRAMES = 6
 
 
 SMALL = NodeType(cores=2, ingresses=1, pool_size=1)
-LARGE = NodeType(cores=16, ingresses=4, pool_size=4)
-CELLS = ((1, SMALL), (10, SMALL), (100, SMALL), (1000, SMALL), (1, LARGE), (10, LARGE), (100, LARGE))
+LARGE = NodeType(cores=16, ingresses=8, pool_size=3)
+CELLS = tuple((nodes, node) for node in (SMALL, LARGE) for nodes in (1, 10, 100, 1000))
 """Those of docs/capacity.md."""
-_MESSAGES_LEAST, _MESSAGES_PER_CORE = 6000, 12
+_CORES_MAX = 96
+_MESSAGES_LEAST = 4000
+_OPEN_S = 1.0
+_LOST_AT_SHARE = 0.7
 
 
 def error(one: Comparison, figure: str) -> float:
@@ -68,24 +72,28 @@ def compare(fit: Fit) -> tuple[Comparison, ...]:
 
 
 def capacity(fit: Fit, nodes: int, node: NodeType) -> Capacity:
-    """What so many nodes can do."""
-    messages = max(_MESSAGES_LEAST, _MESSAGES_PER_CORE * nodes * node.cores)
-    topology = topology_of(fit, nodes, node)
-    full = _steady(_closed(fit, topology, nodes * node.cores * _SESSIONS_PER_CORE, messages))
-    per_s = full["messages_per_s"]
-    at_shares = [_steady(_open(fit, topology, share * per_s, messages)) for share in SHARES]
+    """What so many nodes can do, from a part of about CORES_MAX cores.
+
+    Nodes meet only in the gateways, and each of those knows a few; what grows with the whole cell is what the choice
+    of a replica costs, and that is counted for all of it.
+    """
+    part = min(nodes, max(2, _CORES_MAX // node.cores))
+    topology = replace(topology_of(fit, part, node), cell_nodes=nodes)
+    sessions = part * node.cores * _SESSIONS_PER_CORE
+    full = _cell(fit, topology)
+    full.closed_loop(sessions, max(_MESSAGES_LEAST, 4 * sessions))
+    per_s = _steady(full)["messages_per_s"]
+    at_shares = [_steady(_open(fit, topology, share * per_s)) for share in SHARES]
     lost_p99_ms, unanswered = 0.0, 0
     if nodes > 1:
-        cell = _cell(fit, topology)
-        cell.kill_node(nodes // 2, after_s=messages / 2 / (0.7 * per_s))
-        cell.open_loop(0.7 * per_s, messages)
+        cell = _open(fit, topology, _LOST_AT_SHARE * per_s, lost=True)
         lost_p99_ms = _steady(cell)["p99_ms"]
         unanswered = sum(passage.outcome is not Outcome.VERDICT for passage in cell.ended)
     return Capacity(
         nodes,
         node,
         len(topology.workers),
-        round(per_s),
+        round(per_s * nodes / part),
         tuple(round(figures["p50_ms"], 1) for figures in at_shares),
         tuple(round(figures["p99_ms"], 1) for figures in at_shares),
         round(lost_p99_ms, 1),
@@ -129,14 +137,12 @@ def _cell(fit: Fit, topology: Topology) -> Cell:
     return Cell(topology, fit.costs, shapes_of(fit.recording.shapes["main"], cached=True))
 
 
-def _closed(fit: Fit, topology: Topology, sessions: int, messages: int) -> Cell:
+def _open(fit: Fit, topology: Topology, rate_per_s: float, *, lost: bool = False) -> Cell:
+    """Clients come by themselves; in the middle of it one node may be lost."""
     cell = _cell(fit, topology)
-    cell.closed_loop(sessions, messages)
-    return cell
-
-
-def _open(fit: Fit, topology: Topology, rate_per_s: float, messages: int) -> Cell:
-    cell = _cell(fit, topology)
+    messages = max(_MESSAGES_LEAST, round(_OPEN_S * rate_per_s))
+    if lost:
+        cell.kill_node(topology.nodes // 2, after_s=messages / rate_per_s / 2)
     cell.open_loop(rate_per_s, messages)
     return cell
 

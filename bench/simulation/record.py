@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from actors.registry import ACTOR_NAMES
 from bench.milter_load import read_corpus
 from bench.nameserver import Zone
+from bench.nodes import running
 from bench.peers.corpus import mixed, zone
 from bench.process_tree import PROC, TreeUsage, tree_usage
 from bench.run import figures_of, yardstick_ms
@@ -52,7 +54,24 @@ _KINDS = {"ray::HostProces": "replica", "ray::IngressPro": "ingress", "python": 
 _PROBE_EVERY_S = 0.05
 _PROBE_SHARE = 0.02
 _SPANS_TIMEOUT_S = 60.0
+_OPEN_S = 8.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a load goes to."""
+
+    milter: str
+    pids: list[int]
+    """The roots of everything of ours but the load."""
+    stack: Stack
+    """Whose name server is asked."""
+
+    @classmethod
+    def of(cls, stack: Stack) -> Self:
+        """One node."""
+        return cls(stack.milter, [stack.pid], stack)
 
 
 @dataclass(slots=True)
@@ -83,7 +102,7 @@ class Recorder:
     def _traced(self, stack: Stack, mix: str, yardsticks_ms: list[float]) -> list[Examined]:
         stack.receiver.spans.clear()
         began_ns = time.time_ns()
-        run = self.run(stack, Load(f"spans of {mix}", MAILS, 1, mix=mix))
+        run = self.run(Target.of(stack), Load(f"spans of {mix}", MAILS, 1, mix=mix))
         yardsticks_ms.append(run.yardstick_ms)
 
         def all_of_them() -> list[Examined] | None:
@@ -97,41 +116,42 @@ class Recorder:
     def loads(self) -> None:
         """Those on one node with the cache."""
         with self._quiet(SITE) as stack:
-            self.run(stack, Load("warm-up", 1500, 8))
+            self.run(Target.of(stack), Load("warm-up", 1500, 8))
             for load in (*FIT_LOADS, *CHECK_LOADS):
-                self.keep(stack, load)
+                self.keep(Target.of(stack), load)
             full_per_s = next(run.messages_per_s for run in self.runs if run.load.sessions == 32)
             for share in OPEN_SHARES:
                 rate_per_s = share * full_per_s
-                self.keep(
-                    stack, Load(f"open, {share:.0%} of 32 sessions", round(7 * rate_per_s), rate_per_s=rate_per_s)
-                )
-            self.run(stack, Load("warm-up", 600, 8, mix="other"))
-            self.keep(stack, Load("16 sessions, other mail", 1800, 16, mix="other"))
+                name, messages = f"open, {share:.0%} of 32 sessions", round(_OPEN_S * rate_per_s)
+                self.keep(Target.of(stack), Load(name, messages, rate_per_s=rate_per_s))
+            self.run(Target.of(stack), Load("warm-up", 600, 8, mix="other"))
+            self.keep(Target.of(stack), Load("16 sessions, other mail", 1800, 16, mix="other"))
 
     def dns(self) -> None:
         """Without the cache, quick and slow."""
         with self._quiet(SITE, dns=_UNCACHED) as stack:
-            self.run(stack, Load("warm-up", 800, 8))
-            self.keep(stack, Load("8 sessions, each name asked", 1500, 8, fit=True, cached=False))
+            self.run(Target.of(stack), Load("warm-up", 800, 8))
+            self.keep(Target.of(stack), Load("8 sessions, each name asked", 1500, 8, fit=True, cached=False))
             stack.nameserver.delay_s = (SLOW_DNS_MS[0] / 1000, SLOW_DNS_MS[1] / 1000)
             for sessions in (16, 64):
                 load = Load(
                     f"{sessions} sessions, DNS 20-40 ms", 1500, sessions, cached=False, dns_delay_ms=SLOW_DNS_MS
                 )
-                self.keep(stack, load)
+                self.keep(Target.of(stack), load)
 
     def pair(self) -> None:
         """Two scoring processes instead of one; one of them is killed under load."""
         with self._quiet(PAIR) as stack:
-            self.run(stack, Load("warm-up", 800, 8, site=PAIR))
-            self.keep(stack, Load("16 sessions, two replicas", 2500, 16, site=PAIR))
-            self.keep(stack, Load("16 sessions, one of two replicas killed", 3500, 16, kill_after_s=1.5, site=PAIR))
+            self.run(Target.of(stack), Load("warm-up", 800, 8, site=PAIR))
+            self.keep(Target.of(stack), Load("16 sessions, two replicas", 2500, 16, site=PAIR))
+            self.keep(
+                Target.of(stack), Load("16 sessions, one of two replicas killed", 3500, 16, kill_after_s=1.5, site=PAIR)
+            )
 
     def restart(self) -> None:
         """Kill the only scoring process, at rest: the next message has its verdict when the successor serves."""
         with self._quiet(SITE) as stack:
-            self.run(stack, Load("warm-up", 1000, 8))
+            self.run(Target.of(stack), Load("warm-up", 1000, 8))
             before = tree_usage([stack.pid])
             self.memory_mb = _memory_mb(before)
             started_s = time.monotonic()
@@ -143,28 +163,37 @@ class Recorder:
             fresh = [p for key, p in tree_usage([stack.pid]).processes.items() if key not in before.processes]
             self.successor = Restart(round(away_s, 2), round(max(process.cpu_s for process in fresh), 2))
 
+    def nodes(self) -> None:
+        """Cells of several nodes, which share this machine."""
+        for nodes in (2, 3):
+            site = Site(nodes=nodes)
+            with running(nodes, self.zone) as cell:
+                target = Target(cell.milter, cell.pids, cell.nodes.stack)
+                self.run(target, Load("warm-up", 1000, 8, site=site))
+                self.keep(target, Load(f"32 sessions, {nodes} nodes", 2500, 32, site=site))
+
     def _quiet(self, site: Site, dns: str = "") -> Stack:
         """Without spans."""
         return Stack(self.zone, _options(site, dns, trace=False))
 
-    def keep(self, stack: Stack, load: Load) -> None:
+    def keep(self, target: Target, load: Load) -> None:
         """Run it and keep the figures."""
-        run = self.run(stack, load)
+        run = self.run(target, load)
         self.runs.append(run)
         self.say(
             f"{load.name:<42} {run.messages_per_s:6.1f}/s  p50 {run.p50_ms:7.2f}  p99 {run.p99_ms:7.2f} ms  "
             f"yardstick {run.yardstick_ms:.1f} ms, others {run.others_share:.2f} cores"
         )
 
-    def run(self, stack: Stack, load: Load) -> Run:
+    def run(self, target: Target, load: Load) -> Run:
         """One load, with the speed of the machine all the while."""
-        arguments = ["--to", stack.milter, "--corpus", str(self.mixes[load.mix]), "--pid", str(stack.pid)]
+        arguments = ["--to", target.milter, "--corpus", str(self.mixes[load.mix]), "--pid", *map(str, target.pids)]
         arguments += ["--messages", str(load.messages), "--sessions", str(load.sessions or 1)]
         arguments += ["--rate", str(load.rate_per_s), "--json"]
         command = [sys.executable, "-m", "bench.milter_load", *arguments]
-        before, names_s = _busy_s(), stack.call(_thread_s())
-        own_s, victim = time.process_time(), _scoring_process(tree_usage([stack.pid])) if load.kill_after_s else 0
-        usage = tree_usage([stack.pid])
+        before, names_s = _busy_s(), target.stack.call(_thread_s())
+        own_s, usage = time.process_time(), tree_usage(target.pids)
+        victim = _scoring_process(usage) if load.kill_after_s else 0
         started_s = time.monotonic()
         probes_ms: list[float] = []
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
@@ -177,11 +206,11 @@ class Recorder:
             output, errors = child.communicate()
         wall_s = time.monotonic() - started_s
         figures = figures_of(subprocess.CompletedProcess(command, child.returncode, output, errors))
-        ours_s = tree_usage([stack.pid]).since(usage).cpu_s + time.process_time() - own_s
+        ours_s = tree_usage(target.pids).since(usage).cpu_s + time.process_time() - own_s
         ours_s += figures["load_generator_cpu_ms_per_message"] / 1000 * load.messages
         cpu_ms = _by_kind(figures["cpu_ms_per_message_by_process"])
         cpu_ms["client"] = figures["load_generator_cpu_ms_per_message"]
-        cpu_ms["resolver"] = round((stack.call(_thread_s()) - names_s) / load.messages * 1000, 3)
+        cpu_ms["resolver"] = round((target.stack.call(_thread_s()) - names_s) / load.messages * 1000, 3)
         waits_ms = figures["end_of_message_ms"]
         loaded = probes_ms[-max(1, round(len(probes_ms) * figures["seconds"] / wall_s)) :]
         return Run(
@@ -205,6 +234,7 @@ def record(corpora: Path, scratch: Path, say: Callable[[str], None]) -> Recordin
     recorder.dns()
     recorder.restart()
     recorder.pair()
+    recorder.nodes()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return Recording(
         taken=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",

@@ -85,6 +85,8 @@ class Topology:
     """A cell and what is in front of it."""
 
     nodes: int = 1
+    cell_nodes: int = 0
+    """Of the whole cell, of which these are a part; 0 = these are all."""
     cores: float = 2
     """Of one node."""
     ingresses: int = 1

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bench.simulation.figures import Comparison, Examined, Fit, Load, Recording, Restart, Run, Site
-from bench.simulation.fit import KINDS, fit, nonnegative, predicted, simulate
+from bench.simulation.fit import KINDS, actors_s, believable, fit, nonnegative, predicted, simulate
 from bench.simulation.predict import FIGURES, error
 from bench.simulation.shapes import Cost, Costs
 
@@ -56,6 +56,14 @@ def test_a_slow_phase_of_the_machine_is_not_taken_for_work() -> None:
     loads = [Load(f"{n}", 300, n, fit=True, site=SITE) for n in (1, 4, 32)]
     quick, slow = fit(recording(loads, 20.0)).costs, fit(recording(loads, 30.0)).costs
     assert slow.ingress.item_s == pytest.approx(quick.ingress.item_s, rel=0.1)
+
+
+def test_actors_worked_no_more_than_their_processes_did() -> None:
+    known = recording([Load("1", 100, 1, fit=True, site=SITE)])
+    swollen = tuple(Examined(one.size_bytes, {k: 9 * ms for k, ms in one.cpu_ms.items()}) for one in EXAMINED)
+    believed = believable(msgspec.structs.replace(known, shapes={"main": swollen}), known.runs)
+    assert actors_s(believed, known.runs[0]) * 1000 == pytest.approx(0.8 * known.runs[0].cpu_ms["replica"], rel=0.01)
+    assert believable(known, known.runs).shapes == known.shapes
 
 
 def test_least_squares_without_negative_numbers() -> None:
