@@ -12,6 +12,7 @@ PAGE = DOCS / "capacity.md"
 PICTURE = DOCS / "capacity.svg"
 
 _MILLION_AN_HOUR_PER_S = 1e6 / 3600
+_OTHERS_SHARE_MAX = 0.1
 _LOAD_SHARE = 0.7
 """What a node is planned for."""
 _SIZE, _MARGIN = 420, 50
@@ -26,7 +27,7 @@ frames run in simulated time and each step costs what was measured. `python -m b
 it measures, fits, predicts and writes, in about 8 minutes on a quiet machine. The figures lie in
 `bench/simulation/fit.json`, taken {taken} UTC at {commit} on cores with a yardstick (`bench/run.py`) of
 {yardstick_ms:.1f} ms; on cores with one of *y*, capacities are {yardstick_ms:.1f} / *y* times these.
-
+{warning}
 ## Cells
 
 {cells}
@@ -81,6 +82,7 @@ def page(fitted: Fit) -> str:
         taken=recording.taken,
         commit=recording.commit,
         yardstick_ms=recording.yardstick_ms,
+        warning=_warning(fitted),
         cells=_table(_cells(fitted)),
         cores=_table(_cores(fitted)),
         errors=_table(_errors(fitted.comparisons)),
@@ -93,6 +95,15 @@ def page(fitted: Fit) -> str:
         seat_us=recording.per_seat_us,
         endpoint_us=recording.per_endpoint_us,
     )
+
+
+def _warning(fitted: Fit) -> str:
+    """Figures of a machine that others used are no more than a beginning."""
+    shares = [run.others_share / run.load.site.cores for run in fitted.recording.runs]
+    share = sum(shares) / len(shares)
+    if share <= _OTHERS_SHARE_MAX:
+        return ""
+    return f"\n**Provisional:** while they were taken, others used {share:.0%} of the cores.\n"
 
 
 def _cells(fitted: Fit) -> Table:
