@@ -25,7 +25,7 @@ class Scenario:
     """From the fault to its healing."""
     tempfails: bool = False
     """Whether a 451 is allowed: where no peer is left. Never more than while the fault and its recovery last."""
-    recovery_s: float = 15.0
+    recovery_s: float = 30.0
     """Within this time after the fault is over, or after a kill, mail is served as before and nothing is missing."""
     short: bool = False
     """Part of the short form."""
@@ -110,9 +110,9 @@ SCENARIOS = (
     Scenario("raylet-stopped", _stopped(_one("raylet")), 8.0),
     Scenario("gcs-stopped", _stopped(_one("gcs")), 8.0),
     Scenario("gateway-stopped", _stopped(_one("gateway")), 4.0, tempfails=True),
-    Scenario("rollout", lambda cell: Ordered(_rollout(cell)), 0.0, recovery_s=30.0),
-    Scenario("workers-killed", _killed(_all("worker")), 0.0, tempfails=True, recovery_s=30.0),
-    Scenario("ingresses-killed", _killed(_all("ingress")), 0.0, tempfails=True, recovery_s=30.0),
+    Scenario("rollout", lambda cell: Ordered(_rollout(cell)), 0.0),
+    Scenario("workers-killed", _killed(_all("worker")), 0.0, tempfails=True),
+    Scenario("ingresses-killed", _killed(_all("ingress")), 0.0, tempfails=True),
 )
 
 _CUT_S = 10.0
@@ -132,7 +132,7 @@ NODE_SCENARIOS = (
     ),
     Scenario("delay-200-ms", _weather(Weather(slow_ports=(3,), delay_s=0.2)), _CUT_S),
     Scenario("loss-5-percent", _weather(Weather(loss=0.05)), _CUT_S),
-    Scenario("store-stopped", _stopped(lambda nodes: lambda: [nodes.redis.pid]), 6.0, recovery_s=30.0),
+    Scenario("store-stopped", _stopped(lambda nodes: lambda: [nodes.redis.pid]), 6.0),
     Scenario("gcs-killed", _killed(_of_node(1, "gcs")), 0.0, recovery_s=45.0),
     Scenario("raylet-killed", _killed(_of_node(3, "raylet")), 0.0, recovery_s=90.0),
     Scenario("node-killed", _whole_node(3), 5.0, recovery_s=90.0),

@@ -10,7 +10,7 @@ from tests.chaos.nodes import Nodes
 from tests.chaos.scenarios import NODE_SCENARIOS, SCENARIOS, Scenario
 from tests.conftest import skip_or_fail
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(360)]
 RATE_PER_S = 10.0
 """What a machine gets through that is busy with other tests."""
 
