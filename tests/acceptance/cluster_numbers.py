@@ -15,6 +15,7 @@ from tests.acceptance.report import Report
 
 PEERS = ("--filters", "tamis", "rspamd", "--rounds", "3", "--slow-rounds", "1", "--messages", "1000")
 IMPAIRED = ("--rounds", "1", "--messages", "1000")
+TENANTS = ("--rounds", "2", "--seconds", "8")
 NODES = ("--rounds", "2", "--messages", "1000")
 RAY_BYTES_PER_MESSAGE_MAX = 500
 """What GCS and raylets may have more than at rest, per message; a message through one of them is thousands of bytes."""
@@ -87,6 +88,12 @@ def three_nodes(report: Report) -> None:
     report.result("three_nodes_messages_through_head", f"{of_ray}_bytes", bound, command, ok=answered and unmet)
 
 
+def tenants(report: Report) -> None:
+    """One tenant floods ten times; the other's p99."""
+    ratio = commands.figures("bench.tenants", *TENANTS, timeout_s=240.0)["p99_ratio"]
+    report.at_most("tenant_flood_p99_ratio", ratio, 1.5, "python -m bench.tenants")
+
+
 def simulation(report: Report) -> None:
     """The largest error of the committed model against loads and failures that it was not fitted to."""
     done = commands.run(sys.executable, "-m", "bench.simulation", "check", "--json")
@@ -98,4 +105,4 @@ def simulation(report: Report) -> None:
     report.result("simulation_error", shown, f"<={SIMULATION_ERROR_MAX}", "python -m bench.simulation check", ok=kept)
 
 
-NUMBERS = (simulation, memory, peers, impaired, three_nodes)
+NUMBERS = (simulation, memory, peers, impaired, tenants, three_nodes)

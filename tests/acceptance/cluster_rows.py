@@ -12,7 +12,7 @@ PLACES = Group(
     "places",
     240,
     (
-        Row("layout_by_cores", ()),
+        Row("layout_by_cores", (f"{CLUSTER}/test_layout.py",)),
         Row(
             "ingress_many_per_node",
             (
@@ -58,10 +58,29 @@ NODES = Group(
     "nodes",
     240,
     (
-        Row("gcs_in_redis", ()),
-        Row("ray_token_and_tls", ()),
-        Row("fixed_ports", ()),
-        Row("head_dies_data_path_goes_on", ()),
+        Row("gcs_in_redis", ("tests/live/test_gcs_redis.py",)),
+        Row(
+            "ray_token_and_tls",
+            (
+                f"{CLUSTER}/test_ray_config.py",
+                f"{CLUSTER}/test_tls.py",
+                f"{CLUSTER}/test_door.py",
+            ),
+        ),
+        Row(
+            "fixed_ports",
+            (
+                f"{CLUSTER}/test_ray_config.py::test_off_loopback_the_ports_are_those_of_the_table",
+                f"{CLUSTER}/test_ray_config.py::test_ports_that_are_set_hold_on_loopback_too",
+            ),
+        ),
+        Row(
+            "head_dies_data_path_goes_on",
+            (
+                "tests/live/test_gcs_redis.py::test_a_gcs_that_is_killed_is_back_soon_and_no_message_notices",
+                "tests/live/test_gcs_redis.py::test_new_processes_start_after_the_gcs_was_away",
+            ),
+        ),
         Row(
             "nodes_join_and_leave",
             (
@@ -141,13 +160,31 @@ BAD_INPUT = Group(
     "bad_input",
     240,
     (
-        Row("bad_node_of_another_ray_version", ()),
-        Row("bad_node_of_another_python_version", ()),
-        Row("bad_wrong_token", ()),
-        Row("bad_stranger_at_an_actors_port", ()),
-        Row("bad_stranger_at_an_ingress_port", ()),
-        Row("bad_full_object_store", ()),
-        Row("bad_batch_with_one_poisonous_message", ()),
+        Row(
+            "bad_node_of_another_ray_version",
+            ("tests/live/test_nodes.py::test_a_node_with_another_ray_or_python_is_refused_with_one_line",),
+        ),
+        Row(
+            "bad_node_of_another_python_version",
+            ("tests/live/test_nodes.py::test_a_node_with_another_ray_or_python_is_refused_with_one_line",),
+        ),
+        Row("bad_wrong_token", ("tests/live/test_nodes.py::test_a_wrong_token_is_refused_with_one_line",)),
+        Row("bad_stranger_at_an_actors_port", (f"{CLUSTER}/test_door.py",)),
+        Row("bad_stranger_at_an_ingress_port", (f"{CLUSTER}/test_ingress_strangers.py",)),
+        Row(
+            "bad_full_object_store",
+            (
+                f"{CLUSTER}/test_object_store.py::test_small_bodies_and_those_without_room_are_not_shared",
+                f"{CLUSTER}/test_object_store.py::test_a_store_that_fails_shares_nothing_and_says_so_once",
+            ),
+        ),
+        Row(
+            "bad_batch_with_one_poisonous_message",
+            (
+                f"{CLUSTER}/test_live_ray.py::test_a_message_that_kills_is_found_and_harms_nobody_else",
+                f"{CLUSTER}/test_live_ray.py::test_in_a_fused_process_a_message_that_kills_is_found_and_harms_nobody_else",
+            ),
+        ),
         Row(
             "bad_actor_class_that_fails_to_import",
             (
