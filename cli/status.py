@@ -89,8 +89,8 @@ def _watch(admin: Admin, every_s: float, *, as_json: bool) -> None:
 
 def console() -> Console:
     """Standard output; a pipe is wide, so that no line of a table is cut."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=_COLUMNS_OF_A_PIPE)
+    found = Console(highlight=False, markup=False)
+    return found if found.is_terminal else Console(highlight=False, markup=False, width=_COLUMNS_OF_A_PIPE)
 
 
 def as_line(answer: Any) -> str:

@@ -72,7 +72,9 @@ def test_tokens_of_the_operator_are_checked_before_anything_starts(tmp_path: Pat
 
 
 def test_the_status_shows_all_there_is(up: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    up.cell.now = dataclasses.replace(up.cell.now, problems={"dkim-1": "OSError: \x1b[31mno room"})
+    up.cell.now = dataclasses.replace(
+        up.cell.now, problems={"dkim-1": "OSError: \x1b[31mno room", "policy": "see [cluster.labels]"}
+    )
     assert up.tamis("status") == 0
     text = capsys.readouterr().out
     for expected in (
@@ -86,6 +88,7 @@ def test_the_status_shows_all_there_is(up: Served, capsys: pytest.CaptureFixture
         "queue delay 40 ms",
         "tamis_ingress_refused",
         "OSError: ?[31mno room",
+        "see [cluster.labels]",
     ):
         assert expected in text
     assert "\x1b" not in text

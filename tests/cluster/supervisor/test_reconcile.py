@@ -147,6 +147,13 @@ def test_the_ingresses_are_replaced_last_each_on_its_port() -> None:
     assert order == [("worker-0.2", 0), ("ingress-0.2", 0), ("ingress-1.2", 1)]
 
 
+def test_no_ingress_is_replaced_while_a_replica_anywhere_is_of_the_old_generation() -> None:
+    cell = Cell(ingress_c=1, worker_a=1, worker_b=1)
+    cell.settle()
+    rollouts.begin(cell.state, b"new", "test")
+    assert [step.process.group for step in cell.look() if isinstance(step, Start)] == ["worker"]
+
+
 def test_what_fails_its_proof_stops_the_rollout_and_the_old_ones_are_still_there() -> None:
     cell = Cell(worker_a=2)
     cell.settle()
