@@ -152,13 +152,20 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a rollout brings. Without both it starts every process anew, for a new release or model file."""
+    """What a rollout brings. Without anything it starts every process anew, for a new release or model file."""
 
     why: str
     judgement: JudgementConfig | None = None
     """New settings of actors and `decide`."""
     pools: Pools | None = None
     """New sizes; those alone replace nothing."""
+    cluster: ClusterConfig | None = None
+    """New settings of the processes; its pools are those that run."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether processes are replaced; new sizes alone only start and end some."""
+        return self.pools is None or self.judgement is not None or self.cluster is not None
 
 
 class Refused(Exception):

@@ -1,7 +1,7 @@
 """What a new configuration file changes in a running cell. Pure.
 
-Strategy: the file is checked whole and compared with what runs. The judgement and the sizes of the pools become a
-rollout; what else differs is named, since it holds from the next start on only.
+Strategy: the file is checked whole and compared with what runs. What processes are built from becomes a rollout, sizes
+of pools alone need none; what the cell itself hangs on is named, since it holds from the next start on only.
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,13 @@ import msgspec
 
 from actors.config import JudgementConfig
 from cluster.admin.control import Change, Settings
-from cluster.config import ClusterConfig, Pools
+from cluster.config import ClusterConfig
 from wire.config import ConfigError, Section, parse, version_of
 from wire.trace import TraceConfig
 
 CONFIG_BYTES_MAX = 1 << 20
+_FIXED = ("listen", "shared_port", "tls", "admin", "object_store_mb")
+"""Keys of [cluster] that more hangs on than the processes: gateways, the supervisor, Ray."""
 
 
 class CellRoot(JudgementConfig, frozen=True, forbid_unknown_fields=False):
@@ -49,13 +51,24 @@ def plan_reload(content: bytes, why: str, running: Settings) -> Plan:
     root = parse(text, CellRoot)
     judgement = _judgement(root, running)
     pools = root.cluster.pools if root.cluster.pools != running.cluster.pools else None
-    changed = judgement if judgement != running.judgement else None
+    cluster = _with(root.cluster, running.cluster, *_FIXED, "pools")
+    change = Change(
+        why,
+        judgement if judgement != running.judgement else None,
+        pools,
+        cluster if cluster != running.cluster else None,
+    )
     needs_restart = (
-        *_differences("cluster", running.cluster, root.cluster),
+        *_differences("cluster", running.cluster, _with(running.cluster, root.cluster, *_FIXED)),
         *_differences("trace", running.trace, root.trace),
     )
-    change = Change(why, changed, pools) if changed is not None or pools is not None else None
-    return Plan(change, needs_restart, version_of(judgement))
+    return Plan(None if change == Change(why) else change, needs_restart, version_of(judgement))
+
+
+def _with(config: ClusterConfig, other: ClusterConfig, *keys: str) -> ClusterConfig:
+    """The settings, with these keys as the other has them."""
+    changed: ClusterConfig = msgspec.structs.replace(config, **{key: getattr(other, key) for key in keys})
+    return changed
 
 
 def _judgement(root: CellRoot, running: Settings) -> JudgementConfig:
@@ -70,7 +83,7 @@ def _differences(table: str, running: Section, wanted: Section) -> Iterator[str]
     """Keys whose value is another one, those of the tables inside included."""
     for key in wanted.__struct_fields__:
         old, new = getattr(running, key), getattr(wanted, key)
-        if isinstance(new, Pools) or old == new or _left_open(new):
+        if old == new or _left_open(new):
             continue
         if isinstance(new, Section):
             yield from _differences(f"{table}.{key}", old, new)

@@ -114,7 +114,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             generation = 0 if plan.change is None else await self._control.start_rollout(plan.change)
         change = plan.change
         return pb.ReloadResponse(
-            generation=0 if change is None or change.judgement is None else generation,
+            generation=generation if change is not None and change.replaces else 0,
             needs_restart=plan.needs_restart,
             config_version=plan.config_version,
             resized=change is not None and change.pools is not None,

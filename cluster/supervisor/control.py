@@ -76,6 +76,9 @@ class Control:
         cell, spec = self._supervisor, self._spec
         if cell.state.rolling:
             raise Refused(f"the rollout to generation {cell.state.generation} is still running")
+        if change.cluster is not None:
+            spec = dataclasses.replace(spec, cluster=change.cluster)
+            self._check_room(spec, cell.state.drained)
         if change.pools is not None:
             spec = dataclasses.replace(spec, cluster=msgspec.structs.replace(spec.cluster, pools=change.pools))
             if not any(change.pools.sizes.values()):
@@ -83,7 +86,7 @@ class Control:
             self._check_room(spec, cell.state.drained)
         if change.judgement is not None:
             spec = dataclasses.replace(spec, judgement=change.judgement)
-        if change.judgement is None and change.pools is not None:
+        if not change.replaces:
             cell.state.settings[cell.state.starting_generation] = spec.packed()
             generation = cell.state.generation
         else:

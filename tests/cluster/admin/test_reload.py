@@ -37,13 +37,27 @@ def test_the_sizes_of_pools_are_a_change_of_their_own() -> None:
     assert plan.change is not None
     assert plan.change.judgement is None
     assert plan.change.pools == Pools(policy=3)
+    assert not plan.change.replaces
+    assert plan.needs_restart == ()
+
+
+def test_settings_of_the_processes_are_a_change_with_the_addresses_and_pools_that_run() -> None:
+    text = (
+        FILE.replace(b"[cluster.admin]", b"replica_running_max = 7\n[cluster.admin]") + b"[cluster.pools]\npolicy = 3\n"
+    )
+    plan = plan_reload(text, "", RUNNING)
+    assert plan.change is not None
+    assert plan.change.replaces
+    assert plan.change.cluster == msgspec.structs.replace(RUNNING.cluster, replica_running_max=7)
+    assert plan.change.pools == Pools(policy=3)
+    assert plan.change.judgement is None
     assert plan.needs_restart == ()
 
 
 def test_what_holds_only_from_the_next_start_on_is_named() -> None:
     text = b"""[cluster]
 listen = "127.0.0.1:5"
-ingresses = 2
+shared_port = true
 tls = {certificate = "c", key = "k", authority = "a"}
 [trace]
 slow_ms = 5
@@ -54,7 +68,7 @@ log_level = "debug"
     assert plan.change is None
     assert set(plan.needs_restart) == {
         "[cluster] listen",
-        "[cluster] ingresses",
+        "[cluster] shared_port",
         "[cluster.tls] certificate",
         "[cluster.tls] key",
         "[cluster.tls] authority",

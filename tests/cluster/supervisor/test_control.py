@@ -168,6 +168,20 @@ def test_roll_back_brings_the_settings_before(fake_ray: FakeRay) -> None:
     run(test())
 
 
+def test_new_settings_of_the_processes_are_a_rollout(fake_ray: FakeRay) -> None:
+    async def test() -> None:
+        cell = supervisor(fake_ray)
+        await until_ready(cell)
+        control = Control(cell)
+        changed = msgspec.structs.replace(control.settings().cluster, replica_running_max=7)
+        await control.start_rollout(Change("reload", cluster=changed))
+        await until_rolled(control, RolloutState.DONE)
+        assert control.settings().cluster == changed
+        assert generations(fake_ray) == {"2"}
+
+    run(test())
+
+
 def test_new_sizes_alone_replace_nothing(fake_ray: FakeRay) -> None:
     async def test() -> None:
         cell = supervisor(fake_ray)

@@ -166,7 +166,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Reload(self, request, context):
-        """Begins a rollout to new settings of the judgement and the pools. What else the file says is for a restart.
+        """Begins a rollout to new settings of the judgement and the processes; new sizes of pools alone need none. What else
+        the file says is for a restart.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
