@@ -2,7 +2,8 @@
 
 Strategy: a node is Ray's raylet and what the supervisor places on it; there is nothing to decide here. What the
 operator can have got wrong (token, certificates, versions) ends the command at once with one line; a head that does not
-answer, or a raylet that died, is tried again, since the head may be restarting. A signal ends it.
+answer, or a raylet that died, is tried again, since the head may be restarting. A signal has the supervisor
+take the work off this node first.
 """
 
 import contextlib
@@ -74,6 +75,7 @@ def join(
                 manager.tell("STOPPING=1")
                 if ready_file is not None:
                     ready_file.unlink(missing_ok=True)
+                node.leave(settings.ray.drain_s, _say)
                 node.stop()
     except Stopped:
         _say("stopped")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import ray
@@ -27,8 +28,8 @@ from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
 from ray._raylet import Config, GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import ActorDiedError, AuthenticationError, RayError
 
-from cluster.names import SUPERVISOR
-from cluster.ray_config import RayConfig, gcs_storage, ports, tls_of_node
+from cluster.names import NAMESPACE, SUPERVISOR
+from cluster.ray_config import LOOPBACK, RayConfig, gcs_storage, ports, tls_of_node
 from cluster.spec import CellSpec, unpack
 from cluster.supervisor.status import CellStatus
 from cluster.supervisor.supervisor import start_supervisor
@@ -88,8 +89,6 @@ class Node:
             params.update(external_addresses=[storage.address, storage.address])
             params.update(redis_username=storage.username, redis_password=storage.password)
         own = self._start(params, temp_dir, head=True)
-        # As ray.init does with a Ray that it starts; otherwise it takes 127.0.0.1 for the address of some interface.
-        worker._global_node = own  # noqa: SLF001
         self._connect(own.address, config.node_address)
 
     def join(self, config: RayConfig, object_store_mb: int, temp_dir: Path) -> None:
@@ -116,10 +115,17 @@ class Node:
         return self._own
 
     def _connect(self, address: str, node_address: str | None) -> None:
+        if address.startswith(f"{LOOPBACK}:"):
+            # Otherwise ray.init takes 127.0.0.1 for the address of some interface; it asks this for its own, and
+            # replaces it.
+            worker._global_node = SimpleNamespace(node_ip_address=LOOPBACK)  # noqa: SLF001
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, _node_ip_address=node_address)
         except (OSError, RuntimeError, ValueError, RayError) as error:
             raise RayFailed(_one_line(error)) from error
+        finally:
+            if not ray.is_initialized():
+                worker._global_node = None  # noqa: SLF001
 
     @property
     def address(self) -> str:
@@ -155,6 +161,24 @@ class Node:
         """Which of the processes that a node cannot do without have ended."""
         dead = {str(name) for name, _ in self._own.dead_processes()} if self._own is not None else set()
         return [name for name in _VITAL if name in dead]
+
+    def leave(self, drain_s: float, say: Callable[[str], None]) -> None:
+        """Have the supervisor take the work off a node that has joined, within this time; `stop` follows."""
+        if self._own is None or self.ended():
+            return
+        deadline_s = time.monotonic() + drain_s
+        try:
+            _check_listens(self.address)
+            self._connect(self.address, self._own.node_ip_address)
+            supervisor = ray.get_actor(SUPERVISOR, NAMESPACE)
+            while not ray.get(supervisor.empty.remote(self.node_id), timeout=_STATUS_TIMEOUT_S):
+                if time.monotonic() > deadline_s:
+                    say(f"the node is not empty after {drain_s:g} s and leaves as it is")
+                    return
+                time.sleep(_STATUS_EVERY_S)
+            say("the node is empty")
+        except (RayFailed, RayError, ValueError) as error:
+            say(f"leaves without a drain: {_one_line(error)}")
 
     def stop(self) -> None:
         """Leave Ray; one of our own ends with all its processes."""

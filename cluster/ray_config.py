@@ -51,6 +51,8 @@ class RayConfig(Section, frozen=True):
     """Cores that the cell may count on here; 0 = those this process may run on."""
     labels: dict[str, str] = {}  # noqa: RUF012  msgspec copies it
     """What this node is, such as role = "scorer"."""
+    drain_s: float = 30.0
+    """After SIGTERM to `tamis join`: time for the work on this node to end or to move elsewhere."""
     temp_dir: str = ""
     """Where Ray keeps sockets and logs; empty = below the run directory, in /tmp if that path is long."""
 
@@ -59,6 +61,8 @@ class RayConfig(Section, frozen=True):
         ports(self)
         if self.gcs_redis:
             gcs_storage(self.gcs_redis)
+        if not 0 <= self.drain_s <= 3600:
+            raise ValueError("`drain_s` must be between 0 and 3600")
         if not 0 <= self.cores <= 4096:
             raise ValueError("`cores` must be between 0 and 4096")
 

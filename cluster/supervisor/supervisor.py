@@ -88,6 +88,16 @@ class Supervisor:
         packed = zip(keepers, answers, strict=True)
         return {keeper.name: unpack(answer, ProcessFigures) for keeper, answer in packed if answer is not None}
 
+    async def empty(self, node: str) -> bool:
+        """Take the work off the node of this Ray id, which is about to leave; whether nothing is left there.
+
+        Nobody is asked whether there is room: it leaves in any case.
+        """
+        if node not in self.state.drained:
+            self.state.drained = self.state.drained | {node}
+            self.changed()
+        return not any(keeper.process.node == node for keeper in self.keepers.values())
+
     async def stop(self) -> None:
         """End every process of the cell, the ingresses first; the supervisor itself is ended by its caller."""
         for task in (*self._working, *self._retiring.values()):

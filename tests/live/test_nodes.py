@@ -1,7 +1,9 @@
 """A head and further nodes, as operators run them: who may join, and who is told why not."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ import pytest
 
 from bench.family import Family
 from bench.local_cell import JoinedNode, LocalCell
-from bench.stack import StackOptions
+from bench.stack import StackOptions, wait_for
 
 pytestmark = pytest.mark.ray
 
@@ -45,14 +47,22 @@ def own_ray_config(cell: LocalCell) -> str:
     return (cell.joined[0].run_dir / "tamis.toml").read_text().replace("127.0.0.2", "127.0.0.9")
 
 
-def test_a_node_joins_and_leaves_without_a_trace(cell: LocalCell) -> None:
+def test_a_node_joins_is_used_and_leaves_without_a_trace(cell: LocalCell) -> None:
     node = cell.add()
     node.until_joined()
+    port = int(cell.grpc.rpartition(":")[2])
+    wait_for(lambda: answers(node.ready["address"], port), 60)
     node.stop()
     assert node.exit_code == 0
     assert node.left == []
-    assert node.stop_s < 10
-    assert "stopped" in node.log
+    assert "the node is empty" in node.log
+    assert node.log.endswith("tamis join: stopped\n")
+
+
+def answers(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
+        return True
+    return False
 
 
 def test_a_node_whose_raylet_dies_joins_again(cell: LocalCell) -> None:
