@@ -96,11 +96,14 @@ class Program:
         return [process.pid for process in self._family.alive()]
 
     def until_ready(self) -> None:
-        """Raises RuntimeError when it ends, or is not ready in time."""
+        """Start it again when it ends, as a service manager would: Ray gives a node 30 s. Raises RuntimeError."""
         deadline_s = time.monotonic() + READY_S
         while not self.ready_file.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline_s:
+            if time.monotonic() > deadline_s:
                 raise RuntimeError(f"{self._name} is not ready: {self.log.read_text(errors='replace')[-2000:]}")
+            if self._process.poll() is not None:
+                self._family.left(1.0)
+                self.start()
             time.sleep(0.1)
 
     def stop(self) -> None:
