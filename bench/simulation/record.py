@@ -228,7 +228,7 @@ class Recorder:
 
 def record(corpora: Path, scratch: Path, say: Callable[[str], None]) -> Recording:
     """Everything, in about four minutes. Raises StackFailed, and SystemExit when a load gives no figures."""
-    recorder = Recorder(mixes(corpora, scratch), zone(corpora), say)
+    recorder = prepared(corpora, scratch, say)
     shapes, shapes_yardstick_ms = recorder.shapes()
     recorder.loads()
     recorder.dns()
@@ -257,18 +257,19 @@ def means(values: Sequence[float], count: float) -> Iterator[float]:
         yield round(sum(some) / len(some), 1)
 
 
-def mixes(corpora: Path, scratch: Path) -> dict[str, Path]:
-    """Folders of mail: `main` is the mixed corpus of ARCHITECTURE section 13, `other` today's phishing, larger."""
+def prepared(corpora: Path, scratch: Path, say: Callable[[str], None]) -> Recorder:
+    """With two mixes: `main` is the mixed corpus of ARCHITECTURE section 13, `other` today's phishing, larger."""
+    mixed_mails = mixed(corpora)
     files = sorted(path for path in (corpora / "phish_modern").resolve().rglob("*") if path.is_file())
     mails = {
-        "main": [one.mail.raw for one in mixed(corpora)[:MAILS]],
+        "main": [one.mail.raw for one in mixed_mails[:MAILS]],
         "other": [file.read_bytes() for file in random.Random(1).sample(files, MAILS)],
     }
     for mix, raws in mails.items():
         (scratch / mix).mkdir()
         for number, raw in enumerate(raws):
             (scratch / mix / f"{number:04}.eml").write_bytes(raw)
-    return {mix: scratch / mix for mix in mails}
+    return Recorder({mix: scratch / mix for mix in mails}, zone(corpora, mixed_mails), say)
 
 
 def merge(passes: Sequence[Sequence[Examined]], asked: Sequence[Examined]) -> Iterator[Examined]:
