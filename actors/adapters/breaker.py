@@ -87,10 +87,15 @@ class Guard:
         if self._breaker.failed() and (self._probing is None or self._probing.done()):
             self._probing = asyncio.create_task(self._keep_probing())
 
-    async def close(self) -> None:
-        """Stop probing."""
+    def stop(self) -> None:
+        """Stop probing, without a wait for its end."""
         if self._probing is not None:
             self._probing.cancel()
+
+    async def close(self) -> None:
+        """Stop probing."""
+        self.stop()
+        if self._probing is not None:
             await asyncio.gather(self._probing, return_exceptions=True)
 
     async def _keep_probing(self) -> None:

@@ -5,8 +5,9 @@ same time share one answer. The question in flight belongs to the resolver and n
 cancelled asker takes nothing from the others. `AresNameserver` asks the network.
 
 Nobody waits twice for what is dead. A question that failed is answered with its failure for a while, longer each time
-(RFC 9520 section 3.2), and when it is asked again, one question goes out that no message waits for. When the name
-servers themselves say nothing any more, not even about the root, every question fails at once until they do.
+(RFC 9520 section 3.2), and when it is asked again, one question goes out that no message waits for. When nothing is
+said about several names below a domain, and neither about the domain itself, as when a list is dead of which every
+message asks another name, all questions below it fail at once until something is said; the same for the root.
 
 One resolver per process: c-ares keeps sockets, a thread and an inotify watch per channel (aiodns #175, #191), and a
 channel must not survive a fork (#174), so it is made at the first question, in the loop that asks.
@@ -15,8 +16,10 @@ channel must not survive a fork (#174), so it is made at the first question, in 
 import asyncio
 import ipaddress
 import logging
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import aiodns
@@ -42,7 +45,8 @@ _TRIES = 2
 _NO_SUCH_NAME = frozenset({pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME})
 _SILENCE = frozenset({pycares.errno.ARES_ETIMEOUT, pycares.errno.ARES_ECONNREFUSED, pycares.errno.ARES_ECANCELLED})
 _SILENCES_MAX = 5
-"""Questions in a row without any answer after which the name servers are probed."""
+"""Questions in a row without any answer after which the name servers, or those of a domain, are probed."""
+_DOMAINS_MAX = 500
 
 _log = logging.getLogger(__name__)
 
@@ -193,11 +197,14 @@ class AresNameserver:
     def __init__(self, config: DnsConfig) -> None:
         self._config = config
         self._channel: asyncio.Future[aiodns.DNSResolver] | None = None
-        self._guard = Guard("dns", self._answers, config.timeout_s, Breaker(_SILENCES_MAX))
+        self._guard = Guard("dns", partial(self._answers, "."), config.timeout_s, Breaker(_SILENCES_MAX))
+        self._domains: OrderedDict[str, Guard] = OrderedDict()
+        """Domains below which something was not answered."""
 
     async def ask(self, name: str, kind: str) -> Answer:
         """Ask one question. Every failure is in the Answer."""
-        if self._guard.open:
+        domains = _above(name)
+        if self._guard.open or any(domain in self._domains and self._domains[domain].open for domain in domains):
             return Answer(failed=LookupFailed("no name server answers"), unasked=True)
         try:
             async with asyncio.timeout(self._config.timeout_s):
@@ -205,29 +212,39 @@ class AresNameserver:
                 result = await channel.query_dns(name, kind)
         except aiodns.error.DNSError as error:
             code = error.args[0]
-            self._note(silence=code in _SILENCE)
+            self._note(domains, silence=code in _SILENCE)
             if code in _NO_SUCH_NAME or code == pycares.errno.ARES_ENODATA:
                 return Answer(missing=NameNotFound(name, nxdomain=code in _NO_SUCH_NAME))
             return Answer(failed=LookupFailed(f"{kind} {name}: {error.args[-1]}"))
         except TimeoutError:
-            self._note(silence=True)
+            self._note(domains, silence=True)
             return Answer(failed=LookupFailed(f"{kind} {name}: timeout"))
         except (OSError, pycares.AresError) as error:
             _log.warning("no DNS: %s", error)
             return Answer(failed=LookupFailed(f"no name server: {error}"))
-        self._note(silence=False)
+        self._note(domains, silence=False)
         return _answer(name, kind, result)
 
-    def _note(self, *, silence: bool) -> None:
-        if silence:
-            self._guard.failed()
-        else:
-            self._guard.succeeded()
+    def _note(self, domains: Sequence[str], *, silence: bool) -> None:
+        if not silence:
+            for guard in (self._guard, *(self._domains[domain] for domain in domains if domain in self._domains)):
+                guard.succeeded()
+            return
+        self._guard.failed()
+        for domain in domains:
+            if domain not in self._domains:
+                probe = partial(self._answers, domain)
+                breaker = Breaker(_SILENCES_MAX)
+                self._domains[domain] = Guard(f"dns {domain}", probe, self._config.timeout_s, breaker)
+            self._domains[domain].failed()
+        while len(self._domains) > _DOMAINS_MAX:
+            _, guard = self._domains.popitem(last=False)
+            guard.stop()
 
-    async def _answers(self) -> bool:
-        """Whether any name server says anything about the root, which every resolver knows."""
+    async def _answers(self, domain: str) -> bool:
+        """Whether any name server says anything about the domain itself."""
         try:
-            await (await self._opened()).query_dns(".", "NS")
+            await (await self._opened()).query_dns(domain, "NS")
         except aiodns.error.DNSError as error:
             return error.args[0] not in _SILENCE
         except (OSError, pycares.AresError):
@@ -236,7 +253,8 @@ class AresNameserver:
 
     async def close(self) -> None:
         """Give back the channel."""
-        await self._guard.close()
+        for guard in (self._guard, *self._domains.values()):
+            await guard.close()
         channel, self._channel = self._channel, None
         if channel is not None and channel.done() and not channel.cancelled() and channel.exception() is None:
             await channel.result().close()
@@ -257,6 +275,12 @@ class AresNameserver:
         servers = [await _numeric(server) for server in self._config.nameservers]
         # c-ares doubles the time of the second try: a third and two thirds make the whole.
         return aiodns.DNSResolver(nameservers=servers or None, timeout=self._config.timeout_s / 3, tries=_TRIES)
+
+
+def _above(name: str) -> list[str]:
+    """The domains of two to four labels above a name: where zones begin, and lists."""
+    labels = name.split(".")
+    return [".".join(labels[-count:]) for count in range(2, min(5, len(labels)))]
 
 
 async def _numeric(server: str) -> str:
