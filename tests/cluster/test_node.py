@@ -120,3 +120,49 @@ def test_a_stop_that_fails_keeps_the_supervisor_from_nothing(monkeypatch: pytest
     cell.stop()
     assert supervisor.called == ["stop"]
     assert supervisor.killed
+
+
+class FakeRay:
+    """The processes of a Ray of our own."""
+
+    def __init__(self, dead: str, redis: list[str] | None) -> None:
+        self.dead = dead
+        self.called: list[str] = []
+        self._ray_params = SimpleNamespace(external_addresses=redis)
+
+    def dead_processes(self) -> list[tuple[str, object]]:
+        return [(self.dead, None)]
+
+    def kill_gcs_server(self, *, check_alive: bool) -> None:
+        assert not check_alive
+        self.called.append("kill")
+
+    def start_gcs_server(self) -> None:
+        self.called.append("start")
+
+
+def node_with(own: FakeRay) -> node_module.Node:
+    node = node_module.Node()
+    node._own = own
+    return node
+
+
+@pytest.mark.parametrize(
+    ("dead", "redis", "complaint"),
+    [("gcs_server", None, r"gcs_redis would keep it"), ("raylet", ["redis:6379"], "Ray's raylet has ended")],
+)
+def test_what_nobody_can_bring_back_ends_the_head_with_a_line(
+    dead: str, redis: list[str] | None, complaint: str
+) -> None:
+    with pytest.raises(RayFailed, match=complaint):
+        node_with(FakeRay(dead, redis)).check()
+
+
+def test_a_gcs_with_its_memory_in_redis_is_started_again_alone() -> None:
+    own = FakeRay("gcs_server", ["redis:6379"])
+    node_with(own).check()
+    assert own.called == ["kill", "start"]
+
+
+def test_a_dashboard_that_dies_is_nobody_s_end() -> None:
+    node_with(FakeRay("dashboard", None)).check()
