@@ -55,6 +55,7 @@ def test_impaired_mail_is_judged_by_its_deadline(
 ) -> None:
     answer = {
         "impaired_unanswered": unanswered,
+        "impaired_tempfailed": 0,
         "impaired_p99_s": p99_s,
         "impaired_first_p99_s": 0.0,
         "throughput_share": 0.9,
