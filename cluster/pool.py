@@ -114,6 +114,7 @@ class IngressProcess(Process):
         super().__init__(order, build)
         self._table = Table()
         self._serving: asyncio.Task[str] | None = None
+        self._flush: Callable[[], None] = lambda: None
 
     async def prepare(self) -> None:
         """Build everything but the server: it takes no mail before it knows the replicas."""
@@ -147,7 +148,9 @@ class IngressProcess(Process):
 
     async def figures(self) -> bytes:
         """What there is to say of it in numbers: ProcessFigures."""
-        return pack(ProcessFigures(self._hall.transactions, own_memory_bytes()))
+        gate = self._hall.gate
+        counters = {"waiting": gate.waiting, "shed": gate.shed, "refused": gate.refused}
+        return pack(ProcessFigures(self._hall.transactions, own_memory_bytes(), counters=counters))
 
     async def leave(self) -> None:
         """Take no connection any more, and soon end those there are: their gateways go on elsewhere."""
@@ -155,6 +158,8 @@ class IngressProcess(Process):
         if self._serving is not None:
             await self._serving
             await self._server.stop(_LEAVE_GRACE_S)
+        # The spans of the last second wait to be sent, which blocks.
+        await asyncio.to_thread(self._flush)
 
     async def _serve(self) -> str:
         order, config = self._order, self._spec.cluster
@@ -199,8 +204,9 @@ class IngressProcess(Process):
             return None
         from wire.export import SpanExport  # noqa: PLC0415  the SDK is loaded only where it is used
 
-        self._export = SpanExport(self._spec.trace, "tamis-ingress", self._order.name)
-        return self._export.send
+        export = SpanExport(self._spec.trace, "tamis-ingress", self._order.name)
+        self._flush = export.close
+        return export.send
 
 
 async def serve_replica(host: ReplicaHost, replica: Replica) -> Replica:

@@ -1,0 +1,57 @@
+"""The processes of a cell without Ray: what they do at control calls."""
+
+from typing import cast
+
+import pytest
+
+from actors.config import JudgementConfig
+from actors.registry import build_actors
+from cluster import pool as pool_module
+from cluster.config import ClusterConfig
+from cluster.metrics import ProcessFigures
+from cluster.pool import IngressProcess
+from cluster.spec import CellSpec, Order, pack, unpack
+from wire import export
+from wire.trace import SpanRecord, TraceConfig
+
+
+class FakeExport:
+    """Keeps spans until it is closed, as an export does for a second."""
+
+    def __init__(self, *_about: object) -> None:
+        self.queued: list[SpanRecord] = []
+        self.sent: list[SpanRecord] = []
+        exports.append(self)
+
+    def send(self, records: list[SpanRecord]) -> None:
+        self.queued += records
+
+    def close(self) -> None:
+        self.sent, self.queued = self.queued, []
+
+
+exports: list[FakeExport] = []
+
+
+def ingress_of(trace: TraceConfig) -> IngressProcess:
+    spec = CellSpec(ClusterConfig(), JudgementConfig(), trace, "node")
+    return IngressProcess(pack(Order("ingress-0", spec.packed(), "node")), build_actors)
+
+
+async def test_an_ingress_tells_what_overload_made_of_its_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "prepare_process", lambda: None)
+    process = ingress_of(TraceConfig())
+    await process.prepare()
+    process._hall.gate.shed = 7
+    assert unpack(await process.figures(), ProcessFigures).counters == {"waiting": 0, "shed": 7, "refused": 0}
+
+
+async def test_an_ingress_that_leaves_sends_the_spans_of_its_last_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "prepare_process", lambda: None)
+    monkeypatch.setattr(export, "SpanExport", FakeExport)
+    process = ingress_of(TraceConfig(otlp_endpoint="http://127.0.0.1:4317"))
+    await process.prepare()
+    (sender,) = exports
+    sender.send([cast("SpanRecord", "the last one")])
+    await process.leave()
+    assert (sender.queued, len(sender.sent)) == ([], 1)
