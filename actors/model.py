@@ -17,7 +17,13 @@ from wire.message import parse_header_block, unfold
 NO_FACTS: Mapping[str, str] = MappingProxyType({})
 
 
-class Direction(StrEnum):
+class Word(StrEnum):
+    """A word of our own; it is hashed as the text it is, since Enum's own hash is a call of Python's."""
+
+    __hash__ = str.__hash__
+
+
+class Direction(Word):
     """Where the message comes from and goes to."""
 
     INBOUND = "inbound"
@@ -25,7 +31,7 @@ class Direction(StrEnum):
     INTERNAL = "internal"
 
 
-class Stage(StrEnum):
+class Stage(Word):
     """How much of the transaction is known when an actor is asked."""
 
     CONNECT = "connect"
@@ -39,7 +45,7 @@ class Stage(StrEnum):
     MESSAGE = "message"
 
 
-class Outcome(StrEnum):
+class Outcome(Word):
     """The typed result of a finding; the words of RFC 8601 section 2.7 where it has one."""
 
     NONE = "none"
@@ -60,7 +66,7 @@ class Outcome(StrEnum):
     """A failure of Tamis itself: late, crashed, unreachable. `detail` begins with the kind."""
 
 
-class ErrorKind(StrEnum):
+class ErrorKind(Word):
     """First word of the detail of a finding with Outcome.ERROR."""
 
     TIMEOUT = "timeout"
@@ -70,7 +76,7 @@ class ErrorKind(StrEnum):
     MALFORMED = "malformed"
 
 
-class Action(StrEnum):
+class Action(Word):
     """What is done with the message, mildest first (the order is data: see `decide`)."""
 
     ACCEPT = "accept"

@@ -42,6 +42,8 @@ class Dispatcher:
         self._limits = limits
         self._node = node
         self._pools: dict[str, Pool] = {}
+        self._asked: dict[Stage, list[str]] = {}
+        """The pools of each stage."""
         self._seats: dict[str, Seat] = {}
         self._numbers = 0
 
@@ -54,6 +56,7 @@ class Dispatcher:
                     self._fail(errand, ErrorKind.UNREACHABLE, "no such pool any more")
         for name, stages in table.stages.items():
             self._pools.setdefault(name, Pool()).stages = stages
+        self._asked = {stage: [name for name, pool in self._pools.items() if stage in pool.stages] for stage in Stage}
         wanted = {
             replica.name: replica for replica in table.replicas if not self._pools.keys().isdisjoint(replica.actors)
         }
@@ -84,7 +87,7 @@ class Dispatcher:
 
     def has_stage(self, stage: Stage) -> bool:
         """Whether anybody is asked at this stage."""
-        return any(stage in pool.stages for pool in self._pools.values())
+        return bool(self._asked.get(stage))
 
     def asks(self, stage: Stage, pool: str) -> bool:
         """Whether there is such a pool and this stage asks it."""
@@ -102,7 +105,7 @@ class Dispatcher:
         now_s = self._clock.monotonic_s()
         deadline_s -= answer_margin_s(deadline_s - now_s)
         ask = Ask(stage, payload, route, deadline_s, now_s, budget_ms(deadline_s - now_s), done)
-        wanted = [name for name, pool in self._pools.items() if stage in pool.stages and name not in route.skips]
+        wanted = [name for name in self._asked.get(stage, ()) if name not in route.skips]
         if wanted:
             ask.timer = self._call_later(max(0.0, deadline_s - now_s), lambda: self._expire(ask))
             self._place_together(ask, wanted)
