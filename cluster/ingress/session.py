@@ -6,8 +6,7 @@ no task, no lock and no queue per transaction. What all streams of the process s
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -89,12 +88,10 @@ class Session:
         for event in events:
             live = self._live.get(event.transaction) or self._open(event)
             if live is not None:
-                with self._refusing_bugs(live):
-                    self._receive_event(live, event, warming)
+                self._guarded(live, self._receive_event, live, event, warming)
         for live, start in warming.items():
             if live.transaction.state is State.CONTENT:
-                with self._refusing_bugs(live):
-                    self._start(live, start)
+                self._guarded(live, self._start, live, start)
 
     def _receive_event(self, live: Live, event: pb.Event, warming: dict[Live, Start]) -> None:
         for step in live.transaction.receive(event, self._hall.clock.monotonic_s()):
@@ -106,11 +103,10 @@ class Session:
         if live.number in self._live:
             self._account(live)
 
-    @contextmanager
-    def _refusing_bugs(self, live: Live) -> Iterator[None]:
+    def _guarded(self, live: Live, work: Callable[..., None], *args: object) -> None:
         """A stream serves many transactions, a replica's answers too: what one of them meets must not end it."""
         try:
-            yield
+            work(*args)
         except Exception as error:  # noqa: BLE001
             log.error("transaction_failed error=%s\n%s", type(error).__name__, stack_of(error))  # noqa: TRY400  no text
             self._refuse(live, Reason.REASON_INTERNAL, "internal error")
@@ -179,8 +175,7 @@ class Session:
 
         def begin(shed: frozenset[str]) -> None:
             live.route.skips |= shed
-            with self._refusing_bugs(live):
-                self._start(live, start)
+            self._guarded(live, self._start, live, start)
 
         live.place = Place()
         self._hall.gate.wait(live.place, start, begin, partial(self._refuse, live, Reason.REASON_OVERLOADED))
@@ -235,12 +230,15 @@ class Session:
                 self._hall.dispatcher.shorten(ask, deadline_s)
 
     def _stage_over(self, live: Live, start: Start, ask: Ask) -> None:
-        with self._refusing_bugs(live):
-            live.reports.extend((start, report) for report in ask.reports)
-            live.telling = live.telling or any(is_telling(report.findings) for report in ask.reports)
-            if start.wants_verdict:
-                self._answer_early(live, start)
-            self._judge_when_known(live)
+        live.reports.extend((start, report) for report in ask.reports)
+        live.telling = live.telling or any(is_telling(report.findings) for report in ask.reports)
+        self._guarded(live, self._go_on, live, start)
+
+    def _go_on(self, live: Live, start: Start) -> None:
+        """A stage is over: answer for it, or for all."""
+        if start.wants_verdict:
+            self._answer_early(live, start)
+        self._judge_when_known(live)
 
     def _judge_when_known(self, live: Live) -> None:
         """Judge once the end of the message was told and all that the verdict needs is known."""
@@ -257,9 +255,8 @@ class Session:
         partly = [(start, report) for ask, start in live.asks.items() for report in ask.reports]
         known = _counting([*live.reports, *partly], live.transaction.refused_recipients)
         if settled(known, due, live.message, self._hall.judgement):
-            with self._refusing_bugs(live):
-                live.reports += partly
-                self._judge(live, live.message, cut=due)
+            live.reports += partly
+            self._guarded(live, self._judge, live, live.message, due)
 
     def _answer_early(self, live: Live, start: Start) -> None:
         findings: list[Finding] = []
