@@ -131,6 +131,8 @@ class Envelope(msgspec.Struct, frozen=True):
     """Unix time at which the transaction began: the clock of everything that judges dates in this message."""
     mirrored: bool = False
     """A copy of mail that another cell has judged: nothing that later mail is judged by may learn from it."""
+    explained: bool = False
+    """Somebody reads the findings: actors may spend time on explanations."""
 
 
 class Message(msgspec.Struct, frozen=True, dict=True):

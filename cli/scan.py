@@ -167,6 +167,7 @@ def _message(path: Path, options: ScanOptions) -> Message:
         sender=mail.sender,
         recipients=tuple(map(Recipient, mail.recipients)),
         received_at_s=_received_at_s(mail) if options.now_s is None else options.now_s,
+        explained=True,
     )
     return Message(envelope, mail.header_block, mail.body)
 

@@ -111,6 +111,7 @@ def envelope_to_proto(envelope: Envelope) -> message_pb2.Envelope:
         mta_name=_text(envelope.mta_name),
         received_at_ms=_milliseconds(envelope.received_at_s),
         mirrored=envelope.mirrored,
+        explained=envelope.explained,
     )
 
 
@@ -140,6 +141,7 @@ def envelope_from_proto(envelope: message_pb2.Envelope) -> Envelope:
         mta_name=envelope.mta_name,
         received_at_s=envelope.received_at_ms / 1000,
         mirrored=envelope.mirrored,
+        explained=envelope.explained,
     )
 
 

@@ -22,6 +22,7 @@ def whole_message(  # noqa: PLR0913  what a message is made of
     number: int = 1,
     traceparent: str = "",
     mirrored: bool = False,
+    explain: bool = False,
 ) -> Iterator[pb.Event]:
     """The events of transaction `number`, for a verdict within `left_s`."""
     budget_ms = max(1, int(left_s * 1000))
@@ -38,6 +39,7 @@ def whole_message(  # noqa: PLR0913  what a message is made of
             mta_name=envelope.mta_name,
             received_at_ms=envelope.received_at_ms,
             mirrored=mirrored,
+            explain=explain,
         ),
     )
     yield pb.Event(transaction=number, mail=pb.Mail(sender=envelope.sender, esmtp_args=envelope.esmtp_args))

@@ -90,12 +90,13 @@ class FilterServicer(filter_service_pb2_grpc.FilterServiceServicer):
             return True
 
         metadata = {key: value for key, value in context.invocation_metadata() or () if key == "traceparent"}
-        session = Session(self._hall, send, explains=True)
+        session = Session(self._hall, send)
         try:
-            message, traceparent = request.message, str(metadata.get("traceparent", ""))
-            session.receive(
-                whole_message(message.envelope, message.header_block, message.body, left_s, traceparent=traceparent)
+            message, trace = request.message, str(metadata.get("traceparent", ""))
+            told = whole_message(
+                message.envelope, message.header_block, message.body, left_s, traceparent=trace, explain=True
             )
+            session.receive(told)
             answer = await answered
         finally:
             session.close()

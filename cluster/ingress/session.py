@@ -63,14 +63,10 @@ class Live:
 
 
 class Session:
-    """The transactions of one stream. `send` queues an answer and says whether there was room.
+    """The transactions of one stream. `send` queues an answer and says whether there was room."""
 
-    `explains`: verdicts carry their findings, for people.
-    """
-
-    def __init__(self, hall: Hall, send: Callable[[pb.Answer, int], bool], *, explains: bool = False) -> None:
+    def __init__(self, hall: Hall, send: Callable[[pb.Answer, int], bool]) -> None:
         self._hall = hall
-        self._explains = explains
         self._send = send
         self._live: dict[int, Live] = {}
         self.behind = False
@@ -292,7 +288,7 @@ class Session:
         if mirror is not None and (message.envelope.mirrored or not mirror.wants(message.envelope.transaction_id)):
             mirror = None
         # A gateway has no use for findings: they are told to who compares or explains.
-        told = self._explains or message.envelope.mirrored or mirror is not None
+        told = message.envelope.explained or message.envelope.mirrored or mirror is not None
         wire_verdict = verdict_to_proto(verdict, traced=traced, findings=verdict.findings if told else ())
         self._answer(live, pb.Answer(transaction=live.number, verdict=wire_verdict))
         self._drop(live)

@@ -178,6 +178,7 @@ class Transaction:
         envelope.mta_name = begin.mta_name
         envelope.received_at_ms = begin.received_at_ms
         envelope.mirrored = begin.mirrored
+        envelope.explained = begin.explain
         return ()
 
     def _mail(self, mail: pb.Mail) -> tuple[Step, ...]:
@@ -215,6 +216,7 @@ class Transaction:
         own.mta_name = known.mta_name
         own.received_at_ms = known.received_at_ms
         own.mirrored = known.mirrored
+        own.explained = known.explained
         own.recipients.append(new.recipient)
         known.recipients.append(new.recipient)
         cap_s = self._limits.early_s

@@ -36,7 +36,6 @@ class Bench:
     held_bytes_max: int = 4_000_000
     table: bool = True
     room: bool = True
-    explains: bool = True
     shared: list[bytes] = field(default_factory=list)
     answers: list[pb.Answer] = field(default_factory=list)
     spans: list[list[SpanRecord]] = field(default_factory=list)
@@ -61,7 +60,7 @@ class Bench:
             dispatcher.update(Table(STAGES, tuple(Replica(f"{pool}-0", (pool,), "a:1", "") for pool in STAGES)))
             for link in self.links.values():
                 link.up()
-        self.session = Session(self.hall, self._send, explains=self.explains)
+        self.session = Session(self.hall, self._send)
 
     def _connect(self, replica: Replica, dispatcher: Dispatcher) -> FakeLink:
         link = self.links[replica.actors[0]] = FakeLink(replica, dispatcher)
@@ -117,7 +116,7 @@ class FakeShared:
         pass
 
 
-BEGIN = pb.Event(begin=pb.Begin(transaction_id=b"id", budget_ms=3_600_000))
+BEGIN = pb.Event(begin=pb.Begin(transaction_id=b"id", budget_ms=3_600_000, explain=True))
 MAIL = pb.Event(mail=pb.Mail(sender=b"a@example.org"))
 RECIPIENT = pb.Event(recipient=pb.NewRecipient(recipient=message_pb2.Recipient(address=b"r@example.org")))
 ASKED = pb.Event(recipient=pb.NewRecipient(recipient=message_pb2.Recipient(address=b"r@example.org"), budget_ms=2000))
@@ -130,3 +129,5 @@ BODY = pb.Event(body=b"hello\r\n")
 END = pb.Event(end_of_message=pb.EndOfMessage(budget_ms=10_000))
 ABORT = pb.Event(abort=pb.Abort())
 WHOLE = (BEGIN, MAIL, RECIPIENT, HEADERS, BODY, END)
+QUIET = (pb.Event(begin=pb.Begin(transaction_id=b"id", budget_ms=3_600_000)), *WHOLE[1:])
+"""The same, and nobody reads the findings."""

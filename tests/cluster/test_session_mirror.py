@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from actors.model import Message
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import message_pb2, verdict_pb2
-from tests.cluster.session_bench import ABORT, BEGIN, WHOLE, Bench
+from tests.cluster.session_bench import ABORT, BEGIN, QUIET, Bench
 
 
 @dataclass
@@ -35,14 +35,14 @@ class Broken:
 
 
 def mirrored() -> tuple[Bench, FakeMirror]:
-    bench = Bench(explains=False)
+    bench = Bench()
     mirror = bench.hall.mirror = FakeMirror(bench)
     return bench, mirror
 
 
 def test_a_message_is_offered_after_its_verdict_has_left() -> None:
     bench, mirror = mirrored()
-    bench.tell(*WHOLE)
+    bench.tell(*QUIET)
     bench.time.advance(0.25)
     assert not mirror.offered
     bench.answer_all()
@@ -57,7 +57,7 @@ def test_a_message_is_offered_after_its_verdict_has_left() -> None:
 def test_what_is_not_in_the_sample_is_not_offered_and_its_verdict_tells_no_findings() -> None:
     bench, mirror = mirrored()
     mirror.wanted = False
-    bench.tell(*WHOLE)
+    bench.tell(*QUIET)
     bench.answer_all()
     assert not mirror.offered
     assert not bench.verdict.findings
@@ -65,7 +65,7 @@ def test_what_is_not_in_the_sample_is_not_offered_and_its_verdict_tells_no_findi
 
 def test_what_ends_without_a_verdict_is_not_offered() -> None:
     bench, mirror = mirrored()
-    bench.tell(*WHOLE, ABORT)
+    bench.tell(*QUIET, ABORT)
     assert not mirror.offered
 
 
@@ -73,7 +73,7 @@ def test_a_copy_from_another_cell_is_marked_for_the_actors_and_never_mirrored_ag
     bench, mirror = mirrored()
     begin = pb.Event.FromString(BEGIN.SerializeToString())
     begin.begin.mirrored = True
-    bench.tell(begin, *WHOLE[1:])
+    bench.tell(begin, *QUIET[1:])
     tasks = bench.links["policy"].tasks + bench.links["classifier"].tasks
     assert all(message_pb2.Message.FromString(task.message).envelope.mirrored for task in tasks)
     bench.answer_all()
@@ -84,7 +84,7 @@ def test_a_copy_from_another_cell_is_marked_for_the_actors_and_never_mirrored_ag
 def test_a_mirror_that_fails_takes_no_verdict_along() -> None:
     bench = Bench()
     bench.hall.mirror = Broken()
-    bench.tell(*WHOLE)
+    bench.tell(*QUIET)
     bench.answer_all()
     assert bench.verdict.action == verdict_pb2.ACTION_ACCEPT
     assert bench.hall.transactions == 0

@@ -213,7 +213,7 @@ async def test_a_gateway_of_today_tells_nothing_that_an_ingress_of_the_release_w
 @every_release
 def test_an_ingress_of_today_answers_what_a_gateway_of_the_release_understands(release: str) -> None:
     then = schema(release)
-    bench = Bench(explains=False)
+    bench = Bench()
     bench.tell(*WHOLE[:2], ASKED, *WHOLE[3:])
     bench.answer_all()
     heard = then.decode("FilterResponse", filter_service_pb2.FilterResponse(answers=bench.answers).SerializeToString())

@@ -5,7 +5,7 @@ from actors.actor import Budget
 from actors.classifier.actor import ClassifierActor
 from actors.classifier.model import SHIPPED_MODEL, ModelError
 from actors.config import ClassifierConfig
-from actors.model import Message, Outcome, Stage
+from actors.model import Envelope, Message, Outcome, Stage
 from tests.fakes import FakeClock
 
 SPAM = Message(
@@ -32,8 +32,11 @@ async def examine(actor: ClassifierActor, message: Message, stage: Stage = Stage
     return await actor.examine(stage, message, Budget.lasting(FakeClock(), 5))
 
 
-async def test_spam_is_spam_with_its_words(actor):
-    (finding,) = await examine(actor, SPAM)
+async def test_spam_is_spam_and_its_words_are_for_who_asks(actor):
+    asked = Message(Envelope(explained=True), SPAM.header_block, SPAM.body)
+    (finding,) = await examine(actor, asked)
+    (bare,) = await examine(actor, SPAM)
+    assert (bare.outcome, bare.score, bare.detail) == (finding.outcome, finding.score, "")
     assert (finding.actor, finding.name, finding.outcome) == ("classifier", "spam", Outcome.SPAM)
     assert 0.5 <= finding.score <= 1
     assert finding.detail

@@ -46,7 +46,7 @@ class Event(_message.Message):
     def __init__(self, transaction: _Optional[int] = ..., begin: _Optional[_Union[Begin, _Mapping]] = ..., mail: _Optional[_Union[Mail, _Mapping]] = ..., recipient: _Optional[_Union[NewRecipient, _Mapping]] = ..., headers: _Optional[_Union[Headers, _Mapping]] = ..., body: _Optional[bytes] = ..., end_of_message: _Optional[_Union[EndOfMessage, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., keep: _Optional[_Union[Keep, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ...) -> None: ...
 
 class Begin(_message.Message):
-    __slots__ = ("transaction_id", "budget_ms", "traceparent", "client", "direction", "tenant", "daemon_name", "mta_name", "received_at_ms", "stress", "mirrored")
+    __slots__ = ("transaction_id", "budget_ms", "traceparent", "client", "direction", "tenant", "daemon_name", "mta_name", "received_at_ms", "stress", "mirrored", "explain")
     TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
     BUDGET_MS_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class Begin(_message.Message):
     RECEIVED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     STRESS_FIELD_NUMBER: _ClassVar[int]
     MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     transaction_id: bytes
     budget_ms: int
     traceparent: str
@@ -69,7 +70,8 @@ class Begin(_message.Message):
     received_at_ms: int
     stress: bool
     mirrored: bool
-    def __init__(self, transaction_id: _Optional[bytes] = ..., budget_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., client: _Optional[_Union[_message_pb2.Client, _Mapping]] = ..., direction: _Optional[_Union[_message_pb2.Direction, str]] = ..., tenant: _Optional[str] = ..., daemon_name: _Optional[str] = ..., mta_name: _Optional[str] = ..., received_at_ms: _Optional[int] = ..., stress: _Optional[bool] = ..., mirrored: _Optional[bool] = ...) -> None: ...
+    explain: bool
+    def __init__(self, transaction_id: _Optional[bytes] = ..., budget_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., client: _Optional[_Union[_message_pb2.Client, _Mapping]] = ..., direction: _Optional[_Union[_message_pb2.Direction, str]] = ..., tenant: _Optional[str] = ..., daemon_name: _Optional[str] = ..., mta_name: _Optional[str] = ..., received_at_ms: _Optional[int] = ..., stress: _Optional[bool] = ..., mirrored: _Optional[bool] = ..., explain: _Optional[bool] = ...) -> None: ...
 
 class Mail(_message.Message):
     __slots__ = ("sender", "esmtp_args")

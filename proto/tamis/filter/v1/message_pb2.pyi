@@ -70,7 +70,7 @@ class Recipient(_message.Message):
     def __init__(self, address: _Optional[bytes] = ..., esmtp_args: _Optional[_Iterable[bytes]] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("transaction_id", "client", "direction", "tenant", "sender", "esmtp_args", "recipients", "queue_id", "daemon_name", "mta_name", "received_at_ms", "mirrored")
+    __slots__ = ("transaction_id", "client", "direction", "tenant", "sender", "esmtp_args", "recipients", "queue_id", "daemon_name", "mta_name", "received_at_ms", "mirrored", "explained")
     TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     DIRECTION_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,7 @@ class Envelope(_message.Message):
     MTA_NAME_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_FIELD_NUMBER: _ClassVar[int]
     transaction_id: bytes
     client: Client
     direction: Direction
@@ -95,7 +96,8 @@ class Envelope(_message.Message):
     mta_name: str
     received_at_ms: int
     mirrored: bool
-    def __init__(self, transaction_id: _Optional[bytes] = ..., client: _Optional[_Union[Client, _Mapping]] = ..., direction: _Optional[_Union[Direction, str]] = ..., tenant: _Optional[str] = ..., sender: _Optional[bytes] = ..., esmtp_args: _Optional[_Iterable[bytes]] = ..., recipients: _Optional[_Iterable[_Union[Recipient, _Mapping]]] = ..., queue_id: _Optional[str] = ..., daemon_name: _Optional[str] = ..., mta_name: _Optional[str] = ..., received_at_ms: _Optional[int] = ..., mirrored: _Optional[bool] = ...) -> None: ...
+    explained: bool
+    def __init__(self, transaction_id: _Optional[bytes] = ..., client: _Optional[_Union[Client, _Mapping]] = ..., direction: _Optional[_Union[Direction, str]] = ..., tenant: _Optional[str] = ..., sender: _Optional[bytes] = ..., esmtp_args: _Optional[_Iterable[bytes]] = ..., recipients: _Optional[_Iterable[_Union[Recipient, _Mapping]]] = ..., queue_id: _Optional[str] = ..., daemon_name: _Optional[str] = ..., mta_name: _Optional[str] = ..., received_at_ms: _Optional[int] = ..., mirrored: _Optional[bool] = ..., explained: _Optional[bool] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("envelope", "header_block", "body")
