@@ -149,6 +149,11 @@ class Message(msgspec.Struct, frozen=True, dict=True):
         return parse_header_block(self.header_block)
 
     @cached_property
+    def header_block_lower(self) -> bytes:
+        """For a quick look whether a word occurs at all."""
+        return self.header_block.lower()
+
+    @cached_property
     def fields_by_name(self) -> Mapping[bytes, Sequence[tuple[bytes, bytes]]]:
         """The same by lower-case name, names in the order of their first field."""
         found: dict[bytes, list[tuple[bytes, bytes]]] = {}

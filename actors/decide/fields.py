@@ -27,7 +27,12 @@ def field_name(name: bytes, value: bytes) -> bytes:
 
 
 def fields_named(message: Message, name: bytes) -> Sequence[tuple[bytes, bytes]]:
-    """The fields whose `field_name` is `name` (lower case), in order."""
+    """The fields whose `field_name` is `name` (lower case), in order.
+
+    Most mail has no field of a name that only a filter writes: its header section is not even read for that.
+    """
+    if name not in message.header_block_lower:
+        return ()
     if b"" not in message.fields_by_name:
         return message.fields_by_name.get(name, ())
     return [field for field in message.headers if field_name(*field) == name]
