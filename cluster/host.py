@@ -163,8 +163,10 @@ class ReplicaHost:
         try:
             # One limit for all: a limit of its own for each actor would cost as much as some of them do.
             async with asyncio.timeout(left_s), asyncio.TaskGroup() as group:
-                for name in job.unanswered:
+                first, *others = job.unanswered
+                for name in others:
                     group.create_task(self._ask(name, job, message))
+                await self._ask(first, job, message)
         except TimeoutError:
             self._fail(job, ErrorKind.TIMEOUT, stage_from_proto(task.stage).value)
             return
