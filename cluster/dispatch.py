@@ -91,7 +91,7 @@ class Dispatcher:
 
     def asks(self, stage: Stage, pool: str) -> bool:
         """Whether there is such a pool and this stage asks it."""
-        return pool in self._pools and stage in self._pools[pool].stages
+        return pool in self._asked.get(stage, ())
 
     def all_ready(self) -> bool:
         """Whether every pool has a replica with a live stream."""

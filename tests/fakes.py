@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from actors.actor import Budget
-from actors.adapters.zone import ZoneResolver
+from actors.adapters.zone import ZoneResolver, each_in_turn
 from actors.ports import (
     LookupFailed,
-    NameNotFound,
     ScannerUnavailable,
     ScanResult,
     StoreUnavailable,
@@ -53,13 +52,7 @@ class FakeResolver:
 
     async def txt_each(self, names: Sequence[str]) -> Sequence[TxtAnswer]:
         self.rounds.append(list(names))
-        answers: list[TxtAnswer] = []
-        for name in names:
-            try:
-                answers.append(await self.txt(name))
-            except (NameNotFound, LookupFailed) as error:
-                answers.append(error)
-        return answers
+        return await each_in_turn(self.txt, names)
 
     async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
         self._ask(name, "AAAA" if ipv6 else "A")

@@ -8,7 +8,7 @@ only has names below it (RFC 8020); every other name is NXDOMAIN.
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from actors.adapters.names import question_name, reverse_name
@@ -48,13 +48,7 @@ class ZoneResolver:
 
     async def txt_each(self, names: Sequence[str]) -> Sequence[TxtAnswer]:
         """TXT records of several names."""
-        answers: list[TxtAnswer] = []
-        for name in names:
-            try:
-                answers.append(await self.txt(name))
-            except (NameNotFound, LookupFailed) as error:
-                answers.append(error)
-        return answers
+        return await each_in_turn(self.txt, names)
 
     async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
         """A or AAAA records."""
@@ -151,3 +145,14 @@ def _unescape(match: re.Match[str]) -> str:
     r"""RFC 1035 section 5.1: \X is X, \DDD is the byte of that number."""
     escaped = match[1]
     return bytes((int(escaped),)).decode("utf-8", "surrogateescape") if len(escaped) == 3 else escaped
+
+
+async def each_in_turn(txt: Callable[[str], Awaitable[Sequence[bytes]]], names: Sequence[str]) -> list[TxtAnswer]:
+    """`Resolver.txt_each` of a resolver that answers at once."""
+    answers: list[TxtAnswer] = []
+    for name in names:
+        try:
+            answers.append(await txt(name))
+        except (NameNotFound, LookupFailed) as error:
+            answers.append(error)
+    return answers

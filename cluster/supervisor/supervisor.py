@@ -7,6 +7,7 @@ a message: without a supervisor, or without the head of Ray, the cell goes on wi
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -182,11 +183,9 @@ class Supervisor:
                 await self._look()
             except Exception as error:  # noqa: BLE001  the head may be away: what is there goes on
                 log.warning("not_reconciled error=%s", type(error).__name__)
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._change.wait()
-            except TimeoutError:
-                pass
 
     async def _measure(self) -> None:
         """Ask now and then what the replicas have done, and have as many as that asks for."""
