@@ -350,4 +350,6 @@ async def test_serving_goes_on_trying_until_the_port_is_free(tmp_path: Path, mon
 
 
 async def test_without_an_address_nothing_is_served() -> None:
-    await service.keep_serving(FakeCell(), AdminConfig(listen=""), TlsConfig(), lambda _: None)
+    complaints: list[str] = []
+    await service.keep_serving(FakeCell(), AdminConfig(listen=""), TlsConfig(), complaints.append)
+    assert complaints == []
