@@ -1,8 +1,8 @@
 """The ingress's side of large bodies: Ray's object store, one copy per node, references by control calls.
 
-Nothing of Ray's gets out of here: with a store that fails bodies travel inside the stream, and a replica that cannot be
-handed its body says so by a timeout. The room in the store is counted, since a full store would block the loop that
-puts: it is taken as long as anybody holds the object, also a call to a replica that does not answer.
+Nothing of Ray's gets out of here: with a store that fails or hangs bodies travel inside the stream, and a replica that
+cannot be handed its body says so by a timeout. The room in the store is counted, since a full store would make the loop
+wait: it is taken as long as anybody holds the object, also a call to a replica that does not answer.
 """
 
 import asyncio
@@ -11,11 +11,15 @@ import logging
 import os
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import ray
 
 log = logging.getLogger(__name__)
+
+_PATIENCE_S = 0.25
+"""A put takes some milliseconds, unless the raylet hangs."""
 
 
 class ObjectStoreBodies:
@@ -24,9 +28,13 @@ class ObjectStoreBodies:
     Bodies from `threshold_bytes` are shared while all of them together take less than `room_bytes`.
     """
 
-    def __init__(self, threshold_bytes: int, room_bytes: int) -> None:
+    def __init__(self, threshold_bytes: int, room_bytes: int, patience_s: float = _PATIENCE_S) -> None:
         self._threshold_bytes = threshold_bytes
         self._room_bytes = room_bytes
+        self._patience_s = patience_s
+        self._thread = ThreadPoolExecutor(1, "put")
+        self._late: Future[Any] | None = None
+        """A put for which nobody waits any more: until it is over there is no other."""
         self._handles: Mapping[str, Any] = {}
         self._numbers = itertools.count()
         self._origin = os.urandom(8)
@@ -42,8 +50,8 @@ class ObjectStoreBodies:
         if not self._threshold_bytes <= len(body) <= self._room_bytes:
             return None
         try:
-            reference = ray.put(body)
-        except Exception as error:  # noqa: BLE001  full, gone or broken: the stream takes the body instead
+            reference = self._put(body)
+        except Exception as error:  # noqa: BLE001  full, gone, broken or hanging: the stream takes the body instead
             self._note_put(error)
             return None
         self._note_put(None)
@@ -52,6 +60,18 @@ class ObjectStoreBodies:
         stored = StoredBody(self._origin + next(self._numbers).to_bytes(8), reference, room, self)
         weakref.finalize(stored, room.release)
         return stored
+
+    def _put(self, body: bytes) -> Any:
+        """The loop waits for it, but not for a raylet that hangs. Raises TimeoutError, and what Ray raises."""
+        if self._late is not None and not self._late.done():
+            raise TimeoutError
+        self._late = None
+        putting = self._thread.submit(ray.put, body)
+        try:
+            return putting.result(self._patience_s)
+        except TimeoutError:
+            self._late = putting
+            raise
 
     def hand(self, stored: "StoredBody", replica: str) -> None:
         """Have Ray give the replica the body; what goes wrong is only logged."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -83,6 +84,25 @@ async def test_a_store_that_fails_shares_nothing_and_says_so_once(
     monkeypatch.setattr(ray, "put", works)
     assert bodies.share(BODY) is not None
     assert caplog.messages[1:] == ["object_store works=True error=NoneType"]
+
+
+async def test_a_store_that_hangs_holds_the_loop_up_once_and_for_a_moment(
+    replica: FakeReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works, raylet, puts = ray.put, threading.Event(), []
+
+    def put(body: bytes) -> object:
+        puts.append(body)
+        raylet.wait(10)
+        return works(body)
+
+    monkeypatch.setattr(ray, "put", put)
+    bodies = ObjectStoreBodies(threshold_bytes=10, room_bytes=100, patience_s=0.001)
+    bodies.know({"dkim-0": replica})
+    assert [bodies.share(BODY) for _ in range(3)] == [None, None, None]
+    assert len(puts) == 1, "the others did not even try"
+    raylet.set()
+    assert any(bodies.share(BODY) is not None for _ in range(1_000_000)), "it has come back"
 
 
 async def test_handing_a_body_to_a_replica_that_nobody_knows_raises_nothing(replica: FakeReplica) -> None:
