@@ -1,14 +1,16 @@
 """Whether a dependency is worth asking: a breaker, and the guard that keeps one with a probe.
 
-Strategy: a dependency that gives no answer to several questions in a row is suspected, and probed with a cheap question
-of its own. Only when that has no answer either the breaker opens, so that no message can open it with what it asks
-for: a domain whose servers are dead, a file that takes long. While it is open everybody is told at once instead of
-waiting, and one probe at a time asks whether the dependency is back; no message waits for that, and none is needed.
+Strategy: a dependency that gives no answer to several questions in a row, or takes long for one that may go elsewhere,
+is suspected, and probed with a cheap question of its own. Only when that has no answer either the breaker opens, so
+that no message can open it with what it asks for: a domain whose servers are dead, a file that takes long. While it is
+open everybody is told at once instead of waiting, and one probe at a time asks whether the dependency is back; no
+message waits for that, and none is needed.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from enum import Enum
 
 _log = logging.getLogger(__name__)
@@ -49,6 +51,13 @@ class Breaker:
         self.state = State.SUSPECTED
         return True
 
+    def doubted(self) -> bool:
+        """A question takes long. True: the dependency is suspected from now on, probe it."""
+        if self.state is not State.CLOSED:
+            return False
+        self.state = State.SUSPECTED
+        return True
+
     def probed(self, *, answered: bool) -> float | None:
         """What came of a probe. Seconds until the next one; None when there need not be any."""
         if answered or self.state is State.CLOSED:
@@ -72,6 +81,7 @@ class Guard:
         self._timeout_s = timeout_s
         self._breaker = breaker or Breaker()
         self._probing: asyncio.Task[None] | None = None
+        self._limits: set[asyncio.Timeout] = set()
 
     @property
     def open(self) -> bool:
@@ -84,8 +94,19 @@ class Guard:
 
     def failed(self) -> None:
         """It has not."""
-        if self._breaker.failed() and (self._probing is None or self._probing.done()):
-            self._probing = asyncio.create_task(self._keep_probing())
+        self._probe_if(suspected=self._breaker.failed())
+
+    @contextlib.contextmanager
+    def doubted(self, limit: asyncio.Timeout, after_s: float) -> Iterator[None]:
+        """For a question that may go elsewhere: it is probed after so long, and without an answer the limit is over."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(after_s, lambda: self._probe_if(suspected=self._breaker.doubted()))
+        self._limits.add(limit)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._limits.discard(limit)
 
     def stop(self) -> None:
         """Stop probing, without a wait for its end."""
@@ -98,9 +119,16 @@ class Guard:
         if self._probing is not None:
             await asyncio.gather(self._probing, return_exceptions=True)
 
+    def _probe_if(self, *, suspected: bool) -> None:
+        if suspected and (self._probing is None or self._probing.done()):
+            self._probing = asyncio.create_task(self._keep_probing())
+
     async def _keep_probing(self) -> None:
         down = False
         while (pause_s := self._breaker.probed(answered=await self._answers())) is not None:
+            for limit in self._limits:
+                if not limit.expired():
+                    limit.reschedule(0.0)
             if not down:
                 _log.warning("dependency_down name=%s", self._name)
                 down = True

@@ -3,8 +3,9 @@
 One connection per scan, as clamd works: `zINSTREAM`, then frames of a 32-bit length and data, a zero length, one
 reply. Own code since the libraries send 1 KB frames (libraries.md section 9: 632 ms instead of 8 for 5 MB). The
 daemons are tried in the order given; the caller's timeout covers the whole, each attempt before the last has its share
-of it, so that a daemon that is gone or hangs leaves time for the next. One that is gone for several scans in a row is
-not tried any more until it answers PING.
+of it, so that a daemon that is gone or hangs leaves time for the next. A scan that takes long has the daemon asked for
+a PING: one that does not answer it is left by all who wait for it, as long as there is another, and is not tried any
+more, like one that is gone for several scans in a row, until it answers PING.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ CONNECT_TURNS = 10
 """Turns of the event loop that a late connection still gets: when rules kept the loop busy, it stands already."""
 PING_TIMEOUT_S = 2.0
 SUSPICIOUS_S = 1.0
-"""A scan that is given up after so long is held against its daemon."""
+"""After so long a daemon has to answer PING; a scan that is given up then is held against it."""
 FRAME_BYTES = 256 * 1024
 REPLY_BYTES_MAX = 4096
 _TOO_LONG = b"INSTREAM size limit exceeded."
@@ -60,8 +61,11 @@ class ClamdScanner:
             remaining = len(asked) - number + 1
             share_s = (until_s - loop.time()) / remaining if remaining > 1 else None
             try:
-                async with asyncio.timeout(share_s):
-                    return await self._guarded_scan(address, message)
+                async with asyncio.timeout(share_s) as limit:
+                    if share_s is None:
+                        return await self._guarded_scan(address, message)
+                    with self._guards[address].doubted(limit, SUSPICIOUS_S):
+                        return await self._guarded_scan(address, message)
             except MessageTooLong:
                 raise
             except ScannerUnavailable as error:

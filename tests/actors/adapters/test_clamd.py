@@ -211,6 +211,51 @@ async def test_a_daemon_that_hangs_leaves_time_for_the_next():
         assert await ClamdScanner(config, connect).scan(b"x") == ScanResult("")
 
 
+async def test_a_daemon_that_hangs_and_answers_no_ping_is_left_by_all_that_wait_for_it(monkeypatch):
+    monkeypatch.setattr("actors.adapters.clamd.SUSPICIOUS_S", 0.0)
+    monkeypatch.setattr("actors.adapters.clamd.PING_TIMEOUT_S", 0.0)
+    good, asked = daemon(b"stream: OK\0")[0], []
+
+    async def connect(address: str):
+        asked.append(address)
+        if address == "hang:1":
+            return asyncio.StreamReader(limit=4096), FakeWriter()
+        return await good(address)
+
+    tried = ClamdScanner(AntivirusConfig(clamd=("hang:1", "good:1"), clamd_timeout_s=3600.0), connect)
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*(tried.scan(b"x") for _ in range(4))) == [ScanResult("")] * 4
+        assert asked.count("hang:1") == 5, "four scans and one ping"
+        assert await tried.scan(b"x") == ScanResult("")
+    assert asked.count("good:1") == 5
+    await tried.close()
+
+
+async def test_a_daemon_that_is_slow_and_answers_ping_has_its_time(monkeypatch):
+    monkeypatch.setattr("actors.adapters.clamd.SUSPICIOUS_S", 0.0)
+    pings, slow = 0, asyncio.StreamReader(limit=4096)
+
+    async def connect(address: str):
+        assert address == "slow:1"
+        reader, writer = asyncio.StreamReader(limit=4096), FakeWriter()
+
+        def write(data: bytes) -> None:
+            nonlocal pings
+            if data == b"zPING\0":
+                pings += 1
+                reader.feed_data(b"PONG\0")
+
+        writer.write = write  # type: ignore[method-assign]
+        return (reader if pings else slow), writer
+
+    tried = ClamdScanner(AntivirusConfig(clamd=("slow:1", "other:1"), clamd_timeout_s=3600.0), connect)
+    scan = asyncio.create_task(tried.scan(b"x"))
+    await turn_until(lambda: pings == 1)
+    slow.feed_data(b"stream: OK\0")
+    assert await scan == ScanResult("")
+    await tried.close()
+
+
 async def test_the_callers_timeout_is_not_swallowed_and_the_connection_is_closed():
     writer = FakeWriter()
 
