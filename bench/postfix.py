@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -58,7 +59,7 @@ smtputf8_enable = no
 """
 
 MASTER_CF = """
-127.0.0.1:{port} inet n - n - 100 smtpd
+127.0.0.1:{port} inet n - n - - smtpd
 postlog   unix-dgram n - n - 1 postlogd
 pickup    unix n - n 60 1 pickup
 cleanup   unix n - n - 0 cleanup
@@ -123,7 +124,8 @@ class Postfix:
         self._controller = Controller(self.sink, hostname="127.0.0.1", port=free_port(), data_size_limit=80_000_000)
         self._controller.start()
         try:
-            self._start()
+            self._write_settings()
+            self.start()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -142,7 +144,16 @@ class Postfix:
         path = self.dir / "mail.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def _start(self) -> None:
+    @property
+    def pids(self) -> list[int]:
+        """Of the master and all its daemons; empty when it does not run."""
+        try:
+            master = psutil.Process(int((self.dir / "queue/pid/master.pid").read_text()))
+            return [master.pid, *(daemon.pid for daemon in master.children(recursive=True))]
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            return []
+
+    def _write_settings(self) -> None:
         self.dir.chmod(0o755)
         (self.dir / "queue").mkdir()
         (self.dir / "data").mkdir()
@@ -157,6 +168,9 @@ class Postfix:
             source = Path("/etc/postfix") / table
             if source.exists():
                 shutil.copy(source, self.dir / table)
+
+    def start(self) -> None:
+        """Run it, once more if need be; returns when it takes connections. Raises RuntimeError."""
         run = subprocess.run([POSTFIX, "-c", str(self.dir), "start"], capture_output=True, text=True, check=False)
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:

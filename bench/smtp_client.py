@@ -60,6 +60,10 @@ class SmtpClient:
         reply = await self.command("DATA")
         if reply.code != 354:
             return await self._reset(reply)
+        return await self.content(raw)
+
+    async def content(self, raw: bytes) -> Reply:
+        """What follows DATA, and the reply to it."""
         body = raw if raw.endswith(b"\r\n") else raw + b"\r\n"
         stuffed = body.replace(b"\r\n.", b"\r\n..")
         self._writer.write((b"." if stuffed.startswith(b".") else b"") + stuffed + b".\r\n")

@@ -32,7 +32,7 @@ LEFT_GRACE_KILLED_S = 10.0
 """Of what looks after itself when `tamis up` was killed."""
 CONFIG = """
 [gateway]
-listen = ["inet:0@127.0.0.1"]
+listen = ["{milter}"]
 ops_listen = "127.0.0.1:0"
 {gateway}
 [cluster]
@@ -65,6 +65,8 @@ class StackOptions:
     """Further lines of [gateway]."""
     cluster: str = ""
     """Further lines of [cluster]."""
+    milter: str = "inet:0@127.0.0.1"
+    """Where the gateway listens."""
     listen: str = "127.0.0.1:0"
     """Where the ingress listens."""
     dns: str = ""
@@ -166,6 +168,7 @@ class Stack:
             CONFIG.format(
                 dns=options.nameserver or own,
                 dns_lines=options.dns,
+                milter=options.milter,
                 listen=options.listen,
                 admin=ADMIN if options.tree is None else "",
                 otlp=otlp,
@@ -176,25 +179,43 @@ class Stack:
                 extra=options.extra,
             )
         )
-        ready_file = self.run_dir / "ready.json"
-        run_dir = self.run_dir / options.run_dir
-        arguments = ["--config", str(config), "--ready-file", str(ready_file), "--run-dir", str(run_dir)]
         started = time.monotonic()
-        with (self.run_dir / "up.log").open("wb") as log:
-            command = [*options.prefix, sys.executable, "-m", "cli", "up", *arguments]
-            tree = options.tree
-            env = environment(tree, self.bytecode) if tree else None
-            self._up = subprocess.Popen(command, stdout=log, stderr=log, cwd=tree, env=env)
-        self._family = Family(self._up.pid)
+        up, family = self._launch()
+        ready_file = self.run_dir / "ready.json"
         while not ready_file.exists():
-            if self._up.poll() is not None:
-                raise StackFailed(f"tamis up ended with exit code {self._up.returncode}: {self.log[-3000:]}")
+            if up.poll() is not None:
+                raise StackFailed(f"tamis up ended with exit code {up.returncode}: {self.log[-3000:]}")
             if time.monotonic() - started > READY_TIMEOUT_S:
                 raise StackFailed(f"tamis up was not ready within {READY_TIMEOUT_S:.0f} s: {self.log[-3000:]}")
             time.sleep(0.05)
         self.start_s = time.monotonic() - started
-        self._family.look()
+        family.look()
         self.ready = json.loads(ready_file.read_text())
+
+    def launch_again(self, within_s: float) -> int:
+        """`tamis up` ends by itself within this time: run it again, as a service manager would, and do not wait for it.
+
+        Returns its exit code. Raises subprocess.TimeoutExpired.
+        """
+        if self._up is None or self._family is None:
+            raise StackFailed("not started")
+        self._family.look()
+        code = self._up.wait(within_s)
+        self.left += self._family.left(LEFT_GRACE_S)
+        self._launch()
+        return code
+
+    def _launch(self) -> tuple[subprocess.Popen[bytes], Family]:
+        run_dir, ready_file = self.run_dir / self.options.run_dir, self.run_dir / "ready.json"
+        config = self.run_dir / "tamis.toml"
+        arguments = ["--config", str(config), "--ready-file", str(ready_file), "--run-dir", str(run_dir)]
+        command = [*self.options.prefix, sys.executable, "-m", "cli", "up", *arguments]
+        tree = self.options.tree
+        env = environment(tree, self.bytecode) if tree else None
+        with (self.run_dir / "up.log").open("ab") as log:
+            self._up = subprocess.Popen(command, stdout=log, stderr=log, cwd=tree, env=env)
+        self._family = Family(self._up.pid)
+        return self._up, self._family
 
     def stop_up(self) -> None:
         """SIGTERM to `tamis up`; `stop_s` says how long it took to end, SIGKILL follows after STOP_TIMEOUT_S.

@@ -20,6 +20,7 @@ from bench.otlp_receiver import OtlpReceiver
 from bench.samples import SampleMaker
 from bench.stack import Stack, StackOptions
 from cli.addresses import free_port
+from tests.chaos.by_milter import ByMilter
 from tests.chaos.ledger import Deadlines, Ended, Judged
 from tests.chaos.servers import Server, clamd, resolver
 
@@ -74,6 +75,8 @@ class GatewayLog:
             if line["event"] == "message":
                 why = line.get("failure") or " ".join(line.get("missing", ()))
                 self._ended.append(Ended(line["queue_id"], line["action"], why))
+            elif line["event"] == "listening":
+                self._ingresses.clear()  # it has just started
             elif line["event"] == "ingress_connected":
                 self._ingresses.add(line["ingress"])
             elif line["event"] == "ingress_lost":
@@ -135,6 +138,7 @@ class Cell:
                 cluster=CLUSTER,
                 extra=f"[antivirus]\nclamd = [{sockets}]\n",
                 nameserver=f"127.0.0.1:{port}",
+                milter=f"inet:{free_port()}@127.0.0.1",  # where it is again after a restart
                 prefix=self._prefix(),
                 run_dir="run" if self._small_disk else "",
             )
@@ -158,9 +162,9 @@ class Cell:
         return Path(f"/proc/{self.stack.pid}/root{self.stack.run_dir}/run")
 
     @property
-    def milters(self) -> list[str]:
-        """Where the gateways listen."""
-        return [self.stack.milter]
+    def way(self) -> ByMilter:
+        """How its mail comes in."""
+        return ByMilter([self.stack.milter])
 
     def processes(self) -> dict[str, list[int]]:
         """Process ids by role, the oldest first."""

@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from bench.stack import Stack
 from tests.chaos.network import Network
 from tests.chaos.switch import Weather
 
 ORDERED_S = 120.0
+ENDED_S = 30.0
+"""Within which `tamis up` has to notice and to end."""
 
 
 class Fault(Protocol):
@@ -130,10 +133,11 @@ class OtherTime:
 
 
 class Ordered:
-    """Something that an operator does, and waits for."""
+    """Something that an operator does, waits for, and perhaps takes back."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], undo: Sequence[str] = ()) -> None:
         self._command = command
+        self._undo = undo
         self._process: subprocess.Popen[bytes] | None = None
 
     def inject(self) -> None:
@@ -143,3 +147,20 @@ class Ordered:
         """Raises RuntimeError when the command says that it did not succeed."""
         if self._process is not None and self._process.wait(ORDERED_S):
             raise RuntimeError(f"{' '.join(self._command)}: exit code {self._process.returncode}")
+        if self._undo:
+            subprocess.run(self._undo, stdout=subprocess.DEVNULL, timeout=ORDERED_S, check=True)
+
+
+class Crashed:
+    """`tamis up` on its own machine loses what it cannot do without, ends, and a service manager runs it again."""
+
+    def __init__(self, stack: Stack, find: Callable[[], Sequence[int]]) -> None:
+        self._stack = stack
+        self._killed = Killed(find)
+
+    def inject(self) -> None:
+        self._killed.inject()
+
+    def heal(self) -> None:
+        """Raises TimeoutExpired when it does not end."""
+        self._stack.launch_again(ENDED_S)

@@ -45,6 +45,8 @@ class Sent:
     """X-Tamis-Degraded."""
     unfiltered: str = ""
     """X-Tamis-Unfiltered."""
+    unheard: bool = False
+    """The MTA had no answer of the gateway, or died with it: its client keeps the message, whatever the filter said."""
     reply: str = ""
     error: str = ""
 
@@ -121,6 +123,8 @@ def audit(sent: Sequence[Sent], ended: Iterable[Ended], judged: Iterable[Judged]
         own = endings[message.queue_id]
         if not message.action:
             violations["lost"].append(f"{message.queue_id} {message.error}")
+        elif message.unheard:
+            pass
         elif own and message.action not in own:
             violations["disagreeing"].append(f"{message.queue_id} {message.action} at the MTA, {own} at the gateway")
         elif not own and message.waited_s:
@@ -157,13 +161,15 @@ class Figures:
     tempfails: int
     degraded: int
     worst_s: float
+    over_s: float
+    """How much later than a deadline the latest answer came; 0: none did."""
     struck_s: float
     """From the fault to the end of the last message that was not served as before it."""
     recovery_s: float
     """The part of it after the fault was over."""
 
 
-def figures(sent: Sequence[Sent], broken_s: float, healed_s: float, slow_s: float) -> Figures:
+def figures(sent: Sequence[Sent], broken_s: float, healed_s: float, slow_s: float, deadlines: Deadlines) -> Figures:
     """Count what ended after the fault; what took longer than `slow_s` was not served as usual."""
     mine = [message for message in sent if message.ended_s >= broken_s]
     struck = [message.ended_s for message in mine if not served(message, slow_s)]
@@ -172,9 +178,14 @@ def figures(sent: Sequence[Sent], broken_s: float, healed_s: float, slow_s: floa
         tempfails=sum(message.action == "tempfail" for message in mine),
         degraded=sum(bool(message.degraded) for message in mine),
         worst_s=max((message.waited_s for message in mine), default=0.0),
+        over_s=max((_over_s(message, deadlines) for message in mine), default=0.0),
         struck_s=max(struck, default=broken_s) - broken_s,
         recovery_s=max(0.0, max(struck, default=healed_s) - healed_s),
     )
+
+
+def _over_s(message: Sent, deadlines: Deadlines) -> float:
+    return max(message.waited_s - deadlines.end_of_message_s, message.early_waited_s - deadlines.early_s, 0.0)
 
 
 def served(message: Sent, slow_s: float) -> bool:

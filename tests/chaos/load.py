@@ -1,21 +1,19 @@
-"""The load of a chaos run: messages of known worth, sent by the milter protocol at a steady rate, whatever happens.
+"""The load of a chaos run: messages of known worth, sent at a steady rate, whatever happens.
 
 Strategy: open loop. Message n is due at n / rate and begins then; only when MESSAGES_OPEN_MAX are under way it has to
-wait. Each is a milter connection of its own, as Postfix makes them, with a queue id that both ends know it by.
+wait. How a message travels is the site's own: by the milter protocol (by_milter.py), or by SMTP (by_smtp.py).
 """
 
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from bench.milter_load import make_unique
-from bench.samples import CLIENT_IP, SampleMaker
+from bench.samples import SampleMaker
 from cli.edits import Mail
 from cli.mail_file import prepare
-from cli.mta import MtaOutcome, Timeouts, deliver
-from cli.mta_stages import Client, Manner
 from tests.chaos.ledger import Sent
 
 CLAMD_ONLY = b"TAMIS-CHAOS-CLAMD-ONLY"
@@ -25,9 +23,6 @@ BLOCKED = "blocked.example"
 MESSAGES_OPEN_MAX = 2000
 LARGE_BYTES = 3_000_000
 LARGE_EVERY = 97
-CLIENT = Client(ip=CLIENT_IP)
-TIMEOUTS = Timeouts(connect_s=30.0, command_s=60.0, content_s=90.0, message_s=150.0)
-"""Far above what is promised: what is late must be seen as late, not as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +52,24 @@ def specimens(maker: SampleMaker) -> list[Specimen]:
     ]
 
 
+class Way(Protocol):
+    """How messages reach the filter."""
+
+    async def send(self, number: int, serial: str, kind: Specimen, now_s: Callable[[], float]) -> Sent:
+        """The message of this serial, until it has an answer."""
+
+    async def settled(self, sent: Sequence[Sent]) -> list[Sent]:
+        """What became of them in the end, once all have an answer."""
+
+
 class Load:
     """Sends until it is stopped; `sent` grows as answers come."""
 
-    def __init__(self, milters: Sequence[str], kinds: Sequence[Specimen], run: str) -> None:
+    def __init__(self, way: Way, kinds: Sequence[Specimen], run: str) -> None:
         self.sent: list[Sent] = []
         self.lag_s = 0.0
         """The latest that this process was with a message: what it measures is not truer than that."""
-        self._milters = milters
+        self._way = way
         self._kinds = kinds
         self._run = run
         self._numbers = itertools.count()
@@ -108,38 +113,10 @@ class Load:
         """Wait for what is under way; every message has an answer, or a reason why not, by then."""
         while self._open:
             await asyncio.wait(self._open)
+        self.sent = await self._way.settled(self.sent)
 
     async def _send(self) -> None:
         number = next(self._numbers)
-        queue_id = f"{self._run}{number:06X}"
-        kind = (
-            self._kinds[-1] if number % LARGE_EVERY == LARGE_EVERY - 1 else self._kinds[number % (len(self._kinds) - 1)]
-        )
-        mail = make_unique(kind.mail, queue_id.encode())
-        began_s = self.now_s
-        manner = Manner(macros={b"i": queue_id.encode()})
-        milter = self._milters[number % len(self._milters)]
-        outcome = await deliver(milter, mail, CLIENT, manner, TIMEOUTS)
-        self.sent.append(sent(queue_id, outcome, (began_s, self.now_s), kind, milter))
-
-
-def sent(queue_id: str, outcome: MtaOutcome, times_s: tuple[float, float], kind: Specimen, milter: str) -> Sent:
-    """What the ledger keeps of an outcome."""
-    early = [step.wait_s for step in outcome.steps if step.command != "BODYEOB"]
-    return Sent(
-        queue_id=queue_id,
-        began_s=times_s[0],
-        ended_s=times_s[1],
-        action="" if outcome.error else outcome.action,
-        bytes=len(kind.mail.raw),
-        harmful=kind.harmful,
-        blocked=kind.blocked,
-        milter=milter,
-        waited_s=outcome.end_of_message_s,
-        early_waited_s=max(early, default=0.0),
-        scanned=bool(outcome.added(b"X-Spam-Status") and outcome.added(b"Authentication-Results")),
-        degraded=outcome.added(b"X-Tamis-Degraded").decode(errors="replace"),
-        unfiltered=outcome.added(b"X-Tamis-Unfiltered").decode(errors="replace"),
-        reply=outcome.reply.decode(errors="replace"),
-        error=outcome.error,
-    )
+        large = number % LARGE_EVERY == LARGE_EVERY - 1
+        kind = self._kinds[-1] if large else self._kinds[number % (len(self._kinds) - 1)]
+        self.sent.append(await self._way.send(number, f"{self._run}{number:06X}", kind, lambda: self.now_s))

@@ -23,6 +23,7 @@ from bench.family import Family
 from bench.otlp_receiver import OtlpReceiver
 from bench.samples import SampleMaker
 from tests.certificates import Authority
+from tests.chaos.by_milter import ByMilter
 from tests.chaos.cell import DEADLINES, GatewayLog, judged, processes
 from tests.chaos.ledger import Ended, Judged
 from tests.chaos.load import BLOCKED
@@ -149,9 +150,13 @@ class Nodes:
         self._parts.close()
 
     @property
-    def milters(self) -> list[str]:
-        """Where the two gateways listen."""
-        return [f"unix:{self._folder}/milter-{host}" for host in GATEWAYS]
+    def way(self) -> ByMilter:
+        """How its mail comes in: to the two gateways in turn."""
+        return ByMilter([f"unix:{self._folder}/milter-{host}" for host in GATEWAYS])
+
+    def command(self, *words: str) -> list[str]:
+        """A command of `tamis` for the cell, on the head."""
+        return [*self.network.prefix(1), sys.executable, "-m", "cli", *words, "--run-dir", str(self._folder / "n1")]
 
     @property
     def whole(self) -> bool:

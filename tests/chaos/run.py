@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tests.chaos.cell import DEADLINES
 from tests.chaos.ledger import SHOWN_MAX, Audit, Ended, Figures, Judged, audit, figures, served, usual_s
-from tests.chaos.load import Load, Specimen
+from tests.chaos.load import Load, Specimen, Way
 from tests.chaos.scenarios import Scenario
 
 QUIET_S = 3.0
@@ -26,11 +26,11 @@ SLOW_TIMES = 4.0
 
 
 class Site(Protocol):
-    """What is under test: a Cell, or Nodes."""
+    """What is under test: a Cell, Nodes, or a MailHost."""
 
     @property
-    def milters(self) -> Sequence[str]:
-        """Addresses of the gateways."""
+    def way(self) -> Way:
+        """How its mail comes in."""
 
     @property
     def whole(self) -> bool:
@@ -78,7 +78,7 @@ class Result:
             f"{'short' if self.problems else 'ok':<5} {self.scenario.name:<20} messages {done.messages:>5}"
             f"  lost {count('lost')}  duplicated {count('duplicated')}  unmarked {count('unmarked')}"
             f"  harmful {count('harmful')}  disagreeing {count('disagreeing')}  late {count('late')}"
-            f"  worst_s {done.worst_s:.2f}  451 {done.tempfails}  degraded {done.degraded}"
+            f"  worst_s {done.worst_s:.2f}  over_s {done.over_s:.2f}  451 {done.tempfails}  degraded {done.degraded}"
             f"  unaccounted {self.audit.unaccounted}  struck_s {done.struck_s:.1f}  recovery_s {done.recovery_s:.1f}"
             f"  whole_s {whole}  lag_s {self.lag_s:.2f}"
         )
@@ -86,7 +86,7 @@ class Result:
 
 async def run(scenario: Scenario, cell: Site, kinds: Sequence[Specimen], per_s: float) -> Result:
     """Run one scenario at this rate."""
-    load = Load(cell.milters, kinds, secrets.token_hex(3).upper())
+    load = Load(cell.way, kinds, secrets.token_hex(3).upper())
     sending = asyncio.create_task(load.at_rate(per_s))
     await asyncio.sleep(QUIET_S)
     slow_s = max(SLOW_S, SLOW_TIMES * usual_s(load.sent))
@@ -101,7 +101,7 @@ async def run(scenario: Scenario, cell: Site, kinds: Sequence[Specimen], per_s: 
     whole_s = await _until_whole(cell, load, scenario.recovery_s, slow_s)
     sending.cancel()
     await load.over()
-    done = figures(load.sent, broken_s, healed_s, slow_s)
+    done = figures(load.sent, broken_s, healed_s, slow_s, DEADLINES)
     books, ended = await _closed_books(cell, load)
     why = {one.queue_id: one.why for one in ended}
     refused = [

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.cell import Cell, processes
-from tests.chaos.faults import Fault, FullDisk, Gone, Killed, Ordered, OtherTime, Stopped, Weathered
+from tests.chaos.faults import Crashed, Fault, FullDisk, Gone, Killed, Ordered, OtherTime, Stopped, Weathered
 from tests.chaos.ledger import Sent
-from tests.chaos.network import around
+from tests.chaos.mail_host import MailHost
+from tests.chaos.network import address, around
 from tests.chaos.nodes import GATEWAYS, NODES, Nodes
 from tests.chaos.servers import Server
 from tests.chaos.switch import Weather
@@ -49,6 +50,10 @@ def _stopped(find: Callable[[Cell], Callable[[], list[int]]]) -> Callable[[Cell]
     return lambda cell: Stopped(find(cell))
 
 
+def _up(cell: Cell) -> Callable[[], list[int]]:
+    return lambda: [cell.stack.pid]
+
+
 def _servers(*pick: Callable[[Cell], Server]) -> Callable[[Cell], Callable[[], list[int]]]:
     return lambda cell: lambda: [one(cell).pid for one in pick]
 
@@ -65,10 +70,6 @@ def _resolver(cell: Cell) -> Server:
     return cell.resolver
 
 
-def _rollout(cell: Cell) -> list[str]:
-    return [sys.executable, "-m", "cli", "rollout", "start", "--run-dir", str(cell.stack.run_dir)]
-
-
 def _weather(weather: Weather) -> Callable[[Nodes], Fault]:
     return lambda nodes: Weathered(nodes.network, weather)
 
@@ -81,6 +82,10 @@ def _of_node(host: int, role: str) -> Callable[[Nodes], Callable[[], list[int]]]
     return lambda nodes: lambda: processes(nodes.nodes[host].pid)[role][:1]
 
 
+def _node_drained(nodes: Nodes) -> Fault:
+    return Ordered(nodes.command("node", "drain", address(3)), nodes.command("node", "drain", address(3), "--undo"))
+
+
 def _only_local_rules(sent: Sequence[Sent]) -> list[str]:
     """At the gateway that is cut off (the first) its own rules act, else 451; the other one serves as ever."""
     cut = min((message.milter for message in sent), default="")
@@ -90,6 +95,14 @@ def _only_local_rules(sent: Sequence[Sent]) -> list[str]:
         if message.action != wanted and not (message.milter != cut and message.harmful and message.action == "reject"):
             found.append(f"{message.queue_id} at {message.milter}: {message.action}, not {wanted}")
     return found
+
+
+def _tamis(*words: str) -> Callable[[Cell], list[str]]:
+    return lambda cell: [sys.executable, "-m", "cli", *words, "--run-dir", str(cell.stack.run_dir)]
+
+
+def _crashed(find: Callable[[Cell], Callable[[], list[int]]]) -> Callable[[MailHost], Fault]:
+    return lambda host: Crashed(host.cell.stack, find(host.cell))
 
 
 SCENARIOS = (
@@ -110,7 +123,13 @@ SCENARIOS = (
     Scenario("raylet-stopped", _stopped(_one("raylet")), 8.0),
     Scenario("gcs-stopped", _stopped(_one("gcs")), 8.0),
     Scenario("gateway-stopped", _stopped(_one("gateway")), 4.0, tempfails=True),
-    Scenario("rollout", lambda cell: Ordered(_rollout(cell)), 0.0),
+    Scenario("rollout", lambda cell: Ordered(_tamis("rollout", "start")(cell)), 0.0),
+    Scenario(
+        "cell-drained",
+        lambda cell: Ordered(_tamis("drain")(cell), _tamis("drain", "--undo")(cell)),
+        4.0,
+        tempfails=True,
+    ),
     Scenario("workers-killed", _killed(_all("worker")), 0.0, tempfails=True),
     Scenario("ingresses-killed", _killed(_all("ingress")), 0.0, tempfails=True),
 )
@@ -132,12 +151,21 @@ NODE_SCENARIOS = (
     ),
     Scenario("delay-200-ms", _weather(Weather(slow_ports=(3,), delay_s=0.2)), _CUT_S),
     Scenario("loss-5-percent", _weather(Weather(loss=0.05)), _CUT_S),
+    Scenario("node-drained", _node_drained, 0.0),
     Scenario("store-stopped", _stopped(lambda nodes: lambda: [nodes.redis.pid]), 6.0),
     Scenario("gcs-killed", _killed(_of_node(1, "gcs")), 0.0, recovery_s=45.0),
     Scenario("raylet-killed", _killed(_of_node(3, "raylet")), 0.0, recovery_s=90.0),
     Scenario("node-killed", _whole_node(3), 5.0, recovery_s=90.0),
 )
 """With two gateways and three nodes, each in a network namespace."""
+MAIL_SCENARIOS = (
+    Scenario("postfix-killed", lambda host: Gone(host.postfix), 3.0, tempfails=True),
+    Scenario("sink-killed", lambda host: Gone(host.sink), 4.0),
+    Scenario("own-raylet-killed", _crashed(_one("raylet")), 0.0, tempfails=True, recovery_s=45.0),
+    Scenario("own-gcs-killed", _crashed(_one("gcs")), 0.0, tempfails=True, recovery_s=45.0),
+    Scenario("up-killed", _crashed(_up), 0.0, tempfails=True, recovery_s=45.0),
+)
+"""With a real Postfix in front and a sink behind it, and a service manager that runs `tamis up` again."""
 DISK_SCENARIOS = (Scenario("disk-full", lambda cell: FullDisk(cell.disk), 10.0),)
 CLOCK_SCENARIOS = (
     Scenario("clock-an-hour-ahead", lambda cell: OtherTime(cell.clock, 3600), 6.0),

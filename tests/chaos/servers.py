@@ -111,3 +111,9 @@ def valkey(folder: Path, host: str, prefix: Sequence[str]) -> Server:
     folder.mkdir()
     command = [*prefix, str(get_binary_path()), "--bind", host, "--port", "6379", "--dir", str(folder), "--save", ""]
     return Server([*command, "--protected-mode", "no"], None, folder / "output.log")
+
+
+def sink(folder: Path, file: Path, port: int) -> Server:
+    """Where accepted mail goes; each message is a line of the file."""
+    file.touch()
+    return Server([sys.executable, "-m", "tests.chaos.sink", str(port), str(file)], port, folder / "sink.log")

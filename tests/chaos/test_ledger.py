@@ -94,14 +94,14 @@ def test_recovery_lasts_until_the_last_message_that_was_not_served_as_before() -
         replace(GOOD, ended_s=13.0, degraded="policy"),
         replace(GOOD, ended_s=14.0),
     ]
-    found = figures(sent, broken_s=10.0, healed_s=10.5, slow_s=1.0)
+    found = figures(sent, broken_s=10.0, healed_s=10.5, slow_s=1.0, deadlines=DEADLINES)
     assert (found.messages, found.tempfails, found.degraded, found.worst_s) == (4, 1, 1, 3.0)
     assert (found.struck_s, found.recovery_s) == (3.0, 2.5)
 
 
 def test_without_a_trace_of_the_fault_recovery_took_no_time() -> None:
-    assert figures([GOOD], broken_s=0.0, healed_s=0.5, slow_s=1.0).recovery_s == 0.0
-    assert figures([], broken_s=0.0, healed_s=0.5, slow_s=1.0).recovery_s == 0.0
+    assert figures([GOOD], broken_s=0.0, healed_s=0.5, slow_s=1.0, deadlines=DEADLINES).recovery_s == 0.0
+    assert figures([], broken_s=0.0, healed_s=0.5, slow_s=1.0, deadlines=DEADLINES).recovery_s == 0.0
 
 
 def test_served_is_answered_in_the_usual_time_with_nothing_missing() -> None:

@@ -7,6 +7,7 @@ from tests.chaos import network, servers
 from tests.chaos.__main__ import play
 from tests.chaos.cell import Cell
 from tests.chaos.nodes import Nodes
+from tests.chaos.run import Site
 from tests.chaos.scenarios import NODE_SCENARIOS, SCENARIOS, Scenario
 from tests.conftest import skip_or_fail
 
@@ -15,7 +16,7 @@ RATE_PER_S = 10.0
 """What a machine gets through that is busy with other tests."""
 
 
-def problems(scenarios: tuple[Scenario, ...], site: Cell | Nodes) -> dict[str, list[str]]:
+def problems(scenarios: tuple[Scenario, ...], site: Site) -> dict[str, list[str]]:
     results = uvloop.run(play([one for one in scenarios if one.short], site, RATE_PER_S))
     assert results
     return {result.scenario.name: result.problems for result in results if result.problems}
