@@ -27,6 +27,12 @@ class Place:
     ticket: "Ticket[Waiting] | None" = None
     timer: Timer | None = None
 
+    def stop_waiting(self) -> None:
+        """No turn is due any more. The ticket is let go, since it refers to this place."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = self.ticket = None
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -103,13 +109,12 @@ class Gate:
 
     def leave(self, place: Place, reports: Iterable[Report] = ()) -> None:
         """The message is over, or its client has gone; `reports` are what its actors told."""
-        if place.timer is not None:
-            place.timer.cancel()
         if place.under_way:
             self._admission.left(self._clock.monotonic_s(), *times_s(reports))
             self._begin_waiting()
         elif place.ticket is not None:
             self._admission.withdraw(place.ticket)
+            place.stop_waiting()
 
     def _begin_waiting(self) -> None:
         """Begin all for whom there is room; what they call may come back here."""
@@ -120,8 +125,7 @@ class Gate:
             while (turn := self._admission.turn(self._clock.monotonic_s())) is not None:
                 place = turn.item.place
                 place.under_way = True
-                if place.timer is not None:
-                    place.timer.cancel()
+                place.stop_waiting()
                 self.delays.add(round(turn.waited_s * 1e6))
                 self.shed += turn.shed
                 turn.item.begin(self._optional if turn.shed else frozenset())

@@ -338,12 +338,18 @@ class Session:
         return tracer.over(self, live.number, passage)
 
     def _drop(self, live: Live) -> None:
-        """Take the transaction out of everything; what is still under way for it is cancelled."""
+        """Take the transaction out of everything; what is still under way for it is cancelled.
+
+        What refers to it is let go, so that its memory is free at once and not when the collector has looked for it:
+        thousands of them at a time stopped the loop for 0.3 s.
+        """
         if self._live.pop(live.number, None) is None:
             return
         live.transaction.end()
+        live.route.heard = None
         if live.expiry is not None:
             live.expiry.cancel()
+            live.expiry = None
         asks, live.asks = live.asks, {}
         for ask in asks:
             self._hall.dispatcher.cancel(ask)
@@ -351,6 +357,7 @@ class Session:
         self._hall.held_bytes -= live.held_bytes
         if live.place is not None:
             self._hall.gate.leave(live.place, [report for _, report in live.reports])
+            live.place = None
 
     def _send_refusal(self, number: int, reason: pb.Refused.Reason, detail: str) -> None:
         refused = pb.Refused(reason=reason, detail=detail)

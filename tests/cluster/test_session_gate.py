@@ -1,5 +1,7 @@
 """cluster/ingress/session.py at the gate: messages that wait for their turn, and verdicts that wait for nobody."""
 
+import gc
+
 import pytest
 
 from actors.model import Finding, Outcome, Stage
@@ -117,6 +119,21 @@ def test_thousands_that_end_at_once_do_not_nest() -> None:
     bench.answer_all()
     assert len(kinds(bench)) == WINDOW + 2900
     assert bench.hall.transactions == 0
+
+
+def test_a_message_that_is_over_leaves_nothing_for_the_collector_whether_it_waited_or_not() -> None:
+    bench = closed_gate()
+    for number in range(100, 200):
+        bench.tell(*mail_to("a"), number=number)
+    bench.tell(ABORT, number=150)
+    gc.collect()
+    gc.disable()
+    try:
+        bench.answer_all()
+        bench.time.advance(3600)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
