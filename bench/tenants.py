@@ -1,4 +1,4 @@
-"""What one tenant's flood costs another: `python -m bench.tenants [--rounds 5] [--json]`.
+"""What one tenant's flood costs another: `python -m bench.tenants [--rounds 3] [--json]`.
 
 Strategy: a whole Tamis; tenant A sends at a steady pace, tenant B first as much as A, then ten times as much, which is
 more than the cell can examine. Rounds of both kinds alternate; the ratio of A's p99 at the end of message (medians of
@@ -32,7 +32,7 @@ from cli.mta import deliver
 from cli.mta_stages import Client
 
 TENANTS = 'tenants = {"a.example" = "a", "b.example" = "b"}'
-WARM_UP_S = 5.0
+WARM_UP_S = 3.0
 ORDINARY = ("signed order", "personal note")
 
 
@@ -159,8 +159,8 @@ def _not_examined(all_sent: Sequence[Sent]) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=7.0)
     parser.add_argument("--share", type=float, default=0.3, help="A's pace, of what the cell can examine at most")
     parser.add_argument("--times", type=int, default=10, help="how much more B sends in the rounds with a flood")
     parser.add_argument("--sessions", type=int, default=32, help="of A, and of B for each time its pace")

@@ -62,3 +62,13 @@ def test_impaired_mail_is_judged_by_its_deadline(
     }
     told = lines(cluster_numbers.impaired, answer, monkeypatch, capsys)
     assert told["impaired_p99_s"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("ratio", "lost", "verdict"), [(1.4, 0, "ok"), (1.6, 0, "short"), (1.1, 1, "short"), (0.0, 0, "short")]
+)
+def test_what_a_flood_costs_counts_only_when_all_mail_of_the_other_tenant_was_examined(
+    ratio: float, lost: int, verdict: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = {"p99_ratio": ratio, "a_not_examined": lost}
+    assert lines(cluster_numbers.tenants, answer, monkeypatch, capsys) == {"tenant_flood_p99_ratio": verdict}
