@@ -283,7 +283,7 @@ def _start_cell(
         stop_on_signals()  # Ray's init installs a handler of its own.
         _say(f"Ray is up at {node.address}" + (f", logs in {node.logs_dir}" if node.logs_dir else ""))
         cell = Cell(CellSpec(settings.cluster, settings.judgement(), settings.trace, node.node_id))
-        parts.callback(cell.stop)
+        parts.callback(lambda: None if node.ended() else cell.stop())  # Without them nothing in Ray answers any more.
         status = cell.wait_ready(_CELL_READY_S, _say)
     except RayFailed as error:
         raise UpFailed(str(error)) from error

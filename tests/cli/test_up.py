@@ -182,6 +182,20 @@ def test_a_gateway_that_dies_before_up_is_ready_is_started_again(run_dir: Path) 
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize(("process", "line"), [("gcs_server", "Ray's GCS has ended"), ("raylet", "Ray's raylet has")])
+def test_without_its_ray_up_says_so_and_ends_soon_so_that_it_can_be_run_again(
+    run_dir: Path, process: str, line: str
+) -> None:
+    with running(run_dir) as (up, _):
+        before = family(up.pid)
+        (ray,) = [one for one in before if one.name() == process]
+        ray.kill()
+        assert up.wait(15) == 1
+        assert line in (run_dir / "up.log").read_text()
+        assert alive(before) == []
+
+
+@pytest.mark.ray
 def test_a_killed_up_leaves_nothing_for_long(run_dir: Path) -> None:
     with running(run_dir) as (up, _):
         before = family(up.pid)
