@@ -129,6 +129,7 @@ def test_up_starts_everything_replaces_what_dies_and_sigterm_ends_all_of_it(run_
         assert ready["milter"].startswith("inet:")
         names = {process.name() for process in family(up.pid)}
         assert {"valkey-server", "gcs_server", "raylet", "ray::Supervisor", "ray::IngressProcess"} <= names
+        assert {one.nice() for one in family(up.pid)} == {psutil.Process().nice()}, "mail is no background task"
         second = run(command(run_dir, ANY_PORTS))
         assert second.returncode == 2
         assert "another `tamis` runs there" in second.stderr
