@@ -1,10 +1,12 @@
 """Which messages are examined now, which wait, and in which order: overload control of one ingress.
 
-Strategy: when tenants compete, the queue is kept here, where it can be put in order, and not in the replicas. A
-`Window` bounds how many messages are under way. Who finds it open and nobody waiting passes at once. Otherwise messages
-wait in a line for each tenant, and the lines take turns by start-time fair queueing (Goyal, Vin, Cheng 1997) over the
-cost of messages: who floods waits behind himself. While all mail is one tenant's there is nothing to put in order, and
-the replicas may have a long queue: they work best in large batches (measured: a sixth less CPU a message).
+Strategy: the queue is kept here, where it can be put in order, and not in the replicas or before a core. A `Window`
+bounds how many messages are under way. Who finds it open and nobody waiting passes at once. Otherwise messages wait in
+a line for each tenant, and the lines take turns by start-time fair queueing (Goyal, Vin, Cheng 1997) over the cost of
+messages: who floods waits behind himself. Who had less than his share may catch up first: else mail that a pause of the
+machine made wait would be late for long. While all mail is one tenant's there is nothing to put in order and the window
+is wider, since replicas work best in large batches (measured: a sixth less CPU a message); but not very wide, since the
+first mail of another tenant waits for all that is under way.
 
 A line that is too slow for its tenant's mail goes through three steps, alone: its messages wait; when each of a while
 has waited for `delay_s` (a standing queue, as CoDel tells it from a burst, RFC 8289), optional actors are not asked
@@ -29,17 +31,21 @@ MESSAGE_COST_BYTES = 8 * 1024
 """What a message costs beside its bytes: examining an empty one takes about as long as these."""
 WINDOW_PER_REPLICA = 4
 """The window never closes below this many messages for each replica: enough to keep it at work."""
-_WINDOW_LEAST = 8
 _WINDOW_FIRST = 64
 _PERIOD_S = 0.02
 _PERIOD_MESSAGES = 8
 """The window changes at most once in such a time and after so many messages."""
 _LINES_MAX = 64
 """Lines from which on it is worth a look which are needed."""
-_MUCH_WIDER, _WIDER, _NARROWER = 2.0, 1.25, 0.2
+_MUCH_WIDER, _WIDER, _NARROWER = 2.0, 1.25, 0.1
 _PERIOD_TURNS = 1.5
 _COMPETING_S = 10.0
 """So long after two tenants' mail followed each other they count as competing."""
+_ALONE = 8
+"""So many times as long as else may a message wait for a core, and so many times as many are under way at least, while
+no tenants compete."""
+_CATCH_UP_COST = 64 * MESSAGE_COST_BYTES
+"""So much of what it had less than its share may a tenant have later."""
 
 
 class Window:
@@ -50,16 +56,16 @@ class Window:
     """
 
     def __init__(self) -> None:
-        self._least = _WINDOW_LEAST
+        self._least = WINDOW_PER_REPLICA
         self._most = self.size = _WINDOW_FIRST
         self._used = False
-        self._taken_s = self._queued_s = 0.0
+        self._taken_s = self._queue_s = 0.0
         self._messages = 0
         self._until_s = 0.0
 
     def resize(self, replicas: int, each_max: int) -> None:
         """So many replicas there are, and so many tasks each may owe."""
-        self._least = max(_WINDOW_LEAST, replicas * WINDOW_PER_REPLICA)
+        self._least = WINDOW_PER_REPLICA * max(1, replicas)
         self._most = max(self._least, replicas * each_max)
         self._set(self.size)
 
@@ -67,24 +73,32 @@ class Window:
         """Somebody has to wait because of it."""
         self._used = True
 
-    def passed(self, taken_s: float, queue_s: float, target_s: float, now_s: float) -> None:
-        """A message was under way for so long, and waited so much of it in a replica; that should be `target_s`."""
+    def look_now(self) -> None:
+        """Another target is in force: the window changes at the next message, by what the last ones told."""
+        self._until_s = 0.0
+
+    def passed(self, taken_s: float, queue_s: float, target_s: float, now_s: float, slack: int = 1) -> None:
+        """A message was under way for so long, and waited so much of it for a core; that should be `target_s`.
+
+        With `slack` both that and the least window are so many times as much.
+        """
         self._taken_s += taken_s
-        self._queued_s += queue_s
+        self._queue_s += queue_s
         self._messages += 1
         if now_s < self._until_s or self._messages < _PERIOD_MESSAGES:
             return
-        taken_s, queued_s = self._taken_s / self._messages, self._queued_s / self._messages
-        if queued_s > target_s:
-            self._set(self.size * max(_NARROWER, (taken_s - queued_s + target_s) / max(taken_s, queued_s)))
-        elif self._used and queued_s < target_s / 2:
-            self._set(self.size * (_MUCH_WIDER if queued_s < target_s / 4 else _WIDER) + 1)
-        self._used, self._taken_s, self._queued_s, self._messages = False, 0.0, 0.0, 0
+        taken_s, queue_s = self._taken_s / self._messages, self._queue_s / self._messages
+        target_s *= slack
+        if queue_s > target_s:
+            self._set(self.size * max(_NARROWER, (taken_s - queue_s + target_s) / taken_s), slack)
+        elif self._used and queue_s < target_s / 2:
+            self._set(self.size * (_MUCH_WIDER if queue_s < target_s / 4 else _WIDER) + 1, slack)
+        self._used, self._taken_s, self._queue_s, self._messages = False, 0.0, 0.0, 0
         # What changes now is seen by those who come now: not before they are over.
         self._until_s = now_s + max(_PERIOD_S, _PERIOD_TURNS * taken_s)
 
-    def _set(self, size: float) -> None:
-        self.size = round(min(self._most, max(self._least, size)))
+    def _set(self, size: float, slack: int = 1) -> None:
+        self.size = round(min(self._most, max(self._least * slack, size)))
 
 
 @dataclass(slots=True, eq=False)
@@ -145,6 +159,8 @@ class Admission(Generic[T]):
         """Whether a message of these tenants may begin now; it is under way then."""
         if tenants != self._tenants:
             if self._tenants:
+                if now_s >= self._competing_until_s:
+                    self.window.look_now()
                 self._competing_until_s = now_s + _COMPETING_S
             self._tenants = tenants
         if self.waiting or self.under_way >= self.window.size:
@@ -161,9 +177,10 @@ class Admission(Generic[T]):
         line = max(lines, key=lambda one: one.finish)
         if self._is_refused(line, now_s):
             return None
-        start = max(self._virtual, line.finish)
+        earliest = self._virtual - _CATCH_UP_COST
+        start = max(earliest, line.finish)
         for one in lines:
-            one.finish = max(self._virtual, one.finish) + cost / len(lines)
+            one.finish = max(earliest, one.finish) + cost / len(lines)
         ticket = Ticket(item, line, now_s)
         line.tickets.append(ticket)
         heapq.heappush(self._heap, (start, next(self._order), ticket))
@@ -176,12 +193,11 @@ class Admission(Generic[T]):
             self._take(ticket)
 
     def left(self, now_s: float, taken_s: float = 0.0, queue_s: float | None = None) -> None:
-        """A message that was under way is over, after `taken_s`; of that it waited `queue_s` in a replica, if known."""
+        """A message that was under way is over, after `taken_s`; of that it waited `queue_s` for a core, if known."""
         self.under_way -= 1
         if queue_s is not None:
-            competing = now_s < self._competing_until_s
-            target_s = self._config.replica_queue_ms / 1000 if competing else self._config.delay_s / 2
-            self.window.passed(taken_s, queue_s, target_s, now_s)
+            slack = 1 if now_s < self._competing_until_s else _ALONE
+            self.window.passed(taken_s, queue_s, self._config.replica_queue_ms / 1000, now_s, slack)
 
     def turn(self, now_s: float) -> Turn[T] | None:
         """The next message, if there is one and room for it; it is under way then."""
@@ -191,7 +207,7 @@ class Admission(Generic[T]):
             start, _, ticket = heapq.heappop(self._heap)
             if not ticket.waits:
                 continue
-            self._virtual = start
+            self._virtual = max(self._virtual, start)
             line, waited_s = ticket.line, now_s - ticket.entered_s
             if waited_s < self._config.delay_s:
                 line.slow_since_s = None
@@ -208,7 +224,7 @@ class Admission(Generic[T]):
         self._lines = {
             tenant: line
             for tenant, line in self._lines.items()
-            if line.finish > self._virtual or line.oldest() is not None
+            if line.finish > self._virtual - _CATCH_UP_COST or line.oldest() is not None
         }
         self._lines_max = _LINES_MAX + 2 * len(self._lines)
 

@@ -138,10 +138,10 @@ def _check_optional(key: str, actors: tuple[str, ...]) -> None:
 class OverloadConfig(Section, frozen=True):
     """[cluster.overload]: what an ingress does with more mail than the cell can examine."""
 
-    replica_queue_ms: float = 10.0
-    """While mail of several tenants comes in and waits longer than this in the replicas, fewer messages are sent there
-    at a time: the rest waits at the ingress, in a line for each tenant, and the lines take turns. While all of it is
-    one tenant's, half of `delay_s` counts."""
+    replica_queue_ms: float = 8.0
+    """While mail of several tenants comes in and waits longer than this for a replica, on the way there, in it or back,
+    fewer messages are sent there at a time: the rest waits at the ingress, in a line for each tenant, and the lines
+    take turns. While all of it is one tenant's, eight times as much counts."""
     delay_s: float = 2.0
     """A tenant's line is slow when each of its messages waits longer than this."""
     interval_s: float = 5.0

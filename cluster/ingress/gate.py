@@ -144,13 +144,14 @@ def tenants_of(envelope: message_pb2.Envelope) -> Sequence[str]:
 
 
 def times_s(reports: Iterable[Report]) -> tuple[float, float | None]:
-    """How long the message was with its replicas, and how long it waited in the slowest before that began with it.
+    """How long the message was with its replicas, and how much of that it waited for a core, on the way, there or back.
 
-    None when none said so.
+    Examining itself does not count: that may be a wait for DNS. None when none of them said how long it took.
     """
-    taken_s, longest_us = 0.0, -1
+    taken_s, queue_s = 0.0, -1.0
     for report in reports:
         if report.timing is not None and report.stage is Stage.MESSAGE:
-            taken_s = max(taken_s, report.ended_s - report.started_s)
-            longest_us = max(longest_us, report.timing.queue_us)
-    return taken_s, None if longest_us < 0 else longest_us / 1e6
+            report_s = report.ended_s - report.started_s
+            taken_s = max(taken_s, report_s)
+            queue_s = max(queue_s, report_s - report.timing.run_us / 1e6, 0.0)
+    return taken_s, None if queue_s < 0 else queue_s
