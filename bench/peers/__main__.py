@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def main() -> int:
                 for kind, figures in zip(("one_session", "saturation"), local.loads, strict=True):
                     gathered[one.name][kind].append(figures)
                 if one.name in SLOW_FILTERS and number < args.slow_rounds:
-                    slow = rounds.measure(one, rounds.SLOW, material)
+                    slow = rounds.measure(one, _slow(args), material)
                     gathered[one.name]["slow_dns"].append(slow.loads[0])
                 log.print(_line(number, one, gathered[one.name]))
     except Missing as error:
@@ -75,6 +76,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--slow-rounds", type=int, default=5, help="rounds in which slow DNS is measured, too")
     parser.add_argument("--messages", type=int, default=1600, help="of one saturation")
+    parser.add_argument("--one-session-messages", type=int, default=300)
+    parser.add_argument("--slow-messages", type=int, default=240, help="with slow DNS")
     parser.add_argument("--sessions", type=int, default=32, help="of one saturation")
     parser.add_argument("--tamis", default="", help="further sections of our configuration, TOML")
     parser.add_argument("--json", action="store_true")
@@ -82,8 +85,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _local(args: argparse.Namespace) -> rounds.Plan:
-    one_session, _ = rounds.LOCAL.loads
-    return rounds.Plan(rounds.LOCAL.dns, rounds.LOCAL.warm_up, (one_session, rounds.Load(args.sessions, args.messages)))
+    loads = (rounds.Load(1, args.one_session_messages), rounds.Load(args.sessions, args.messages))
+    return replace(rounds.LOCAL, loads=loads)
+
+
+def _slow(args: argparse.Namespace) -> rounds.Plan:
+    (load,) = rounds.SLOW.loads
+    return replace(rounds.SLOW, loads=(replace(load, messages=args.slow_messages),))
 
 
 def _line(number: int, one: Filter, gathered: dict[str, list[rounds.Figures]]) -> str:

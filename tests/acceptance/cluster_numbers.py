@@ -13,7 +13,8 @@ from tests.acceptance import commands
 from tests.acceptance.main import find_corpora
 from tests.acceptance.report import Report
 
-PEERS = ("--filters", "tamis", "rspamd", "--rounds", "3", "--slow-rounds", "1", "--messages", "1000")
+PEERS = ("--filters", "tamis", "rspamd", "--rounds", "3", "--messages", "700", "--one-session-messages", "200")
+SLOW_DNS = ("--slow-rounds", "1", "--slow-messages", "120")
 IMPAIRED = ("--rounds", "1", "--messages", "1000")
 NODES = ("--rounds", "3", "--messages", "500")
 RAY_BYTES_PER_MESSAGE_MAX = 500
@@ -32,7 +33,7 @@ def corpora() -> Path:
 def peers(report: Report) -> None:
     """Side by side with rspamd; our figures count only when every verdict of ours was whole."""
     place = ("--corpora", str(corpora()))
-    results = commands.figures("bench.peers", *place, *PEERS, timeout_s=420.0)
+    results = commands.figures("bench.peers", *place, *PEERS, *SLOW_DNS, timeout_s=report.time_s(330.0))
     command = "python -m bench.peers"
     ours, ratios = results["filters"]["tamis"], results["ratios"]
     whole = all(not any(_spoilt(ours[kind])) for kind in ("saturation", "one_session", "slow_dns"))
@@ -57,7 +58,7 @@ def _spoilt(row: dict[str, Any]) -> tuple[int, ...]:
 
 def impaired(report: Report) -> None:
     """A dead list, a stopped clamd and a slow Redis at once."""
-    numbers = commands.figures("bench.impaired", "--corpora", str(corpora()), *IMPAIRED, timeout_s=300.0)
+    numbers = commands.figures("bench.impaired", "--corpora", str(corpora()), *IMPAIRED, timeout_s=report.time_s(150.0))
     command = "python -m bench.impaired"
     answered = numbers["impaired_unanswered"] == 0 == numbers["impaired_tempfailed"]
     p99_s = max(numbers["impaired_p99_s"], numbers["impaired_first_p99_s"])
@@ -68,7 +69,7 @@ def impaired(report: Report) -> None:
 
 def memory(report: Report) -> None:
     """At rest, and what a replica more takes."""
-    numbers = commands.figures("bench.memory")
+    numbers = commands.figures("bench.memory", timeout_s=report.time_s(90.0))
     command = "python -m bench.memory"
     report.at_most("up_at_rest_pss_mb", numbers["at_rest_pss_mb"], 1200, command)
     report.at_most("further_replica_pss_mb", numbers["further_replica_pss_mb"], 120, command)
@@ -76,7 +77,7 @@ def memory(report: Report) -> None:
 
 def three_nodes(report: Report) -> None:
     """Three local nodes against one that has their cores alone, and against three cells of one on the same cores."""
-    numbers = commands.figures("bench.nodes", *NODES, timeout_s=300.0)
+    numbers = commands.figures("bench.nodes", *NODES, timeout_s=report.time_s(180.0))
     command = "python -m bench.nodes"
     answered = numbers["unanswered"] == 0
     for key in ("cpu_ratio", "cpu_ratio_to_three_cells"):
@@ -90,7 +91,7 @@ def three_nodes(report: Report) -> None:
 
 def tenants(report: Report) -> None:
     """One tenant floods ten times; the other's p99, which counts only when all of his mail was examined."""
-    numbers = commands.figures("bench.tenants", timeout_s=240.0)
+    numbers = commands.figures("bench.tenants", timeout_s=report.time_s(180.0))
     ratio, lost = numbers["p99_ratio"], numbers["a_not_examined"]
     shown = f"{ratio}_and_{lost}_not_examined" if lost else ratio
     report.result("tenant_flood_p99_ratio", shown, "<=1.5", "python -m bench.tenants", ok=0 < ratio <= 1.5 and not lost)

@@ -10,7 +10,7 @@ CLUSTER = "tests/cluster"
 
 PLACES = Group(
     "places",
-    240,
+    300,
     (
         Row("layout_by_cores", (f"{CLUSTER}/test_layout.py",)),
         Row(
@@ -56,7 +56,7 @@ PLACES = Group(
 )
 NODES = Group(
     "nodes",
-    240,
+    300,
     (
         Row("gcs_in_redis", ("tests/live/test_gcs_redis.py",)),
         Row(
@@ -100,7 +100,7 @@ NODES = Group(
 )
 CONTROL = Group(
     "control",
-    600,
+    300,
     (
         Row("scaling_is_a_pure_function", (f"{CLUSTER}/test_scaling.py", f"{CLUSTER}/test_metrics.py")),
         Row("admission_by_queue_delay", (f"{CLUSTER}/test_admission.py", f"{CLUSTER}/test_session_gate.py")),
@@ -141,7 +141,7 @@ CONTROL = Group(
 )
 VERSIONS = Group(
     "versions",
-    480,
+    300,
     (
         Row(
             "mirror_and_diff_report",
@@ -158,7 +158,7 @@ VERSIONS = Group(
 )
 BAD_INPUT = Group(
     "bad_input",
-    240,
+    300,
     (
         Row(
             "bad_node_of_another_ray_version",
@@ -202,6 +202,6 @@ BAD_INPUT = Group(
     ),
 )
 
-CHAOS = Group("chaos", 420, (Row("chaos_short", ("tests/chaos/test_short.py", "tests/chaos/test_ledger.py")),))
+CHAOS = Group("chaos", 240, (Row("chaos_short", ("tests/chaos/test_short.py", "tests/chaos/test_ledger.py")),))
 
 GROUPS = (PLACES, NODES, CONTROL, VERSIONS, BAD_INPUT, CHAOS)

@@ -51,7 +51,7 @@ class Case:
 
 def run_rows(report: Report, rows: Sequence[Row], timeout_s: float) -> None:
     """Run the tests of all rows in one call, and report each row."""
-    cases = run_tests([test for row in rows for test in row.tests], timeout_s)
+    cases = run_tests([test for row in rows for test in row.tests], report.time_s(timeout_s))
     for row in rows:
         figure, ok = judge(row, cases)
         report.result(row.name, figure, "passed", row.command, ok=ok)

@@ -3,6 +3,7 @@
 A check is a function that measures one or several names. What raises, is skipped or is never measured is `short`.
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -26,10 +27,16 @@ def listed_names(topic: str) -> list[str]:
 class Report:
     """Collects results and prints each as it comes."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, within_s: float = math.inf) -> None:
+        """`within_s`: the whole run takes no longer; what comes later is short."""
         self._open = listed_names(topic)
+        self._within_s = within_s
         self._short = 0
         self._started = time.monotonic()
+
+    def time_s(self, most_s: float) -> float:
+        """So long a check may take that would like to take so long."""
+        return max(0.0, min(most_s, self._started + self._within_s - time.monotonic()))
 
     def result(self, name: str, figure: object, bound: str, command: str, *, ok: bool) -> None:
         """One measured figure; unknown names are an error of the run itself."""

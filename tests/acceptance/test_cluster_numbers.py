@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import cluster_numbers, commands
+from tests.acceptance import cluster, cluster_numbers, cluster_rows, commands
 from tests.acceptance.report import Report
 
 
@@ -72,3 +72,17 @@ def test_what_a_flood_costs_counts_only_when_all_mail_of_the_other_tenant_was_ex
 ) -> None:
     answer = {"p99_ratio": ratio, "a_not_examined": lost}
     assert lines(cluster_numbers.tenants, answer, monkeypatch, capsys) == {"tenant_flood_p99_ratio": verdict}
+
+
+def test_all_groups_run_in_a_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(cluster, "NUMBERS", ())
+    monkeypatch.setattr(cluster, "run_rows", lambda _report, rows, **_: ran.extend(row.name for row in rows))
+    cluster.run_all(Report("cluster"))
+    assert sorted(ran) == sorted(row.name for group in cluster_rows.GROUPS for row in group.rows)
+
+
+def test_no_check_takes_more_than_what_is_left_of_the_whole_run() -> None:
+    assert Report("cluster").time_s(240.0) == 240.0
+    assert Report("cluster", 100.0).time_s(240.0) == pytest.approx(100.0, abs=1.0)
+    assert Report("cluster", -1.0).time_s(240.0) == 0.0
