@@ -1,8 +1,8 @@
 """The simulation's commands; figures on stdout, one JSON object with --json.
 
 python -m bench.simulation refit [--corpora DIR]     measure, fit, check, and write fit.json and docs/capacity.md
-python -m bench.simulation fit RECORDING             fit a recording that `record` wrote
-python -m bench.simulation record RECORDING          measure only, about five minutes
+python -m bench.simulation record FOLDER [PART...]   measure only, what is not there yet: a file for each part
+python -m bench.simulation fit FOLDER                fit what `record` wrote
 python -m bench.simulation check [--json]            what fit.json predicts beside what was measured
 python -m bench.simulation predict --nodes 100       capacity and latencies of a cell
 python -m bench.simulation page                      docs/capacity.md anew
@@ -18,11 +18,11 @@ from pathlib import Path
 
 import msgspec
 
-from bench.simulation.figures import FIT, Comparison, Fit, NodeType, Recording
+from bench.simulation.figures import FIT, Comparison, Fit, NodeType
 from bench.simulation.fit import fit
 from bench.simulation.page import write_page
-from bench.simulation.predict import BOUND, CELLS, FIGURES, capacity, compare, error
-from bench.simulation.record import record
+from bench.simulation.predict import BOUND, CELLS, FIGURES, capacity, compare
+from bench.simulation.record import PARTS, record, recorded
 
 CORPORA = Path(__file__).resolve().parents[2] / ".test-data"
 
@@ -32,9 +32,10 @@ def main() -> int:
     options = _options()
     match options.command:
         case "record":
-            _record(options.corpora, options.recording)
+            options.folder.mkdir(parents=True, exist_ok=True)
+            record(options.corpora, options.folder, _say, options.parts)
         case "fit":
-            _fit(options.recording)
+            _fit(options.folder)
         case "check":
             return _check(as_json=options.json)
         case "predict":
@@ -44,9 +45,8 @@ def main() -> int:
             write_page(read_fit())
         case "refit":
             with tempfile.TemporaryDirectory(prefix="tamis-record-", dir="/tmp") as folder:
-                recording = Path(folder) / "recording.json"
-                _record(options.corpora, recording)
-                _fit(recording)
+                record(options.corpora, Path(folder), _say)
+                _fit(Path(folder))
             return _check(as_json=options.json)
     return 0
 
@@ -56,18 +56,17 @@ def read_fit() -> Fit:
     return msgspec.json.decode(FIT.read_bytes(), type=Fit)
 
 
-def _record(corpora: Path, target: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="tamis-mixes-", dir="/tmp") as scratch:
-        recording = record(corpora, Path(scratch), lambda line: print(line, flush=True))
-    target.write_bytes(msgspec.json.encode(recording))
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
-def _fit(source: Path) -> None:
+def _fit(folder: Path) -> None:
     """Fit a recording, predict with it, and write both files; the cells are simulated side by side."""
-    fitted = fit(msgspec.json.decode(source.read_bytes(), type=Recording))
+    fitted = fit(recorded(folder))
     with Pool() as pool:
+        compared = pool.apply_async(compare, (fitted,))
         capacities = pool.starmap(capacity, [(fitted, nodes, node) for nodes, node in reversed(CELLS)], chunksize=1)
-    fitted = msgspec.structs.replace(fitted, comparisons=compare(fitted), capacities=tuple(reversed(capacities)))
+        fitted = msgspec.structs.replace(fitted, comparisons=compared.get(), capacities=tuple(reversed(capacities)))
     FIT.write_bytes(msgspec.json.format(msgspec.json.encode(fitted), indent=0) + b"\n")
     write_page(fitted)
 
@@ -78,16 +77,20 @@ def _check(*, as_json: bool) -> int:
         print(json.dumps([_row(one) for one in compared]))
     else:
         for one in compared:
-            cells = (f"{figure} {getattr(one.run, figure):7.1f} {error(one, figure):+5.0%}" for figure in FIGURES)
-            print(f"{'fit  ' if one.run.load.fit else 'check'} {one.run.load.name:<42} {'   '.join(cells)}")
-    checks = [one for one in compared if not one.run.load.fit]
-    return int(any(abs(error(one, figure)) > BOUND for one in checks for figure in FIGURES))
+            cells = (
+                f"{figure} {one.measured(figure):7.1f} {one.error(figure):+5.0%} (noise {one.noise(figure):4.0%})"
+                for figure in FIGURES
+            )
+            print(f"{'fit  ' if one.load.fit else 'check'} {one.load.name:<42} {'   '.join(cells)}")
+    checks = [one for one in compared if not one.load.fit]
+    return int(any(abs(one.error(figure)) > BOUND for one in checks for figure in FIGURES))
 
 
 def _row(one: Comparison) -> dict[str, object]:
-    measured = {f"measured_{figure}": getattr(one.run, figure) for figure in FIGURES}
-    errors = {f"error_{figure}": round(error(one, figure), 3) for figure in FIGURES}
-    return {"load": one.run.load.name, "fit": one.run.load.fit} | measured | errors
+    measured = {f"measured_{figure}": one.measured(figure) for figure in FIGURES}
+    errors = {f"error_{figure}": round(one.error(figure), 3) for figure in FIGURES}
+    noise = {f"noise_{figure}": round(one.noise(figure), 3) for figure in FIGURES}
+    return {"load": one.load.name, "fit": one.load.fit} | measured | errors | noise
 
 
 def _options() -> argparse.Namespace:
@@ -96,8 +99,11 @@ def _options() -> argparse.Namespace:
     for name in ("refit", "record"):
         command = commands.add_parser(name)
         command.add_argument("--corpora", type=Path, default=Path(os.environ.get("TAMIS_CORPORA") or CORPORA))
-    commands.choices["record"].add_argument("recording", type=Path)
-    commands.add_parser("fit").add_argument("recording", type=Path)
+    commands.choices["record"].add_argument("folder", type=Path)
+    commands.choices["record"].add_argument(
+        "parts", nargs="*", metavar="PART", choices=[*PARTS, []], help=" ".join(PARTS)
+    )
+    commands.add_parser("fit").add_argument("folder", type=Path)
     commands.add_parser("page")
     for name in ("check", "refit"):
         (commands.choices.get(name) or commands.add_parser(name)).add_argument("--json", action="store_true")

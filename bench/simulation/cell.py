@@ -41,7 +41,9 @@ class Cell:
         self._begun = 0
         self._bursts = 0
         self._starts = 0
-        self._machines = [Machine(self.clock, topology.cores) for _ in range(topology.machines or topology.nodes)]
+        self._machines = [
+            Machine(self.clock, topology.cores, self._vary) for _ in range(topology.machines or topology.nodes)
+        ]
         self._resolvers = [
             Resolver(
                 self.clock, self._process("resolver", node, Cost()), costs.answer_s, topology.dns_delay_s, self._rng
@@ -70,17 +72,21 @@ class Cell:
 
     # What there is.
 
+    def _vary(self) -> float:
+        """The same step never takes the same time: caches, allocations, interrupts, the collector."""
+        return self._rng.expovariate(1.0)
+
     def _machine(self, node: int) -> Machine:
         return self._machines[node % len(self._machines)]
 
     def _process(self, kind: str, node: int, cost: Cost, machine: Machine | None = None) -> Process:
-        process = Process(machine or self._machine(node), cost.wake_s)
+        process = Process(machine or self._machine(node), cost.wake_s, self._costs.notice_s)
         self.processes.setdefault(kind, []).append(process)
         return process
 
     def _hop_s(self, node: int, other: int) -> float:
         far = self._machine(node) is not self._machine(other)
-        return self._costs.hop_s + (self.topology.network_s if far else 0.0)
+        return self.topology.network_s if far else 0.0
 
     def _gateway(self, number: int) -> Gateway:
         """Knows the ingresses from its own number on, as many as it may."""
@@ -90,7 +96,7 @@ class Cell:
         process = self._process("gateway", 0, costs.gateway, machine)
         gateway = Gateway(process, client, costs, self.clock)
         count = len(self.ingresses)
-        hop_s = costs.hop_s + (0.0 if topology.together else topology.network_s)
+        hop_s = 0.0 if topology.together else topology.network_s
         first = number * count // topology.gateways
         for index in range(min(count, topology.endpoints_max)):
             ingress = self.ingresses[(first + index) % count]
@@ -138,7 +144,7 @@ class Cell:
     def _keep_pace(self, phase: int) -> None:
         speeds = self.topology.speeds
         for machine in self._machines:
-            machine.run_at(speeds[phase % len(speeds)])
+            machine.speed = speeds[phase % len(speeds)]
         self.clock.after(SPEED_S, self._keep_pace, phase + 1)
 
     # What comes.

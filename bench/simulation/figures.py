@@ -1,5 +1,6 @@
 """What is recorded, and what is fitted from it: plain values that stand in fit.json. Figures only, never mail."""
 
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What was measured with one load."""
+    """What was measured with one load in one round."""
 
     load: Load
     messages_per_s: float
@@ -104,11 +105,33 @@ class Recording(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """One load: measured, and predicted."""
+    """One load: measured in some rounds, and predicted for each; medians count."""
 
-    run: Run
-    predicted: Mapping[str, float]
-    """messages_per_s, p50_ms, p95_ms, p99_ms."""
+    runs: tuple[Run, ...]
+    predictions: tuple[Mapping[str, float], ...]
+    """messages_per_s, p50_ms, p95_ms, p99_ms; one for each run."""
+
+    @property
+    def load(self) -> Load:
+        """Of all runs."""
+        return self.runs[0].load
+
+    def measured(self, figure: str) -> float:
+        """The median."""
+        return statistics.median(getattr(run, figure) for run in self.runs)
+
+    def predicted(self, figure: str) -> float:
+        """The median."""
+        return statistics.median(prediction[figure] for prediction in self.predictions)
+
+    def error(self, figure: str) -> float:
+        """Relative: 0.1 = the model says 10 % more than was measured."""
+        return self.predicted(figure) / self.measured(figure) - 1
+
+    def noise(self, figure: str) -> float:
+        """How far the rounds lie from their median, at most, as a part of it."""
+        median = self.measured(figure)
+        return max(abs(getattr(run, figure) / median - 1) for run in self.runs)
 
 
 class NodeType(msgspec.Struct, frozen=True):
@@ -144,5 +167,5 @@ class Fit(msgspec.Struct, frozen=True):
     costs: Costs
     """On a machine whose yardstick is `recording.yardstick_ms`."""
     comparisons: tuple[Comparison, ...] = ()
-    """One for each run of the recording."""
+    """One for each load of the recording."""
     capacities: tuple[Capacity, ...] = ()

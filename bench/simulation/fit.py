@@ -3,9 +3,10 @@
 Strategy: a process's CPU for one message is wakes x wake + frames x frame + items x item (+ the actors' own work). How
 often it wakes and how many frames it handles follows from the model itself, so model and numbers are found in turn:
 simulate the loads of the fit, solve for the least squares that are not negative, and again, until they agree. What
-passes between two processes without CPU is what one session's latency has left over.
+passes without CPU before an idle process begins is what one session's latency has left over.
 """
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -27,9 +28,9 @@ ACTORS_SHARE_MAX = 0.8
 """Of a replica's CPU: the rest goes into reading, frames and tasks, at least."""
 _MESSAGES_MAX = 1500
 """Simulated for one load of the fit."""
-_HOPS = 8
-"""Between the end of the message and the verdict: client, gateway, ingress, replica and back; a frame each."""
-_START = Costs(*(Cost(2e-4, 5e-5, 3e-4) for _ in KINDS), hop_s=3e-5)
+_WAKES = 6
+"""Processes that wake between the end of a message and its verdict: gateway, ingress, replica and back, client."""
+_START = Costs(*(Cost(2e-4, 5e-5, 3e-4) for _ in KINDS), notice_s=3e-5)
 
 Array = npt.NDArray[np.float64]
 
@@ -47,7 +48,7 @@ def fit(recording: Recording) -> Fit:
     for _ in range(_TURNS):
         cells = [simulate(recording, costs, run, _MESSAGES_MAX) for run in runs]
         found = {kind: _cost(recording, runs, cells, kind) for kind in KINDS}
-        costs = _between(costs, replace(costs, **found, hop_s=_hop_s(recording, costs, runs, cells)))
+        costs = _between(costs, replace(costs, **found, notice_s=_notice_s(recording, costs, runs, cells)))
     return Fit(recording, replace(costs, **_questions(recording, costs)))
 
 
@@ -68,13 +69,13 @@ def believable(recording: Recording, runs: Sequence[Run]) -> Recording:
     return msgspec.structs.replace(recording, shapes=shapes)
 
 
-def simulate(recording: Recording, costs: Costs, run: Run, messages_max: int = 1_000_000) -> Cell:
+def simulate(recording: Recording, costs: Costs, run: Run, messages_max: int = 1_000_000, seed: int = 1) -> Cell:
     """The load of a run on a machine as fast as it was then."""
     load = run.load
     background = Background(run.cpu_ms.get("ray", 0.0) * run.messages_per_s / 1000 + run.others_share)
     speeds = tuple(recording.yardstick_ms / yardstick_ms for yardstick_ms in run.yardsticks_ms)
     shapes = shapes_of(recording.shapes[load.mix], cached=load.cached)
-    cell = Cell(replace(topology_of(load), background=background, speeds=speeds), costs, shapes)
+    cell = Cell(replace(topology_of(load), background=background, speeds=speeds), costs, shapes, seed)
     messages = min(load.messages, messages_max)
     if load.kill_after_s:
         cell.kill(next(iter(cell.scorers)), load.kill_after_s, recording.restart.away_s)
@@ -132,25 +133,31 @@ def actors_s(recording: Recording, run: Run) -> float:
     return sum(sum(one.cpu_ms.values()) for one in examined) / len(examined) / 1000
 
 
-def _hop_s(recording: Recording, costs: Costs, runs: Sequence[Run], cells: Sequence[Cell]) -> float:
-    """What the loads with the fewest sessions waited longer than the model says, shared out among the hops."""
-    run, cell = min(zip(runs, cells, strict=True), key=lambda pair: pair[0].load.sessions)
-    slower = run.yardstick_ms / recording.yardstick_ms
-    return max(0.0, costs.hop_s + (run.p50_ms - predicted(cell)["p50_ms"]) / 1000 / slower / _HOPS)
+def _notice_s(recording: Recording, costs: Costs, runs: Sequence[Run], cells: Sequence[Cell]) -> float:
+    """What the loads with the fewest sessions waited longer than the model says, shared out among those who wake."""
+    fewest = min(run.load.sessions for run in runs)
+    longer_s = [
+        (run.p50_ms - predicted(cell)["p50_ms"]) / 1000 * recording.yardstick_ms / run.yardstick_ms
+        for run, cell in zip(runs, cells, strict=True)
+        if run.load.sessions == fewest
+    ]
+    return max(0.0, costs.notice_s + statistics.median(longer_s) / _WAKES)
 
 
 def _questions(recording: Recording, costs: Costs) -> dict[str, float]:
     """What a question costs replica and name server: CPU of the load that asked, beyond what it is without."""
-    run = next((run for run in recording.runs if run.load.fit and not run.load.cached), None)
-    if run is None:
-        return {}
+    found = [_question(recording, costs, run) for run in recording.runs if run.load.fit and not run.load.cached]
+    return {name: statistics.median(one[name] for one in found) for name in ("question_s", "answer_s") if found}
+
+
+def _question(recording: Recording, costs: Costs, run: Run) -> dict[str, float]:
     slower = run.yardstick_ms / recording.yardstick_ms
     examined = recording.shapes[run.load.mix]
     asked = sum(sum(map(sum, one.rounds.values())) for one in examined) / len(examined)
     cell = simulate(recording, costs, run, _MESSAGES_MAX)
     without_s = sum(process.cpu_s for process in cell.processes["replica"]) / len(cell.ended)
     return {
-        "question_s": max(0.0, run.cpu_ms["replica"] / 1000 - without_s) / asked / slower if asked else 0.0,
+        "question_s": max(0.0, run.cpu_ms["replica"] / 1000 / slower - without_s) / asked if asked else 0.0,
         "answer_s": run.cpu_ms["resolver"] / 1000 / asked / slower if asked else 0.0,
     }
 
@@ -162,7 +169,7 @@ def _between(old: Costs, new: Costs) -> Costs:
         for kind in KINDS
         for a, b in ((getattr(old, kind), getattr(new, kind)),)
     }
-    return replace(new, **halves, hop_s=(old.hop_s + new.hop_s) / 2)
+    return replace(new, **halves, notice_s=(old.notice_s + new.notice_s) / 2)
 
 
 def nonnegative(rows: Array, targets: Array) -> Array:

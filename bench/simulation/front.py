@@ -23,8 +23,8 @@ from tamis.filter.v1 import examine_service_pb2 as pb
 
 CLIENT_PIECES = 4
 """Offer, envelope, content, verdict: what a message costs is spent in equal pieces."""
-GATEWAY_PIECES = 3
-"""Offer, envelope, content."""
+GATEWAY_PIECES = 4
+"""Offer, envelope, content, verdict."""
 INGRESS_PIECES = 2
 """Taking it in, and judging it."""
 END_OF_MESSAGE_S = 20.0
@@ -121,10 +121,12 @@ class Ingress:
     def read(self, line: "Line", passages: list[tuple[Passage, bool]]) -> None:
         """A frame of a gateway: passages, each with whether it is told whole."""
         self.process.frames += 1
-        new = sum(passage.number not in self._open for passage, _ in passages)
-        stages = new + sum(whole for _, whole in passages)
-        demand_s = self.cost.frame_s + self._piece_s * new + self._inside.choice_s * stages
-        self.process.do(demand_s, self._take, line, passages)
+        frame_s = self.cost.frame_s
+        for passage, whole in passages:
+            new = passage.number not in self._open
+            demand_s = frame_s + self._piece_s * new + self._inside.choice_s * (new + whole)
+            self.process.do(demand_s, self._take, line, passage, whole)
+            frame_s = 0.0
 
     def _results(self, replica: Replica, results: list[pb.TaskResult]) -> None:
         """A frame of a replica."""
@@ -135,21 +137,20 @@ class Ingress:
         for result in results:
             self.dispatcher.result(replica, result)
 
-    def _take(self, line: "Line", passages: list[tuple[Passage, bool]]) -> None:
-        for passage, whole in passages:
-            told = self._open.get(passage.number)
-            if told is None or told.passage is not passage:
-                told = Told(passage, line)
-                if len(self._open) >= self._inside.transactions_max:
-                    self._say(told, Outcome.REFUSED)
-                    continue
-                self._open[passage.number] = told
-                self._ask(told, Stage.ENVELOPE)
-                if Stage.RECIPIENT in passage.shape.stages and not passage.answered:
-                    self._ask(told, Stage.RECIPIENT)
-            if whole:
-                told.whole = True
-                self._ask(told, Stage.MESSAGE)
+    def _take(self, line: "Line", passage: Passage, whole: bool) -> None:  # noqa: FBT001
+        told = self._open.get(passage.number)
+        if told is None or told.passage is not passage:
+            told = Told(passage, line)
+            if len(self._open) >= self._inside.transactions_max:
+                self._say(told, Outcome.REFUSED)
+                return
+            self._open[passage.number] = told
+            self._ask(told, Stage.ENVELOPE)
+            if Stage.RECIPIENT in passage.shape.stages and not passage.answered:
+                self._ask(told, Stage.RECIPIENT)
+        if whole:
+            told.whole = True
+            self._ask(told, Stage.MESSAGE)
 
     def _ask(self, told: Told, stage: Stage) -> None:
         """One stage; the verdict waits for all that are under way when all has been told."""
@@ -214,7 +215,6 @@ class Gateway:
         self._client_piece_s = costs.client.item_s / CLIENT_PIECES + costs.client.frame_s
         self._piece_s = self.cost.item_s / GATEWAY_PIECES + self.cost.frame_s
         self._clock = clock
-        self._hop_s = costs.hop_s
         self._endpoint_s = costs.endpoint_s
         self._balance = Balance()
 
@@ -245,10 +245,10 @@ class Gateway:
 
     def _from_client(self, call: Callable[[Passage], None], passage: Passage, choice_s: float = 0.0) -> None:
         self.process.frames += 1
-        self._clock.after(self._hop_s, self.process.do, self._piece_s + choice_s, call, passage)
+        self.process.do(self._piece_s + choice_s, call, passage)
 
     def _to_client(self, call: Callable[[Passage], None], passage: Passage) -> None:
-        self._clock.after(self._hop_s, self._as_client, call, passage)
+        self._as_client(call, passage)
 
     def _offer(self, passage: Passage) -> None:
         self._from_client(self._offered, passage)
@@ -298,21 +298,25 @@ class Gateway:
 
     def _hear(self, answers: list[Answer]) -> None:
         for answer in answers:
-            passage = answer.told.passage
-            if passage.line is not answer.told.line or passage.outcome is not None:
-                continue  # It was told to another one meanwhile.
-            if answer.outcome is None:
-                if not passage.answered:
-                    passage.answered = True
-                    self._to_client(self._content, passage)
-            elif answer.outcome is Outcome.REFUSED:
-                passage.refused_by.add(answer.told.line)
-                answer.told.line.endpoint.overloaded(self._clock.now_s)
-                self._place(passage)
-            else:
-                answer.told.line.endpoint.succeeded(self._clock.now_s)
-                self._leave(passage)
-                self._end(passage, answer.outcome)
+            self.process.frames += 1
+            self.process.do(self._piece_s, self._act, answer)
+
+    def _act(self, answer: Answer) -> None:
+        passage = answer.told.passage
+        if passage.line is not answer.told.line or passage.outcome is not None:
+            return  # It was told to another one meanwhile.
+        if answer.outcome is None:
+            if not passage.answered:
+                passage.answered = True
+                self._to_client(self._content, passage)
+        elif answer.outcome is Outcome.REFUSED:
+            passage.refused_by.add(answer.told.line)
+            answer.told.line.endpoint.overloaded(self._clock.now_s)
+            self._place(passage)
+        else:
+            answer.told.line.endpoint.succeeded(self._clock.now_s)
+            self._leave(passage)
+            self._end(passage, answer.outcome)
 
     def _end(self, passage: Passage, outcome: Outcome) -> None:
         passage.outcome = outcome
@@ -322,7 +326,7 @@ class Gateway:
         passage.ended_s = self._clock.now_s
         # QUIT, and the end of the connection.
         self.process.frames += 1
-        self._clock.after(self._hop_s, self.process.do, self.cost.frame_s, _nothing)
+        self.process.do(self.cost.frame_s, _nothing)
         passage.done(passage)
 
 

@@ -5,7 +5,7 @@ from math import log10
 from pathlib import Path
 
 from bench.simulation.figures import Capacity, Comparison, Fit
-from bench.simulation.predict import BOUND, ENDPOINTS_MAX, FIGURES, NETWORK_S, SHARES, core_ms, error, per_actor_ms
+from bench.simulation.predict import BOUND, ENDPOINTS_MAX, FIGURES, NETWORK_S, SHARES, core_ms, per_actor_ms
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "capacity.md"
@@ -24,7 +24,7 @@ _PAGE = """# Capacity
 
 What a cell can do, from a discrete-event model (`bench/simulation/`) in which the product's own dispatcher, balance and
 frames run in simulated time and each step costs what was measured. `python -m bench.simulation refit` makes this page:
-it measures, fits, predicts and writes, in about 8 minutes on a quiet machine. The figures lie in
+it measures, fits, predicts and writes, in at most 10 minutes on a quiet machine. The figures lie in
 `bench/simulation/fit.json`, taken {taken} UTC at {commit} on cores with a yardstick (`bench/run.py`) of
 {yardstick_ms:.1f} ms; on cores with one of *y*, capacities are {yardstick_ms:.1f} / *y* times these.
 {warning}
@@ -35,7 +35,7 @@ it measures, fits, predicts and writes, in about 8 minutes on a quiet machine. T
 Capacity is what saturates the nodes; latencies are end of message at the gateway, at a share of it, clients coming by
 themselves (Poisson). A node is counted on for 70 %: that gives the nodes for a million mails an hour, to which one is
 added for each that may be down. Gateways stand beside the MTAs and are not among the cores; each knows {endpoints}
-ingresses, {network_ms:g} ms away. DNS answers are cached. Of large cells a part of about a hundred cores is simulated:
+ingresses, {network_ms:g} ms away. DNS answers are cached. Of large cells a part of about fifty cores is simulated:
 its nodes meet the others only in gateways, and what grows with the whole cell is counted for all of it. The last
 column: the p99 when one node of that part dies at 70 % load, and how many messages had no whole verdict.
 
@@ -49,7 +49,9 @@ million mails; times the price of a core hour, that is their cost.
 ## How far the model is from what is measured
 
 The loads marked *fit* gave the model its numbers; it has not seen the others. Load generator, name server, gateway and
-cell share two cores. The bound is {bound:.0%}.
+cell share two cores. The model was asked about each round of a load, with what others used of the cores and how fast
+those were meanwhile; medians of the rounds stand here. After ± is how far one lay from the median, at most; in bold,
+how far the model is from it. The bound is {bound:.0%}.
 
 {errors}
 
@@ -59,8 +61,9 @@ cell share two cores. The bound is {bound:.0%}.
 
 ## What the model leaves out
 
-- The caches of a processor, garbage collection, the time slices of the scheduler: measured p99 are longer than the
-  model's when cores are full.
+- Why the same step does not take the same time twice: the model draws each from an exponential distribution around its
+  cost. Moments in which the whole machine stands still are not in it; they are the p99 of clients that come by
+  themselves to a half-empty cell.
 - Cells of more nodes than were measured. What grows with the cell is in the model: an ingress looks through all
   replicas of its cell for each stage ({seat_us:.2f} us each), a gateway through all ingresses that it knows
   ({endpoint_us:.2f} us each). The streams are not: an ingress keeps one to every replica, a million of them in a cell
@@ -142,25 +145,24 @@ def _cores(fitted: Fit) -> Table:
 def _errors(compared: Iterable[Comparison]) -> Table:
     rows = [["load", "", "messages/s", "p50", "p99", "others' share of the cores"]]
     for one in compared:
-        run = one.run
-        figures = [
-            f"{getattr(run, figure):.0f} ({error(one, figure):+.0%})"
-            if figure == "messages_per_s"
-            else f"{getattr(run, figure):.1f} ms ({error(one, figure):+.0%})"
-            for figure in FIGURES
-        ]
-        rows.append(
-            [run.load.name, "fit" if run.load.fit else "", *figures, f"{run.others_share / run.load.site.cores:.0%}"]
-        )
+        figures = [f"{_shown(one, figure)} (**{one.error(figure):+.0%}**)" for figure in FIGURES]
+        share = one.measured("others_share") / one.load.site.cores
+        rows.append([one.load.name, "fit" if one.load.fit else "", *figures, f"{share:.0%}"])
     return rows
 
 
+def _shown(one: Comparison, figure: str) -> str:
+    value = one.measured(figure)
+    shown = f"{value:.0f}" if figure == "messages_per_s" else f"{value:.1f} ms"
+    return f"{shown} ±{one.noise(figure):.0%}" if len(one.runs) > 1 else shown
+
+
 def _summary(compared: Sequence[Comparison]) -> str:
-    checks = [one for one in compared if not one.run.load.fit]
+    checks = [one for one in compared if not one.load.fit]
     names = {"messages_per_s": "messages/s", "p50_ms": "p50", "p99_ms": "p99"}
     parts = []
     for figure in FIGURES:
-        within = sum(abs(error(one, figure)) <= BOUND for one in checks)
+        within = sum(abs(one.error(figure)) <= BOUND for one in checks)
         parts.append(f"{names[figure]} in {within} of {len(checks)}")
     return f"Within the bound, of the loads that were not used to fit: {', '.join(parts)}."
 
@@ -173,7 +175,7 @@ def _table(rows: Table) -> str:
 def picture(compared: Sequence[Comparison]) -> str:
     """Predicted over measured, both on logarithmic scales, with the band of the bound. SVG."""
     points = [
-        (getattr(one.run, figure), one.predicted[figure], _COLOURS[figure], one.run.load.fit)
+        (one.measured(figure), one.predicted(figure), _COLOURS[figure], one.load.fit)
         for one in compared
         for figure in FIGURES
     ]

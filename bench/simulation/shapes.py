@@ -38,7 +38,7 @@ class Cost:
     """CPU of one kind of process."""
 
     wake_s: float = 0.0
-    """To start again after having been idle."""
+    """To become idle and to start again."""
     frame_s: float = 0.0
     """To read or to write one frame."""
     item_s: float = 0.0
@@ -47,7 +47,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """CPU of everything, and what passes between two processes without any."""
+    """CPU of everything, and what passes without any."""
 
     client: Cost = Cost()
     """The load generator or the MTA, when it shares the cores."""
@@ -58,8 +58,8 @@ class Costs:
     """A replica's CPU for one question to the DNS."""
     answer_s: float = 0.0
     """The name server's for it, when it shares the cores."""
-    hop_s: float = 0.0
-    """From one process of a machine to another."""
+    notice_s: float = 0.0
+    """Until an idle process begins with what it has to do."""
     seat_s: float = 0.0
     """The ingress's for each replica of its cell, at each stage that it asks about."""
     endpoint_s: float = 0.0
@@ -87,7 +87,7 @@ class Topology:
     nodes: int = 1
     cell_nodes: int = 0
     """Of the whole cell, of which these are a part; 0 = these are all."""
-    cores: float = 2
+    cores: int = 2
     """Of one node."""
     ingresses: int = 1
     """On one node."""

@@ -4,14 +4,16 @@ import random
 
 import pytest
 
-from bench.simulation.model import Clock, Machine, Process, Writer
+from bench.simulation.model import SLICE_S, Clock, Machine, Process, Writer
 from wire.stream import FRAME_ITEMS_MAX
 
 CUSTOMERS = 40_000
+SERVICE_S = SLICE_S
+"""Mean demand of a customer."""
 
 
 def sojourn_s(servers: int, load: float, service_s: "random.Random | None", *, shared: bool = False) -> float:
-    """Mean time in the system of a queue with Poisson arrivals and a mean service of one second."""
+    """Mean time in the system of a queue with Poisson arrivals, in mean services."""
     rng = random.Random(7)
     clock = Clock()
     machine = Machine(clock, servers if shared else 10 * servers)
@@ -20,7 +22,7 @@ def sojourn_s(servers: int, load: float, service_s: "random.Random | None", *, s
     times_s: list[float] = []
 
     def arrive(left: int) -> None:
-        demand_s = service_s.expovariate(1.0) if service_s else 1.0
+        demand_s = SERVICE_S * (service_s.expovariate(1.0) if service_s else 1.0)
         if shared:
             start(Process(machine), (clock.now_s, demand_s))
         else:
@@ -28,7 +30,7 @@ def sojourn_s(servers: int, load: float, service_s: "random.Random | None", *, s
             for process in processes:
                 serve(process)
         if left:
-            clock.after(rng.expovariate(load * servers), arrive, left - 1)
+            clock.after(SERVICE_S * rng.expovariate(load * servers), arrive, left - 1)
 
     def serve(process: Process) -> None:
         if waiting and not process.waiting:
@@ -46,7 +48,7 @@ def sojourn_s(servers: int, load: float, service_s: "random.Random | None", *, s
     clock.after(0.0, arrive, CUSTOMERS - 1)
     clock.run()
     assert len(times_s) == CUSTOMERS
-    return sum(times_s) / CUSTOMERS
+    return sum(times_s) / CUSTOMERS / SERVICE_S
 
 
 def test_m_m_1() -> None:
@@ -63,17 +65,12 @@ def test_m_m_3() -> None:
     assert sojourn_s(3, 0.7, random.Random(1)) == pytest.approx(1 + 0.4923 / (3 - 2.1), rel=0.08)
 
 
-def test_m_d_1_with_processor_sharing_is_as_slow_as_m_m_1() -> None:
-    # The mean under processor sharing does not depend on the distribution of the service.
-    assert sojourn_s(1, 0.7, None, shared=True) == pytest.approx(1 / (1 - 0.7), rel=0.08)
-
-
 def test_m_m_2_with_shared_cores() -> None:
-    # Equal to M/M/2 first come first served in the mean: 1 / (1 - rho^2).
+    # 1 / (1 - rho^2), first come first served as well as with equal shares.
     assert sojourn_s(2, 0.7, random.Random(1), shared=True) == pytest.approx(1 / (1 - 0.7**2), rel=0.08)
 
 
-def test_processes_share_cores_equally() -> None:
+def test_processes_take_turns_on_the_cores() -> None:
     clock = Clock()
     machine = Machine(clock, 2)
     ended_s: dict[str, float] = {}
@@ -81,29 +78,55 @@ def test_processes_share_cores_equally() -> None:
         Process(machine).do(demand_s, lambda name=name: ended_s.setdefault(name, clock.now_s))
     clock.run()
     # Three at two thirds of a core each, then two at a whole one.
-    assert ended_s == pytest.approx({"a": 1.5, "b": 2.5, "c": 3.5})
+    assert ended_s == pytest.approx({"a": 1.5, "b": 2.5, "c": 3.5}, abs=2 * SLICE_S)
+
+
+def test_a_short_piece_waits_for_no_more_than_a_slice_of_each_long_one() -> None:
+    clock = Clock()
+    machine = Machine(clock, 1)
+    ended_s: list[float] = []
+    Process(machine).do(1.0, lambda: None)
+    clock.after(0.1, Process(machine).do, 0.001, lambda: ended_s.append(clock.now_s))
+    clock.run()
+    assert ended_s[0] <= 0.1 + SLICE_S + 0.001 + 1e-9
 
 
 def test_a_slower_machine_takes_longer_from_then_on() -> None:
     clock = Clock()
     machine = Machine(clock, 1)
     ended_s: list[float] = []
+
+    def slow_down() -> None:
+        machine.speed = 0.5
+
     Process(machine).do(2.0, lambda: ended_s.append(clock.now_s))
-    clock.after(1.0, machine.run_at, 0.5)
+    clock.after(1.0, slow_down)
     clock.run()
-    assert ended_s == [3.0]
+    assert ended_s == [pytest.approx(3.0, abs=SLICE_S)]
 
 
-def test_waking_costs_only_the_idle() -> None:
+def test_being_idle_costs_after_the_last_piece() -> None:
     clock = Clock()
     process = Process(Machine(clock, 1), wake_s=1.0)
     ended_s: list[float] = []
     process.do(1.0, lambda: ended_s.append(clock.now_s))
     process.do(1.0, lambda: ended_s.append(clock.now_s))
+    clock.after(2.5, process.do, 1.0, lambda: ended_s.append(clock.now_s))
     clock.run()
-    assert ended_s == [2.0, 3.0]
+    # The third comes while the process becomes idle, and is done behind that.
+    assert ended_s == pytest.approx([1.0, 2.0, 4.0])
     assert process.wakes == 1
-    assert process.cpu_s == 3.0
+    assert process.cpu_s == pytest.approx(5.0)
+
+
+def test_pieces_vary_around_their_demand() -> None:
+    clock = Clock()
+    rng = random.Random(1)
+    process = Process(Machine(clock, 1, lambda: rng.expovariate(1.0)))
+    for _ in range(2000):
+        process.do(0.001, lambda: None)
+    clock.run()
+    assert process.cpu_s == pytest.approx(2.0, rel=0.05)
 
 
 def test_a_dead_process_does_nothing_more() -> None:
