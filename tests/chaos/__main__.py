@@ -11,6 +11,7 @@ was at most: nothing is measured truer than that. Needs root, clamd and Postfix.
 import argparse
 import secrets
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -24,8 +25,7 @@ from tests.chaos.mail_host import MailHost
 from tests.chaos.nodes import Nodes
 from tests.chaos.run import Result, Site, run
 from tests.chaos.scenarios import (
-    CLOCK_SCENARIOS,
-    DISK_SCENARIOS,
+    APART_SCENARIOS,
     MAIL_SCENARIOS,
     NODE_SCENARIOS,
     SCENARIOS,
@@ -63,8 +63,7 @@ async def play(scenarios: Sequence[Scenario], cell: Site, rate: float) -> list[R
 
 PLACES = (
     (SCENARIOS, Cell),
-    (DISK_SCENARIOS, partial(Cell, small_disk=True)),
-    (CLOCK_SCENARIOS, partial(Cell, own_clock=True)),
+    (APART_SCENARIOS, partial(Cell, apart=True)),
     (NODE_SCENARIOS, Nodes),
     (MAIL_SCENARIOS, MailHost),
 )
@@ -80,6 +79,7 @@ def main() -> int:
     if reason := servers.why_not() or network.why_not() or postfix.why_not():
         parser.error(reason)
     results: list[Result] = []
+    began_s = time.monotonic()
     for scenarios, place in PLACES:
         if chosen := [
             one for one in scenarios if (one.name in args.only if args.only else one.short or not args.short)
@@ -88,7 +88,8 @@ def main() -> int:
                 results += uvloop.run(play(chosen, site, args.rate))
     short = [result.scenario.name for result in results if result.problems]
     messages = sum(result.figures.messages for result in results)
-    print(f"{'short' if short else 'ok':<5} {len(results)} scenarios, {messages} messages", *short)
+    total = f"{len(results)} scenarios, {messages} messages in {time.monotonic() - began_s:.0f} s"
+    print(f"{'short' if short else 'ok':<5} {total}", *short)
     return 1 if short else 0
 
 

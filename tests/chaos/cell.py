@@ -115,13 +115,12 @@ def judged(receiver: OtlpReceiver) -> list[Judged]:
 class Cell:
     """Context manager: everything runs once entered."""
 
-    def __init__(self, *, small_disk: bool = False, own_clock: bool = False) -> None:
-        """`small_disk`: the run directory of `tamis up` is `disk`; `own_clock`: the file `clock` moves its clock."""
+    def __init__(self, *, apart: bool = False) -> None:
+        """`apart`: the run directory of `tamis up` is `disk`, a small one, and the file `clock` moves its clock."""
         self.maker = SampleMaker()
         self.clamds: list[Server] = []
         self._parts = ExitStack()
-        self._small_disk = small_disk
-        self._own_clock = own_clock
+        self._apart = apart
 
     def __enter__(self) -> Self:
         with ExitStack() as parts:
@@ -140,7 +139,7 @@ class Cell:
                 nameserver=f"127.0.0.1:{port}",
                 milter=f"inet:{free_port()}@127.0.0.1",  # where it is again after a restart
                 prefix=self._prefix(),
-                run_dir="run" if self._small_disk else "",
+                run_dir="run" if self._apart else "",
             )
             self.stack = parts.enter_context(Stack(self.maker.zone(), options))
             self._gateway = GatewayLog(self.stack.run_dir / "up.log")
@@ -152,9 +151,10 @@ class Cell:
         self._parts.close()
 
     def _prefix(self) -> tuple[str, ...]:
-        if self._small_disk:
-            return ("unshare", "--mount", "sh", "-c", _ON_A_SMALL_DISK, "sh")
-        return ("env", f"PYTHONPATH={_OTHER_TIME}", f"CHAOS_CLOCK={self.clock}") if self._own_clock else ()
+        if not self._apart:
+            return ()
+        clock = ("env", f"PYTHONPATH={_OTHER_TIME}", f"CHAOS_CLOCK={self.clock}")
+        return (*clock, "unshare", "--mount", "sh", "-c", _ON_A_SMALL_DISK, "sh")
 
     @property
     def disk(self) -> Path:

@@ -56,6 +56,7 @@ class Result:
     whole_s: float | None
     """Until every process was back, from the fault's end; None: not within the scenario's time."""
     lag_s: float
+    took_s: float
 
     @property
     def problems(self) -> list[str]:
@@ -80,7 +81,7 @@ class Result:
             f"  harmful {count('harmful')}  disagreeing {count('disagreeing')}  late {count('late')}"
             f"  worst_s {done.worst_s:.2f}  over_s {done.over_s:.2f}  451 {done.tempfails}  degraded {done.degraded}"
             f"  unaccounted {self.audit.unaccounted}  struck_s {done.struck_s:.1f}  recovery_s {done.recovery_s:.1f}"
-            f"  whole_s {whole}  lag_s {self.lag_s:.2f}"
+            f"  whole_s {whole}  lag_s {self.lag_s:.2f}  took_s {self.took_s:.0f}"
         )
 
 
@@ -112,7 +113,7 @@ async def run(scenario: Scenario, cell: Site, kinds: Sequence[Specimen], per_s: 
     ]
     meanwhile = [one for one in load.sent if one.began_s >= broken_s and one.ended_s <= healed_s]
     unexpected = scenario.expects(meanwhile) if scenario.expects else []
-    return Result(scenario, done, books, unexpected[:SHOWN_MAX], refused[:SHOWN_MAX], whole_s, load.lag_s)
+    return Result(scenario, done, books, unexpected[:SHOWN_MAX], refused[:SHOWN_MAX], whole_s, load.lag_s, load.now_s)
 
 
 async def _until_whole(cell: Site, load: Load, patience_s: float, slow_s: float) -> float | None:

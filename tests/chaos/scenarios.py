@@ -166,8 +166,9 @@ MAIL_SCENARIOS = (
     Scenario("up-killed", _crashed(_up), 0.0, tempfails=True, recovery_s=45.0),
 )
 """With a real Postfix in front and a sink behind it, and a service manager that runs `tamis up` again."""
-DISK_SCENARIOS = (Scenario("disk-full", lambda cell: FullDisk(cell.disk), 10.0),)
-CLOCK_SCENARIOS = (
+APART_SCENARIOS = (
     Scenario("clock-an-hour-ahead", lambda cell: OtherTime(cell.clock, 3600), 6.0),
     Scenario("clock-two-hours-back", lambda cell: OtherTime(cell.clock, -7200), 6.0),
+    Scenario("disk-full", lambda cell: FullDisk(cell.disk), 10.0),
 )
+"""With a clock and a disk of its own."""
