@@ -61,7 +61,7 @@ class DkimActor:
         if stage is not Stage.MESSAGE:
             return ()
         now_s = message.envelope.received_at_s or self._clock.unix_s()
-        evidence = Evidence(message.headers, BodyHashes(message.body), now_s, self._config)
+        evidence = Evidence(message.fields_by_name, BodyHashes(message.body), now_s, self._config)
         unique = _unique_length([one.tags for one in candidates])
         findings = [
             Finding(
@@ -147,7 +147,7 @@ def _judge(candidate: _Candidate, keys: Keys, evidence: Evidence) -> Verified:
 
 def _chain_or_failure(message: Message) -> Chain | Verified | None:
     try:
-        return read_chain(message.headers)
+        return read_chain(message.fields_by_name)
     except ChainError as error:
         return Verified(Outcome.FAIL, str(error))
 

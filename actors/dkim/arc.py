@@ -5,10 +5,10 @@ Two steps with the key lookups between them: `read_chain` (pure) gives a Chain o
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from actors.dkim.canonical import Field, relaxed_field
+from actors.dkim.canonical import Field, FieldsByName, relaxed_field
 from actors.dkim.dkimpy import signature_holds
 from actors.dkim.key import PublicKey
 from actors.dkim.signature import (
@@ -60,12 +60,11 @@ class Chain:
         return self.seals[-1].signature.domain
 
 
-def read_chain(fields: Sequence[Field]) -> Chain | None:
+def read_chain(fields: FieldsByName) -> Chain | None:
     """The chain of a message, None when it has no ARC field. Raises ChainError."""
     sets: dict[int, dict[bytes, Field]] = {}
-    for field in fields:
-        name = field[0].lower()
-        if name in _NAMES:
+    for name in _NAMES:
+        for field in fields.get(name, ()):
             arc_set = sets.setdefault(_instance(field), {})
             if name in arc_set:
                 raise ChainError(f"two {name.decode()} in one set")

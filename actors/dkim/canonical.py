@@ -6,9 +6,12 @@ pairs of spaces until none is left takes log2(longest run) passes over the body 
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 
 Field = tuple[bytes, bytes]
 """(name, value) of a header field; the value without its final CRLF."""
+FieldsByName = Mapping[bytes, Sequence[Field]]
+"""The fields of a message by their name in lower case, each in order."""
 
 _LINE_ENDS_REVERSED = re.compile(rb"(?:\n\r)*+")
 

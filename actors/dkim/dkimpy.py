@@ -15,7 +15,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
-from dkim.util import InvalidTagValueList, parse_tag_value
 
 from actors.dkim.canonical import Field
 
@@ -23,23 +22,10 @@ _PADDING = PKCS1v15()
 _HASH = Prehashed(SHA256())
 
 
-class TagListError(Exception):
-    """The text is not a tag=value list (RFC 6376 section 3.2)."""
-
-
 def install() -> None:
     """Put OpenSSL and a linear "signature without its b=" into dkimpy. May be called again."""
     dkim.RSASSA_PKCS1_v1_5_verify = _rsa_verify
     dkim.RE_BTAG = _SignatureTag()
-
-
-def parse_tags(text: bytes) -> dict[bytes, bytes]:
-    """Tags and values, stripped. Raises TagListError, also for a tag that comes twice."""
-    try:
-        tags: dict[bytes, bytes] = parse_tag_value(text)
-    except InvalidTagValueList as error:
-        raise TagListError(type(error).__name__) from error
-    return tags
 
 
 def signature_holds(
@@ -52,15 +38,21 @@ def signature_holds(
     """
     process = dkim.DKIM(minkey=0)
     process.pk, process.ktag, process.keysize = key, key_type, 0
-    # dkimpy takes fields of one name from the bottom up: upside down it finds them in the order of `signed`.
-    process.headers = [(name, value + b"\r\n") for name, value in reversed(signed)]
-    names = [name.lower() for name, _ in signed]
+    # dkimpy looks through all fields for each name, and hashes what it finds as name, colon and value one by one: told
+    # as one field, they give the same bytes at once.
+    process.headers = [_as_one(signed)] if signed else []
+    names = [name.lower() for name, _ in process.headers]
     # Without bh= it leaves the body alone; simple leaves alone what is canonical already. a= only names the hash here.
     tags = {b"a": b"rsa-sha256", b"b": signature, b"c": b"simple/simple"}
     try:
         return bool(process.verify_sig_process(tags, names, signature_field, None))
     except (dkim.DKIMException, nacl.exceptions.CryptoError, ValueError):
         return False
+
+
+def _as_one(fields: Sequence[Field]) -> Field:
+    (name, value), *others = fields
+    return name, b"".join((value, b"\r\n", *(b"%b:%b\r\n" % field for field in others)))
 
 
 class _SignatureTag:

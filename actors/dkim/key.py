@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from actors.dkim.dkimpy import TagListError, parse_tags
+from actors.dkim.tags import TagListError, parse_tags
 
 _RECORD_BYTES_MAX = 8192
 """Room for an RSA key of 16,384 bits, the largest that OpenSSL verifies with."""

@@ -7,11 +7,11 @@ bytes in honest mail, and what is longer than the caps can only be an attempt to
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from actors.dkim.canonical import Field
-from actors.dkim.dkimpy import TagListError, parse_tags
+from actors.dkim.canonical import Field, FieldsByName
+from actors.dkim.tags import TagListError, parse_tags
 
 FIELD_BYTES_MAX = 8192
 SIGNED_NAMES_MAX = 200
@@ -126,18 +126,14 @@ def _parse(tags: Mapping[bytes, bytes], *, seal: bool = False) -> Signature:
     )
 
 
-def signed_fields(fields: Iterable[Field], names: Sequence[bytes]) -> list[Field]:
+def signed_fields(fields: FieldsByName, names: Sequence[bytes], own: Field) -> list[Field]:
     """The fields that h= names, in its order, each name from the bottom of the message up (RFC 6376 section 5.4.2).
 
-    A From beyond those that h= names is added, so that a second From breaks the signature (section 8.15).
+    `own` is the signature's field, which never signs itself. A From beyond those that h= names is added, so that a
+    second From breaks the signature (section 8.15).
     """
-    wanted = set(names)
-    stacks: dict[bytes, list[Field]] = {}
-    for field in fields:
-        name = field[0].lower()
-        if name in wanted:
-            stacks.setdefault(name, []).append(field)
-    last = (b"from",) if b"from" in wanted else ()
+    stacks = {name: [field for field in fields[name] if field is not own] for name in {*names} if name in fields}
+    last = (b"from",) if b"from" in stacks else ()
     return [stacks[name].pop() for name in (*names, *last) if stacks.get(name)]
 
 

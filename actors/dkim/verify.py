@@ -1,11 +1,9 @@
 """One signature and its key make one verdict (RFC 6376 section 6.1): pure, so that a table of cases is its test."""
 
-from collections.abc import Sequence
-
 import msgspec
 
 from actors.config import DkimConfig
-from actors.dkim.canonical import BodyHashes, Field, relaxed_field
+from actors.dkim.canonical import BodyHashes, Field, FieldsByName, relaxed_field
 from actors.dkim.dkimpy import signature_holds
 from actors.dkim.key import PublicKey
 from actors.dkim.signature import Signature, signed_fields
@@ -22,7 +20,7 @@ class Verified(msgspec.Struct, frozen=True):
 class Evidence(msgspec.Struct, frozen=True):
     """The message that signatures speak of, and by what it is judged."""
 
-    fields: Sequence[Field]
+    fields: FieldsByName
     body: BodyHashes
     now_s: float
     """Unix time at which the message came."""
@@ -40,7 +38,7 @@ def verify(signature: Signature, key: PublicKey, own_field: Field, evidence: Evi
         return Verified(Outcome.FAIL, "l= is longer than the body")
     if body.sha256(relaxed=signature.relaxed_body, length=length) != signature.body_hash:
         return Verified(Outcome.FAIL, "body hash mismatch")
-    signed = signed_fields((field for field in evidence.fields if field is not own_field), signature.signed_names)
+    signed = signed_fields(evidence.fields, signature.signed_names, own_field)
     if signature.relaxed_header:
         signed, own_field = [relaxed_field(field) for field in signed], relaxed_field(own_field)
     if not signature_holds(signed, own_field, signature.signature, key.key_type, key.public):

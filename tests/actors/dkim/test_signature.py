@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.dkim.arc import ChainError, read_chain
+from actors.dkim.canonical import Field
 from actors.dkim.key import KeyRecordError, parse_key
 from actors.dkim.signature import SignatureError, field_tags, parse_arc_seal, parse_signature, signed_fields
 
@@ -100,16 +101,36 @@ def test_a_seal_that_signs_fields_of_its_own_choice_is_refused() -> None:
         parse_arc_seal(GOOD)
 
 
+OWN = (b"DKIM-Signature", b"")
+ARC = (b"arc-authentication-results", b"arc-message-signature", b"arc-seal")
+
+
+def fields_by_name(*fields: Field) -> dict[bytes, list[Field]]:
+    found: dict[bytes, list[Field]] = {}
+    for field in fields:
+        found.setdefault(field[0].lower(), []).append(field)
+    return found
+
+
 def test_fields_are_taken_from_the_bottom_up_and_a_further_from_is_added() -> None:
     fields = [(b"From", b"1"), (b"X", b"1"), (b"From", b"2"), (b"x", b"2"), (b"", b"no colon"), (b"X", b"3")]
+    by_name = fields_by_name(*fields)
 
-    assert signed_fields(fields, (b"x", b"from", b"absent", b"x")) == [
+    assert signed_fields(by_name, (b"x", b"from", b"absent", b"x"), OWN) == [
         (b"X", b"3"),
         (b"From", b"2"),
         (b"x", b"2"),
         (b"From", b"1"),
     ]
-    assert signed_fields(fields, (b"absent",)) == []
+    assert signed_fields(by_name, (b"absent",), OWN) == []
+
+
+def test_a_signature_signs_other_fields_of_its_name_and_never_itself() -> None:
+    own, other = (b"DKIM-Signature", b"same"), (b"DKIM-Signature", bytes(bytearray(b"same")))
+    by_name = fields_by_name(other, own)
+
+    (chosen,) = signed_fields(by_name, (b"dkim-signature", b"dkim-signature"), own)
+    assert chosen is other
 
 
 TAGS = st.lists(
@@ -127,4 +148,4 @@ def test_any_bytes_are_a_signature_a_key_a_chain_or_a_reason(text: bytes, change
     with contextlib.suppress(KeyRecordError):
         parse_key(text)
     with contextlib.suppress(ChainError):
-        read_chain([(b"ARC-Authentication-Results", b"i=1; x"), (b"ARC-Message-Signature", text), (b"ARC-Seal", text)])
+        read_chain({name: [(name, value)] for name, value in zip(ARC, (b"i=1; x", text, text), strict=True)})
