@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import fast_mail_parser
 
 from actors.model import Message
-from wire.message import parse_header_block, unfold
+from wire.message import unfold
 
 HEADER_BYTES_MAX = 256 * 1024
 BODY_BYTES_MAX = 1024 * 1024
@@ -35,7 +35,7 @@ BOUNDARIES_MAX = 20
 """Boundaries that a body may declare; every level of nesting costs both parsers the whole body once more."""
 _HEADER_VALUE_BYTES_MAX = 2048
 
-_MIME_FIELDS = frozenset((b"mime-version", b"content-type", b"content-transfer-encoding", b"content-disposition"))
+_MIME_FIELDS = (b"mime-version", b"content-type", b"content-transfer-encoding", b"content-disposition")
 _NOT_CHARSETS = frozenset(("idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"))
 """Codecs of Python that no mail may name: they cost quadratic time or write what is not in the mail."""
 _ENCODINGS = (b"base64", b"quoted-printable", b"x-uuencode", b"x-uue", b"uuencode", b"7bit", b"8bit", b"binary")
@@ -92,13 +92,10 @@ def decode_encoded_words(value: bytes) -> str:
 
 def _mime_fields(message: Message) -> bytes:
     """The first field of each name that MIME needs, unfolded."""
-    block = message.header_block
-    headers = message.headers if len(block) <= HEADER_BYTES_MAX else parse_header_block(block[:HEADER_BYTES_MAX])
-    fields: dict[bytes, bytes] = {}
-    for name, value in headers:
-        lower = name.lower()
-        if lower in _MIME_FIELDS and lower not in fields:
-            fields[lower] = unfold(value[:_HEADER_VALUE_BYTES_MAX])
+    if len(message.header_block) > HEADER_BYTES_MAX:
+        message = Message(header_block=message.header_block[:HEADER_BYTES_MAX])
+    by_name = message.fields_by_name
+    fields = {name: unfold(by_name[name][0][1][:_HEADER_VALUE_BYTES_MAX]) for name in _MIME_FIELDS if name in by_name}
     if odd := fields.get(b"content-transfer-encoding"):
         fields[b"content-transfer-encoding"] = _encoding_name(odd)
     return b"".join(name + b": " + value + b"\r\n" for name, value in fields.items())
@@ -116,11 +113,13 @@ def _straightened(body: bytes) -> bytes:
         body = body.replace(b"=?", b"= ")
     lower = body.lower()
     edits = []
-    for field in _ENCODING_FIELD.finditer(lower):
-        plain = b"content-transfer-encoding: " + _encoding_name(field[1]).strip()
-        if field[0] != plain and lower[max(0, field.start() - 1) : field.start()] in (b"", b"\n"):
-            edits.append((*field.span(), plain))
-    edits += [(*match.span(), b"no-boundary") for match in _BOUNDARY.finditer(lower)][BOUNDARIES_MAX:]
+    if b"content-transfer-encoding" in lower:
+        for field in _ENCODING_FIELD.finditer(lower):
+            plain = b"content-transfer-encoding: " + _encoding_name(field[1]).strip()
+            if field[0] != plain and lower[max(0, field.start() - 1) : field.start()] in (b"", b"\n"):
+                edits.append((*field.span(), plain))
+    if b"boundary" in lower:
+        edits += [(*match.span(), b"no-boundary") for match in _BOUNDARY.finditer(lower)][BOUNDARIES_MAX:]
     if not edits:
         return body
     pieces = []

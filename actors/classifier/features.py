@@ -54,12 +54,13 @@ _SPACE: Final = 0x20
 _VIEW_SALTS: Final = np.arange(1, len(VIEWS) + 2, dtype=np.uint32) * np.uint32(0xC2B2AE3D)
 _FACTOR: Final = np.uint32(0x9E3779B1)
 _MIXER: Final = np.uint32(0x85EBCA77)
+_HALF: Final = np.uint32(15)
+_SURPLUS: Final = np.uint32(32 - SLOT_BITS)
 _SHOWN_WORD: Final = re.compile(rb"[a-z0$%'-]{0,20}[a-z]{3}[a-z0$%'-]{0,20}")
 _MARKS: Final = b""".,;:!?()<>[]"'*_=-"""
 _WORD_BYTES_MAX: Final = 32
 _CANDIDATES: Final = 8
 """Words looked at for each that is shown: URLs and rulers are strong evidence but no words."""
-_TRUE: Final = np.array([True])
 
 
 def _folding() -> bytes:
@@ -87,7 +88,10 @@ class Grams:
     def distinct(self) -> NDArray[np.uint32]:
         """The slots in ascending order, each once: the binary features of the message."""
         ordered = np.sort(self.slots)
-        distinct: NDArray[np.uint32] = ordered[np.concatenate((_TRUE, ordered[1:] != ordered[:-1]))]
+        first = np.empty(len(ordered), np.bool_)
+        first[0] = True
+        np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+        distinct: NDArray[np.uint32] = ordered[first]
         return distinct
 
     def strongest_words(self, contributions: NDArray[np.float32], count: int) -> list[str]:
@@ -120,7 +124,10 @@ def grams(message: Message) -> Grams:
     buffer = b" " + b" ".join(views) + b" " * GRAM_BYTES
     raw = np.frombuffer(buffer.translate(_FOLDING), np.uint8)
     # Of several spaces the last stays: it is the one that belongs to the view that follows.
-    kept = np.concatenate(((raw[:-1] != _SPACE) | (raw[1:] != _SPACE), _TRUE))
+    space = raw == _SPACE
+    kept = np.empty(len(raw), np.bool_)
+    np.logical_and(space[:-1], space[1:], out=kept[:-1])
+    np.logical_not(kept[:-1], out=kept[:-1])
     kept[-GRAM_BYTES:] = True
     wide = raw[kept].astype(np.uint32)
     count = len(wide) - GRAM_BYTES + 1
@@ -131,9 +138,9 @@ def grams(message: Message) -> Grams:
     begins = [0, *itertools.accumulate(len(view) + 1 for view in views)]
     lengths = np.add.reduceat(kept, begins, dtype=np.intp)
     hashes ^= np.repeat(_VIEW_SALTS, lengths)[:count]
-    hashes ^= hashes >> np.uint32(15)
+    hashes ^= hashes >> _HALF
     hashes *= _MIXER
-    hashes >>= np.uint32(32 - SLOT_BITS)
+    hashes >>= _SURPLUS
     return Grams(wide, hashes, lengths.cumsum())
 
 
@@ -156,12 +163,7 @@ def _encoded(text: str, bytes_max: int) -> bytes:
 
 def _read_fields(message: Message) -> dict[bytes, bytes]:
     """The first field of each name that is read at all."""
-    fields: dict[bytes, bytes] = {}
-    for name, value in message.headers:
-        lower = name.lower()
-        if lower in _READ_FIELDS and lower not in fields:
-            fields[lower] = value
-    return fields
+    return {name: fields[0][1] for name, fields in message.fields_by_name.items() if name in _READ_FIELDS}
 
 
 def _shape(fields: dict[bytes, bytes]) -> bytes:
