@@ -105,7 +105,10 @@ class Dispatcher:
         now_s = self._clock.monotonic_s()
         deadline_s -= answer_margin_s(deadline_s - now_s)
         ask = Ask(stage, payload, route, deadline_s, now_s, budget_ms(deadline_s - now_s), done)
-        wanted = [name for name in self._asked.get(stage, ()) if name not in route.skips]
+        names = dict.fromkeys(self._asked.get(stage, ()))
+        if ask.envelope_too:
+            names |= dict.fromkeys(self._asked.get(Stage.ENVELOPE, ()))
+        wanted = [name for name in names if name not in route.skips]
         if wanted:
             ask.timer = self._call_later(max(0.0, deadline_s - now_s), lambda: self._expire(ask))
             self._place_together(ask, wanted)
@@ -243,6 +246,7 @@ class Dispatcher:
             stage=stage_to_proto(ask.stage),
             budget_ms=ask.budget_ms,
             message=payload.message,
+            envelope_too=ask.envelope_too,
         )
         if len(errand.pools) < len(seat.replica.actors):
             task.actors.extend(errand.pools)

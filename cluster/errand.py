@@ -77,6 +77,8 @@ class Route:
     """By pool, the replica that had it at an earlier stage."""
     skips: frozenset[str] = frozenset()
     """Pools that are not asked about it."""
+    envelope_waits: bool = False
+    """The envelope was not asked about ahead of time: it is with the message."""
     heard: Callable[[Report], None] | None = None
     """Told of each report that leaves others of its stage due."""
 
@@ -97,6 +99,11 @@ class Ask:
     pending: dict[str, "Errand"] = field(default_factory=dict)
     """By pool; several may be one errand."""
     timer: Timer | None = None
+
+    @property
+    def envelope_too(self) -> bool:
+        """What there is to say at ENVELOPE is said here."""
+        return self.stage is Stage.MESSAGE and self.route.envelope_waits
 
 
 @dataclass(slots=True, eq=False)

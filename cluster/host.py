@@ -16,7 +16,7 @@ from functools import partial
 
 from actors.actor import Actor, Budget
 from actors.examine import examine_caught, stack_of
-from actors.model import ErrorKind, Finding, Message, Outcome, error_finding
+from actors.model import ErrorKind, Finding, Message, Outcome, Stage, error_finding
 from actors.ports import Clock
 from cluster.bodies import BodyShelf
 from cluster.codec import MalformedMessage, finding_to_proto, message_from_bytes, stage_from_proto
@@ -190,12 +190,24 @@ class ReplicaHost:
             return
         started_s = self._clock.monotonic_s()
         budget = self._budget(job)
-        findings = await examine_caught(actor, stage_from_proto(job.task.stage), message, budget)
+        findings = await self._findings(actor, job.task, message, budget)
         self.errors += any(finding.outcome is Outcome.ERROR for finding in findings)
         try:
             self._answer(job, name, findings, self._timing(job, budget, started_s, self._clock.monotonic_s()))
         except Exception as error:  # noqa: BLE001  without an answer the ingress would wait until its deadline
             self._crashed(job, (name,), error)
+
+    @staticmethod
+    async def _findings(actor: Actor, task: pb.Task, message: Message, budget: Budget) -> tuple[Finding, ...]:
+        stage = stage_from_proto(task.stage)
+        if not task.envelope_too or Stage.ENVELOPE not in actor.stages:
+            return await examine_caught(actor, stage, message, budget)
+        if stage not in actor.stages:
+            return await examine_caught(actor, Stage.ENVELOPE, message, budget)
+        async with asyncio.TaskGroup() as group:
+            earlier = group.create_task(examine_caught(actor, Stage.ENVELOPE, message, budget))
+            findings = await examine_caught(actor, stage, message, budget)
+        return earlier.result() + findings
 
     def _budget(self, job: Job) -> Budget:
         return Budget(self._clock, job.received_s, job.received_s + job.task.budget_ms / 1000)

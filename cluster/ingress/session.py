@@ -86,7 +86,7 @@ class Session:
             if live is not None:
                 self._guarded(live, self._receive_event, live, event, warming)
         for live, start in warming.items():
-            if live.transaction.state is State.CONTENT:
+            if live.transaction.state is State.CONTENT and not self._hall.gate.behind:
                 self._guarded(live, self._start, live, start)
 
     def _receive_event(self, live: Live, event: pb.Event, warming: dict[Live, Start]) -> None:
@@ -140,6 +140,9 @@ class Session:
         match step:
             case Start(stage=Stage.MESSAGE):
                 self._admit(live, step)
+            case Start(stage=Stage.ENVELOPE) if self._hall.gate.behind:
+                # Asking ahead hides the latency of DNS; where messages wait for a processor it only makes them longer.
+                live.route.envelope_waits = True
             case Start():
                 self._start(live, step)
             case Grant():

@@ -86,6 +86,19 @@ def test_a_pool_without_the_stage_is_not_asked() -> None:
     assert len(bench.links["policy-0"].tasks) == 1
 
 
+def test_a_question_that_has_the_envelopes_in_it_goes_to_who_is_asked_at_either() -> None:
+    bench = Bench()
+    stages = {"antivirus": frozenset({Stage.ENVELOPE}), "policy": frozenset({Stage.MESSAGE})}
+    bench.dispatcher.update(Table(stages, tuple(Replica(f"{pool}-0", (pool,), "a:1", "here") for pool in stages)))
+    for link in bench.links.values():
+        link.up()
+    bench.ask(route=Route(envelope_waits=True))
+    assert [(name, link.tasks[0].envelope_too) for name, link in bench.links.items()] == [
+        ("antivirus-0", True),
+        ("policy-0", True),
+    ]
+
+
 def test_a_stage_that_no_pool_has_is_done_at_once() -> None:
     bench = Bench()
     bench.up("antivirus-0")

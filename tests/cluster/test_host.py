@@ -3,15 +3,16 @@ from collections.abc import Sequence
 
 import pytest
 
+from actors.actor import Budget
 from actors.config import JudgementConfig
-from actors.model import Message, Stage
+from actors.model import Finding, Message, Stage
 from cluster import host as host_module
 from cluster.bodies import BodyShelf
 from cluster.codec import message_to_proto, stage_to_proto
 from cluster.host import Job, ReplicaHost
 from tamis.filter.v1 import examine_service_pb2 as pb
 from tamis.filter.v1 import verdict_pb2
-from tests.cluster.fakes import FakeTime, build_scripted
+from tests.cluster.fakes import FakeTime, ScriptedActor, build_scripted
 from wire.stream import AdaptiveWriter
 
 
@@ -251,3 +252,49 @@ async def test_of_several_actors_only_the_late_ones_time_out() -> None:
     found = {result.actor: result.findings[0] for result in stream.results}
     assert (found["policy"].outcome, found["dkim"].detail) == ("pass", "timeout: message")
     assert not stream.jobs
+
+
+class Staged(ScriptedActor):
+    """Waits until all its stages have been asked about."""
+
+    def __init__(self, *stages: Stage) -> None:
+        super().__init__("policy")
+        self.stages = frozenset(stages)
+        self._all = asyncio.Barrier(len(stages))
+
+    async def examine(self, stage: Stage, message: Message, budget: Budget) -> Sequence[Finding]:
+        await self._all.wait()
+        return await super().examine(stage, message, budget)
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [(Stage.ENVELOPE, Stage.MESSAGE), (Stage.ENVELOPE,), (Stage.MESSAGE,)],
+    ids=["both", "envelope", "message"],
+)
+async def test_an_actor_says_with_the_message_what_it_has_to_say_of_the_envelope(stages: tuple[Stage, ...]) -> None:
+    stream = Stream()
+    stream.host = ReplicaHost([Staged(*stages)], "policy-0", stream.time, stream.shelf, 8)
+    both = task(1)
+    both.envelope_too = True
+    stream.tell(both)
+    await stream.until(1)
+    (result,) = stream.results
+    assert [finding.facts["stage"] for finding in result.findings] == [str(stage) for stage in stages]
+
+
+async def test_an_actor_that_fails_at_the_envelope_still_says_what_it_found_in_the_message() -> None:
+    class Failing(Staged):
+        async def examine(self, stage: Stage, message: Message, budget: Budget) -> Sequence[Finding]:
+            if stage is Stage.ENVELOPE:
+                raise RuntimeError
+            return await ScriptedActor.examine(self, stage, message, budget)
+
+    stream = Stream()
+    stream.host = ReplicaHost([Failing(Stage.ENVELOPE, Stage.MESSAGE)], "policy-0", stream.time, stream.shelf, 8)
+    both = task(1)
+    both.envelope_too = True
+    stream.tell(both)
+    await stream.until(1)
+    (result,) = stream.results
+    assert [finding.outcome for finding in result.findings] == ["error", "pass"]

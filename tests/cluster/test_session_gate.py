@@ -5,6 +5,7 @@ import gc
 import pytest
 
 from actors.model import Finding, Outcome, Stage
+from cluster.codec import stage_from_proto
 from cluster.ingress.gate import tenants_of
 from cluster.ingress.transaction import Start
 from tamis.filter.v1 import filter_service_pb2 as pb
@@ -146,6 +147,53 @@ def test_inbound_mail_is_that_of_its_recipients_and_outbound_mail_that_of_its_se
     for tenant in ("a", "b", "a"):
         envelope.recipients.add(address=b"x@example.org", tenant=tenant)
     assert tuple(tenants_of(envelope)) == tenants
+
+
+# --- questions ahead of time -----------------------------------------------------------------------------------------
+
+
+def behind() -> Bench:
+    """After messages that waited long for a core."""
+    bench = Bench()
+    for number in range(1, 30):
+        bench.tell(*WHOLE, number=number)
+    bench.time.advance(1.0)
+    bench.answer_all()
+    bench.answers.clear()
+    return bench
+
+
+def stages(bench: Bench, pool: str) -> list[Stage]:
+    return [stage_from_proto(task.stage) for task in bench.links[pool].tasks]
+
+
+def test_replicas_that_are_behind_are_asked_about_the_envelope_together_with_the_message() -> None:
+    bench = behind()
+    bench.tell(*WHOLE, number=99)
+    (recipient, message), (alone,) = bench.links["policy"].tasks, bench.links["classifier"].tasks
+    assert stages(bench, "policy") == [Stage.RECIPIENT, Stage.MESSAGE]
+    assert (recipient.envelope_too, message.envelope_too, alone.envelope_too) == (False, True, True)
+    bench.answer_all()
+    assert bench.verdict.action == verdict_pb2.ACTION_ACCEPT
+    assert not bench.verdict.missing
+
+
+def test_replicas_that_have_caught_up_are_asked_ahead_of_time_again() -> None:
+    bench = behind()
+    for number in range(100, 250):
+        bench.tell(*WHOLE, number=number)
+        bench.answer_all()
+    bench.tell(*WHOLE, number=999)
+    assert stages(bench, "policy") == [Stage.ENVELOPE, Stage.RECIPIENT, Stage.HEADERS, Stage.MESSAGE]
+    assert not any(task.envelope_too for task in bench.links["policy"].tasks)
+
+
+def test_an_envelope_that_an_actor_does_not_answer_for_in_time_is_missing() -> None:
+    bench = behind()
+    bench.tell(*WHOLE, number=99)
+    bench.links["classifier"].answer(HAM)
+    bench.time.advance(60)
+    assert (bench.verdict.degraded, list(bench.verdict.missing)) == (True, ["policy"])
 
 
 # --- verdicts that are certain ---------------------------------------------------------------------------------------

@@ -17,20 +17,22 @@ class ExamineRequest(_message.Message):
     def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("task", "stage", "budget_ms", "message", "body_id", "actors")
+    __slots__ = ("task", "stage", "budget_ms", "message", "body_id", "actors", "envelope_too")
     TASK_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     BUDGET_MS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     BODY_ID_FIELD_NUMBER: _ClassVar[int]
     ACTORS_FIELD_NUMBER: _ClassVar[int]
+    ENVELOPE_TOO_FIELD_NUMBER: _ClassVar[int]
     task: int
     stage: _message_pb2.Stage
     budget_ms: int
     message: bytes
     body_id: bytes
     actors: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, task: _Optional[int] = ..., stage: _Optional[_Union[_message_pb2.Stage, str]] = ..., budget_ms: _Optional[int] = ..., message: _Optional[bytes] = ..., body_id: _Optional[bytes] = ..., actors: _Optional[_Iterable[str]] = ...) -> None: ...
+    envelope_too: bool
+    def __init__(self, task: _Optional[int] = ..., stage: _Optional[_Union[_message_pb2.Stage, str]] = ..., budget_ms: _Optional[int] = ..., message: _Optional[bytes] = ..., body_id: _Optional[bytes] = ..., actors: _Optional[_Iterable[str]] = ..., envelope_too: _Optional[bool] = ...) -> None: ...
 
 class ExamineResponse(_message.Message):
     __slots__ = ("results",)
