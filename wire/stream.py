@@ -30,6 +30,11 @@ INITIAL_BODY_CREDIT_BYTES = 256 * 1024
 GATHER_TICKS = 2
 """Turns of the loop that a frame waits for what is already on its way: 40 us on an idle loop; on a busy one they halve
 the number of frames (measured with 32 milter sessions: 2.7 frames of tasks per message before, 1.3 after)."""
+CROWDED_S = 0.003
+"""After a crowded frame the next one waits so long: where much is on its way, fewer frames cost both ends less (with
+32 milter sessions: 5 to 10 % of the CPU per message), and it is short beside the queues that make a crowd."""
+SEVERAL_A_MESSAGE, ONE_A_MESSAGE = 8, 3
+"""Items from which on a frame is crowded, where a message is several of them and where it is one: of a few messages."""
 _HEAD_BYTES = 4
 OUTBOX_ITEMS_MAX = 65_536
 OUTBOX_BYTES_MAX = 256 * 1024 * 1024
@@ -110,8 +115,14 @@ class Outbox(Generic[T]):
 class AdaptiveWriter(Generic[T]):
     """Writes an outbox to a stream, frame by frame, through an injected `write`."""
 
-    def __init__(self, write: Callable[[list[T]], Awaitable[object]], outbox: Outbox[T] | None = None) -> None:
+    def __init__(
+        self,
+        write: Callable[[list[T]], Awaitable[object]],
+        outbox: Outbox[T] | None = None,
+        crowd_items: int = SEVERAL_A_MESSAGE,
+    ) -> None:
         self._write = write
+        self._crowd_items = crowd_items
         self._outbox: Outbox[T] = outbox if outbox is not None else Outbox()
         self._ready = asyncio.Event()
 
@@ -135,7 +146,10 @@ class AdaptiveWriter(Generic[T]):
             while len(self._outbox):
                 for _ in range(GATHER_TICKS):
                     await asyncio.sleep(0)
-                await self._write(self._outbox.take())
+                frame = self._outbox.take()
+                await self._write(frame)
+                if len(frame) >= self._crowd_items and self.waiting_bytes < BULK_FRAME_BYTES_MAX:
+                    await asyncio.sleep(CROWDED_S)
 
 
 class FrameTooLong(Exception):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wire.stream import (
     BULK_FRAME_BYTES_MAX,
     CHANNEL_OPTIONS,
+    CROWDED_S,
     FRAME_BYTES_MAX,
     FRAME_ITEMS_MAX,
     GATHER_TICKS,
@@ -111,6 +112,45 @@ async def test_an_idle_writer_sends_alone_and_a_busy_one_collects() -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def test_after_a_crowded_frame_the_next_one_waits_for_company() -> None:
+    frames: list[list[str]] = []
+
+    async def write(frame: list[str]) -> None:
+        frames.append(frame)
+
+    writer: AdaptiveWriter[str] = AdaptiveWriter(write, crowd_items=2)
+    task = asyncio.create_task(writer.run())
+    for sent in (["a"], ["b"], ["c", "d"]):
+        for item in sent:
+            writer.send(item, 1)
+        await turns_of_the_loop()
+    assert frames == [["a"], ["b"], ["c", "d"]], "who sends little waits for nobody"
+    for item in ("e", "f"):
+        writer.send(item, 1)
+        await turns_of_the_loop()
+    assert len(frames) == 3
+    await asyncio.sleep(CROWDED_S)
+    await turns_of_the_loop()
+    assert frames[3:] == [["e", "f"]]
+    task.cancel()
+
+
+async def test_bulk_that_fills_frames_is_no_crowd() -> None:
+    frames: list[list[str]] = []
+
+    async def write(frame: list[str]) -> None:
+        frames.append(frame)
+
+    writer: AdaptiveWriter[str] = AdaptiveWriter(write, crowd_items=2)
+    task = asyncio.create_task(writer.run())
+    for _ in range(6):
+        writer.send("chunk", BULK_FRAME_BYTES_MAX // 2, bulk=True)
+    for _ in range(3):
+        await turns_of_the_loop()
+    assert [len(frame) for frame in frames] == [2, 2, 2]
+    task.cancel()
 
 
 async def test_what_write_raises_ends_the_writer() -> None:
