@@ -20,7 +20,7 @@ from cluster.frame_stream import FrameStream
 from cluster.table import Replica
 from cluster.tls import StreamTls
 from tamis.filter.v1 import examine_service_pb2 as pb
-from wire.stream import ONE_A_MESSAGE, AdaptiveWriter
+from wire.stream import AdaptiveWriter
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class ReplicaStream:
             cancelled = [item for item in items if isinstance(item, int)]
             await frames.write(pb.ExamineRequest(tasks=tasks, cancel=cancelled).SerializeToString())
 
-        writer: AdaptiveWriter[pb.Task | int] = AdaptiveWriter(write, crowd_items=ONE_A_MESSAGE)
+        writer: AdaptiveWriter[pb.Task | int] = AdaptiveWriter(write)
         writing = asyncio.create_task(writer.run())
         listening = asyncio.create_task(self._listen(frames))
         self._writer = writer

@@ -19,7 +19,7 @@ from gateway.exchange import Exchange
 from gateway.transaction import Failure
 from tamis.filter.v1 import filter_service_pb2 as filter_pb
 from tamis.filter.v1 import verdict_pb2
-from wire.stream import OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX, AdaptiveWriter, Outbox
+from wire.stream import CROWD_OF_EVENTS, OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX, AdaptiveWriter, Outbox
 
 WRITE_S = 8.0
 """A stream that does not take a frame for this long is stuck: twice as long as a ping may stay without an answer."""
@@ -80,7 +80,7 @@ class Stream:
         self.broken = False
         """It did not take what one of its transactions had to tell; nothing more is told there."""
         self.outbox: Outbox[filter_pb.Event] = Outbox()
-        self.writer: AdaptiveWriter[filter_pb.Event] = AdaptiveWriter(self._write, self.outbox)
+        self.writer: AdaptiveWriter[filter_pb.Event] = AdaptiveWriter(self._write, self.outbox, CROWD_OF_EVENTS)
         self._held_back: dict[int, Conversation] = {}
 
     def may_object(self, stage: Stage) -> bool:

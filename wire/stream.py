@@ -30,11 +30,11 @@ INITIAL_BODY_CREDIT_BYTES = 256 * 1024
 GATHER_TICKS = 2
 """Turns of the loop that a frame waits for what is already on its way: 40 us on an idle loop; on a busy one they halve
 the number of frames (measured with 32 milter sessions: 2.7 frames of tasks per message before, 1.3 after)."""
-CROWDED_S = 0.003
-"""After a crowded frame the next one waits so long: where much is on its way, fewer frames cost both ends less (with
-32 milter sessions: 5 to 10 % of the CPU per message), and it is short beside the queues that make a crowd."""
-SEVERAL_A_MESSAGE, ONE_A_MESSAGE = 8, 3
-"""Items from which on a frame is crowded, where a message is several of them and where it is one: of a few messages."""
+CROWDED_S = 0.002
+"""After a crowded frame the next one waits so long where frames are dear to both ends: between gateway and ingress, by
+gRPC. Not inside the cell: there few messages may be under way, and a wait would leave cores idle."""
+CROWD_OF_EVENTS, CROWD_OF_ANSWERS = 8, 3
+"""Items from which on a frame is crowded: of a few messages, which have several events and one answer each."""
 _HEAD_BYTES = 4
 OUTBOX_ITEMS_MAX = 65_536
 OUTBOX_BYTES_MAX = 256 * 1024 * 1024
@@ -119,7 +119,7 @@ class AdaptiveWriter(Generic[T]):
         self,
         write: Callable[[list[T]], Awaitable[object]],
         outbox: Outbox[T] | None = None,
-        crowd_items: int = SEVERAL_A_MESSAGE,
+        crowd_items: int = FRAME_ITEMS_MAX + 1,
     ) -> None:
         self._write = write
         self._crowd_items = crowd_items

@@ -17,7 +17,7 @@ from cluster.ingress.session import Session
 from cluster.tls import server_credentials
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import filter_service_pb2_grpc
-from wire.stream import CHANNEL_OPTIONS, ONE_A_MESSAGE, AdaptiveWriter
+from wire.stream import CHANNEL_OPTIONS, CROWD_OF_ANSWERS, AdaptiveWriter
 from wire.tls import TlsConfig
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class FilterServicer(filter_service_pb2_grpc.FilterServiceServicer):
         async def write(answers: list[pb.Answer]) -> None:
             await context.write(pb.FilterResponse(answers=answers))
 
-        writer: AdaptiveWriter[pb.Answer] = AdaptiveWriter(write, crowd_items=ONE_A_MESSAGE)
+        writer: AdaptiveWriter[pb.Answer] = AdaptiveWriter(write, crowd_items=CROWD_OF_ANSWERS)
         session = Session(self._hall, writer.send)
         writing = asyncio.create_task(writer.run())
         # Without a writer nobody would hear the answers: the stream ends, and its gateway asks elsewhere.
