@@ -141,7 +141,8 @@ class OverloadConfig(Section, frozen=True):
     replica_queue_ms: float = 8.0
     """While mail of several tenants comes in and waits longer than this for a replica, on the way there, in it or back,
     fewer messages are sent there at a time: the rest waits at the ingress, in a line for each tenant, and the lines
-    take turns. While all of it is one tenant's, eight times as much counts."""
+    take turns. While all of it is one tenant's, eight times as much counts. From half of it on nothing is asked ahead
+    of time: the envelope is asked about together with the message."""
     delay_s: float = 2.0
     """A tenant's line is slow when each of its messages waits longer than this."""
     interval_s: float = 5.0

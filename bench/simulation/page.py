@@ -62,8 +62,9 @@ how far the model is from it. The bound is {bound:.0%}.
 ## What the model leaves out
 
 - Why the same step does not take the same time twice: the model draws each from an exponential distribution around its
-  cost. Moments in which the whole machine stands still are not in it; they are the p99 of clients that come by
-  themselves to a half-empty cell.
+  cost. Clusters of slow messages, about one a second, whose cause is not
+  known, are not in it; they are the p99 of clients that come by themselves to a half-empty cell. Nor is that a
+  cell asks nothing ahead of time while messages wait for a core, nor that crowded frames wait.
 - Cells of more nodes than were measured. What grows with the cell is in the model: an ingress looks through all
   replicas of its cell for each stage ({seat_us:.2f} us each), a gateway through all ingresses that it knows
   ({endpoint_us:.2f} us each). The streams are not: an ingress keeps one to every replica, a million of them in a cell
