@@ -121,7 +121,7 @@ class ClamdScanner:
         except ScannerUnavailable:
             return False
         try:
-            writer.write(b"zPING\0")
+            _begin(writer, b"zPING\0")
             return await reader.readuntil(b"\0") == b"PONG\0"
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return False
@@ -168,10 +168,17 @@ def parse_reply(reply: bytes) -> ScanResult:
     return ScanResult((match[1] or b"").decode("ascii"))
 
 
+def _begin(writer: asyncio.StreamWriter, command: bytes) -> None:
+    """Raises OSError, also for a connection that is lost already: there uvloop raises RuntimeError."""
+    if writer.is_closing():
+        raise ConnectionResetError
+    writer.write(command)
+
+
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message: bytes) -> bytes:
     broken = ""
     try:
-        writer.write(b"zINSTREAM\0")
+        _begin(writer, b"zINSTREAM\0")
         view = memoryview(message)
         for start in range(0, len(message), FRAME_BYTES):
             frame = view[start : start + FRAME_BYTES]

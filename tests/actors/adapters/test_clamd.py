@@ -28,6 +28,20 @@ class FakeWriter:
     def close(self) -> None:
         self.closed = True
 
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+class LostWriter(FakeWriter):
+    """The peer reset the connection as soon as it stood; uvloop's transport then raises what is no OSError."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = True
+
+    def write(self, _data) -> None:
+        raise RuntimeError("the handler is closed")
+
 
 def daemon(reply: bytes | None, break_after: int | None = None):
     """A connect function whose daemon answers `reply` and closes; None = refused."""
@@ -68,6 +82,20 @@ async def test_a_clean_message_is_sent_in_frames_and_the_connection_is_closed():
     assert b"".join(sent) == message
     assert [len(frame) for frame in sent] == [FRAME_BYTES, FRAME_BYTES, len(message) - 2 * FRAME_BYTES, 0]
     assert writer.closed
+
+
+async def test_a_daemon_that_dies_between_connection_and_first_byte_is_unavailable_and_the_next_one_is_asked():
+    async def connect(address: str):
+        reader = asyncio.StreamReader()
+        if address == "unix:/dying":
+            reader.set_exception(ConnectionResetError())
+            return reader, LostWriter()
+        reader.feed_data(b"stream: OK\0")
+        return reader, FakeWriter()
+
+    with pytest.raises(ScannerUnavailable, match="connection broke off"):
+        await scanner(connect, "unix:/dying").scan(b"x")
+    assert await scanner(connect, "unix:/dying", "unix:/well").scan(b"x") == ScanResult("")
 
 
 async def test_an_empty_message_is_only_the_end_of_the_stream():
