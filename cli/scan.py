@@ -235,7 +235,8 @@ async def _judge_there(
                 response = await stub.Scan(ScanRequest(message=message_to_proto(message)), timeout=timeout_s)
             except grpc.aio.AioRpcError as error:
                 line = f"{address}: {error.code().name}: {error.details()}"
-                away = error.code() is grpc.StatusCode.UNAVAILABLE
+                # What comes while its server stops, gRPC cancels.
+                away = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
                 raise (ClusterAwayError if away else FileError)(line) from error
             return verdict_from_proto(response.verdict)
 

@@ -68,10 +68,13 @@ def cell() -> Iterator[Cell]:
         yield Cell(stack, FilterServiceStub(channel))
 
 
+ENDS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
 class Mail:
     """Messages one after the other until the end of the block; `failed` are those without a verdict.
 
-    As a gateway does, it asks again where an ingress that ends refuses (UNAVAILABLE).
+    As a gateway does, it asks again where an ingress that ends refuses (UNAVAILABLE), or gRPC for it (CANCELLED).
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -97,7 +100,7 @@ class Mail:
                     self.sent += 1
                     break
                 except (grpc.RpcError, AssertionError) as error:
-                    if left and isinstance(error, grpc.RpcError) and error.code() is grpc.StatusCode.UNAVAILABLE:
+                    if left and isinstance(error, grpc.RpcError) and error.code() in ENDS:
                         time.sleep(0.02)
                         continue
                     self.failed.append(str(error))
