@@ -44,6 +44,10 @@ _COMPETING_S = 10.0
 _ALONE = 8
 """So many times as long as else may a message wait for a core, and so many times as many are under way at least, while
 no tenants compete."""
+_BEHIND_SHARE = 0.5
+"""Of `replica_queue_ms`."""
+_NEWEST_SHARE = 1 / 16
+"""Of one message in the average of what the last ones waited."""
 _CATCH_UP_COST = 64 * MESSAGE_COST_BYTES
 """So much of what it had less than its share may a tenant have later."""
 
@@ -144,16 +148,24 @@ class Admission(Generic[T]):
 
     def __init__(self, config: OverloadConfig) -> None:
         self._config = config
+        self._target_s = config.replica_queue_ms / 1000
         self.window = Window()
         self._tenants: Sequence[str] = ()
         self._competing_until_s = 0.0
         self.under_way = 0
         self.waiting = 0
+        self._queue_s = 0.0
+        """How long messages waited for a core of late, on average."""
         self._virtual = 0.0
         self._order = itertools.count()
         self._heap: list[tuple[float, int, Ticket[T]]] = []
         self._lines: dict[str, Line[T]] = {}
         self._lines_max = _LINES_MAX
+
+    @property
+    def behind(self) -> bool:
+        """Whether messages wait so long for a core that nothing should be asked of the replicas ahead of time."""
+        return self._queue_s > self._target_s * _BEHIND_SHARE
 
     def enter(self, tenants: Sequence[str], now_s: float) -> bool:
         """Whether a message of these tenants may begin now; it is under way then."""
@@ -196,8 +208,9 @@ class Admission(Generic[T]):
         """A message that was under way is over, after `taken_s`; of that it waited `queue_s` for a core, if known."""
         self.under_way -= 1
         if queue_s is not None:
+            self._queue_s += (queue_s - self._queue_s) * _NEWEST_SHARE
             slack = 1 if now_s < self._competing_until_s else _ALONE
-            self.window.passed(taken_s, queue_s, self._config.replica_queue_ms / 1000, now_s, slack)
+            self.window.passed(taken_s, queue_s, self._target_s, now_s, slack)
 
     def turn(self, now_s: float) -> Turn[T] | None:
         """The next message, if there is one and room for it; it is under way then."""

@@ -44,6 +44,8 @@ class Dispatcher:
         self._pools: dict[str, Pool] = {}
         self._asked: dict[Stage, list[str]] = {}
         """The pools of each stage."""
+        self._asked_with_envelope: list[str] = []
+        """Those of MESSAGE and of ENVELOPE."""
         self._seats: dict[str, Seat] = {}
         self._numbers = 0
 
@@ -57,6 +59,7 @@ class Dispatcher:
         for name, stages in table.stages.items():
             self._pools.setdefault(name, Pool()).stages = stages
         self._asked = {stage: [name for name, pool in self._pools.items() if stage in pool.stages] for stage in Stage}
+        self._asked_with_envelope = list(dict.fromkeys(self._asked[Stage.MESSAGE] + self._asked[Stage.ENVELOPE]))
         wanted = {
             replica.name: replica for replica in table.replicas if not self._pools.keys().isdisjoint(replica.actors)
         }
@@ -105,9 +108,7 @@ class Dispatcher:
         now_s = self._clock.monotonic_s()
         deadline_s -= answer_margin_s(deadline_s - now_s)
         ask = Ask(stage, payload, route, deadline_s, now_s, budget_ms(deadline_s - now_s), done)
-        names = dict.fromkeys(self._asked.get(stage, ()))
-        if ask.envelope_too:
-            names |= dict.fromkeys(self._asked.get(Stage.ENVELOPE, ()))
+        names = self._asked_with_envelope if ask.envelope_too else self._asked.get(stage, ())
         wanted = [name for name in names if name not in route.skips]
         if wanted:
             ask.timer = self._call_later(max(0.0, deadline_s - now_s), lambda: self._expire(ask))

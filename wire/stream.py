@@ -113,7 +113,10 @@ class Outbox(Generic[T]):
 
 
 class AdaptiveWriter(Generic[T]):
-    """Writes an outbox to a stream, frame by frame, through an injected `write`."""
+    """Writes an outbox to a stream, frame by frame, through an injected `write`.
+
+    A frame of `crowd_items` or more is crowded; by default none is.
+    """
 
     def __init__(
         self,

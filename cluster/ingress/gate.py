@@ -17,8 +17,6 @@ from cluster.metrics import DelayCounts
 from tamis.filter.v1 import message_pb2
 
 _WAIT_SHARE = 0.5
-_NEWEST_SHARE = 1 / 16
-"""Of one message in the average of what the last ones waited."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,14 +68,11 @@ class Gate:
         self._clock = clock
         self._call_later = call_later
         self._beginning = False
-        self._queue_s = 0.0
-        """How long messages waited in the replicas of late, on average."""
-        self._behind_s = config.replica_queue_ms / 2000
 
     @property
     def behind(self) -> bool:
         """Whether the replicas are so late with messages that nothing should be asked of them ahead of time."""
-        return self._queue_s > self._behind_s
+        return self._admission.behind
 
     @property
     def waiting(self) -> int:
@@ -120,10 +115,7 @@ class Gate:
     def leave(self, place: Place, reports: Iterable[Report] = ()) -> None:
         """The message is over, or its client has gone; `reports` are what its actors told."""
         if place.under_way:
-            taken_s, queue_s = times_s(reports)
-            if queue_s is not None:
-                self._queue_s += (queue_s - self._queue_s) * _NEWEST_SHARE
-            self._admission.left(self._clock.monotonic_s(), taken_s, queue_s)
+            self._admission.left(self._clock.monotonic_s(), *times_s(reports))
             self._begin_waiting()
         elif place.ticket is not None:
             self._admission.withdraw(place.ticket)

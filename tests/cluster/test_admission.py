@@ -117,6 +117,22 @@ def test_who_has_left_the_line_has_no_turn() -> None:
     assert admission.waiting == 0
 
 
+def test_replicas_are_behind_when_many_messages_waited_and_not_when_one_did() -> None:
+    admission: Admission[str] = Admission(CONFIG)
+    may_s = CONFIG.replica_queue_ms / 1000
+
+    def pass_by(messages: int, queue_s: float) -> bool:
+        for _ in range(messages):
+            admission.enter([], 0.0)
+            admission.left(0.0, 0.1, queue_s)
+        return admission.behind
+
+    assert not pass_by(1, may_s)
+    assert not pass_by(100, 0.4 * may_s)
+    assert pass_by(30, may_s)
+    assert not pass_by(30, 0.0)
+
+
 def overload(admission: Admission[str], seconds: float, tenant: str = "a", each_waits_s: float = 3.0) -> float:
     """The line of a tenant with every message waiting so long, for so many seconds; the moment after."""
     now_s = 100.0

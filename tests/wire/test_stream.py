@@ -72,13 +72,18 @@ async def turns_of_the_loop() -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_comes_within_a_few_turns_of_the_loop_shares_a_frame() -> None:
+def recording(crowd_items: int = FRAME_ITEMS_MAX + 1) -> tuple[list[list[str]], AdaptiveWriter[str]]:
+    """The frames so far, and the writer that writes them."""
     frames: list[list[str]] = []
 
     async def write(frame: list[str]) -> None:
         frames.append(frame)
 
-    writer: AdaptiveWriter[str] = AdaptiveWriter(write)
+    return frames, AdaptiveWriter(write, crowd_items=crowd_items)
+
+
+async def test_what_comes_within_a_few_turns_of_the_loop_shares_a_frame() -> None:
+    frames, writer = recording()
     task = asyncio.create_task(writer.run())
     writer.send("a", 1)
     await asyncio.sleep(0)
@@ -115,12 +120,7 @@ async def test_an_idle_writer_sends_alone_and_a_busy_one_collects() -> None:
 
 
 async def test_after_a_crowded_frame_the_next_one_waits_for_company() -> None:
-    frames: list[list[str]] = []
-
-    async def write(frame: list[str]) -> None:
-        frames.append(frame)
-
-    writer: AdaptiveWriter[str] = AdaptiveWriter(write, crowd_items=2)
+    frames, writer = recording(crowd_items=2)
     task = asyncio.create_task(writer.run())
     for sent in (["a"], ["b"], ["c", "d"]):
         for item in sent:
@@ -138,12 +138,7 @@ async def test_after_a_crowded_frame_the_next_one_waits_for_company() -> None:
 
 
 async def test_bulk_that_fills_frames_is_no_crowd() -> None:
-    frames: list[list[str]] = []
-
-    async def write(frame: list[str]) -> None:
-        frames.append(frame)
-
-    writer: AdaptiveWriter[str] = AdaptiveWriter(write, crowd_items=2)
+    frames, writer = recording(crowd_items=2)
     task = asyncio.create_task(writer.run())
     for _ in range(6):
         writer.send("chunk", BULK_FRAME_BYTES_MAX // 2, bulk=True)
