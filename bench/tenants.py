@@ -2,9 +2,12 @@
 
 Strategy: a whole Tamis; tenant A sends at a steady pace, tenant B first as much as A, then ten times as much, which is
 more than the cell can examine. Rounds of both kinds alternate; the ratio of A's p99 at the end of message (medians of
-the rounds) is the figure. The pace is a share of what the cell examines at most, which is measured first. Each tenant
-has a sender process of its own; that of A goes first where the kernel lets it, so that its own waiting for a core
-is not measured.
+the rounds) is the figure. The pace is a share of what the cell examines at most, which is measured first. With
+`--slow-dns` every name is asked anew and answered after 20 to 40 ms, as by a resolver that has to ask others.
+
+Each tenant has a sender process of its own, which starts before its time has come, since its start takes as much of the
+cores as some hundred messages. Where the kernel lets them, that of A goes first, so that its own waiting for a core is
+not measured, and that of B last, as if it were on another machine; its line at the cell is never empty all the same.
 """
 
 import argparse
@@ -18,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import uvloop
 
@@ -32,7 +35,12 @@ from cli.mta import deliver
 from cli.mta_stages import Client
 
 TENANTS = 'tenants = {"a.example" = "a", "b.example" = "b"}'
-WARM_UP_S = 3.0
+START_S, WARM_UP_S = 1.5, 3.0
+"""Of a sender, and of the flood before A begins."""
+PRIORITIES = {"a": -10, "b": 10}
+"""Of the senders."""
+SLOW_DNS_S = (0.02, 0.04)
+UNCACHED = "cache_entries = 0\nnegative_ttl_s = 0"
 ORDINARY = ("signed order", "personal note")
 
 
@@ -62,6 +70,7 @@ async def send(options: argparse.Namespace) -> Sent:
     """Send at a pace, or as fast as the sessions allow when there is none; sessions are bounded in any case."""
     mails = mails_of(options.tenant)
     run, client = os.urandom(4).hex().encode(), Client(ip=CLIENT_IP)
+    await asyncio.sleep(options.at - time.monotonic())
     waits_ms: list[float] = []
     actions: Counter[str] = Counter()
     began_s = time.perf_counter()
@@ -86,13 +95,12 @@ async def send(options: argparse.Namespace) -> Sent:
 class Sender:
     """A sender in a process of its own."""
 
-    def __init__(self, to: str, tenant: str, *, rate: float, sessions: int, seconds: float) -> None:
-        numbers = {"rate": rate, "sessions": sessions, "seconds": seconds}
+    def __init__(self, to: str, tenant: str, **numbers: float) -> None:
+        """`numbers` are options of the command: at, rate, sessions, seconds."""
         options = [f"--to={to}", f"--tenant={tenant}", *(f"--{name}={number}" for name, number in numbers.items())]
         self._process = subprocess.Popen([sys.executable, "-m", "bench.tenants", *options], stdout=subprocess.PIPE)
-        if tenant == "a":
-            with suppress(PermissionError):
-                os.setpriority(os.PRIO_PROCESS, self._process.pid, -10)
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, PRIORITIES[tenant])
 
     def result(self) -> Sent:
         """Wait for its end. Raises RuntimeError when it failed."""
@@ -106,9 +114,9 @@ class Sender:
 def round_of(to: str, options: argparse.Namespace, rate: float, times: int) -> tuple[Sent, Sent]:
     """A at its pace and B at so many times that, together; what became of both."""
     sessions = min(options.sessions * times, options.flood_sessions)
-    flood = Sender(to, "b", rate=rate * times, sessions=sessions, seconds=options.seconds + WARM_UP_S)
-    time.sleep(WARM_UP_S)
-    steady = Sender(to, "a", rate=rate, sessions=options.sessions, seconds=options.seconds - 1)
+    at = time.monotonic() + START_S
+    flood = Sender(to, "b", at=at, rate=rate * times, sessions=sessions, seconds=options.seconds + WARM_UP_S)
+    steady = Sender(to, "a", at=at + WARM_UP_S, rate=rate, sessions=options.sessions, seconds=options.seconds - 1)
     return steady.result(), flood.result()
 
 
@@ -130,9 +138,12 @@ def tell(what: str, steady: Sent, flood: Sent) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, object]:
-    with Stack(SampleMaker().zone(), StackOptions(gateway=TENANTS, trace=False)) as stack:
+    stack_options = StackOptions(gateway=TENANTS, trace=False)
+    if options.slow_dns:
+        stack_options = replace(stack_options, dns=UNCACHED, dns_delay_s=SLOW_DNS_S)
+    with Stack(SampleMaker().zone(), stack_options) as stack:
         for _ in range(2):
-            most = Sender(stack.milter, "b", rate=0, sessions=32, seconds=options.seconds).result()
+            most = Sender(stack.milter, "b", sessions=32, seconds=options.seconds).result()
         rate = most.per_s * options.share
         rounds: dict[int, list[tuple[Sent, Sent]]] = {1: [], options.times: []}
         for _ in range(options.rounds):
@@ -165,9 +176,11 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=10, help="how much more B sends in the rounds with a flood")
     parser.add_argument("--sessions", type=int, default=32, help="of A, and of B for each time its pace")
     parser.add_argument("--flood-sessions", type=int, default=300, help="of B at most")
+    parser.add_argument("--slow-dns", action="store_true", help="answers come after 20 to 40 ms, and none is kept")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     parser.add_argument("--to", default="", help=argparse.SUPPRESS)
     parser.add_argument("--tenant", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--at", type=float, default=0.0, help=argparse.SUPPRESS)  # of the monotonic clock
     parser.add_argument("--rate", type=float, default=0.0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.to:

@@ -29,8 +29,9 @@ T = TypeVar("T")
 
 MESSAGE_COST_BYTES = 8 * 1024
 """What a message costs beside its bytes: examining an empty one takes about as long as these."""
-WINDOW_PER_REPLICA = 4
-"""The window never closes below this many messages for each replica: enough to keep it at work."""
+WINDOW_PER_REPLICA, WINDOW_PER_REPLICA_ALONE = 2, 32
+"""The window never closes below this many messages for each replica, enough to keep it at work; the second while all
+mail is one tenant's."""
 _WINDOW_FIRST = 64
 _PERIOD_S = 0.02
 _PERIOD_MESSAGES = 8
@@ -42,14 +43,13 @@ _PERIOD_TURNS = 1.5
 _COMPETING_S = 10.0
 """So long after two tenants' mail followed each other they count as competing."""
 _ALONE = 8
-"""So many times as long as else may a message wait for a core, and so many times as many are under way at least, while
-no tenants compete."""
+"""So many times as long as else may a message wait for a core while no tenants compete."""
 _BEHIND_SHARE = 0.5
 """Of `replica_queue_ms`."""
 _NEWEST_SHARE = 1 / 16
 """Of one message in the average of what the last ones waited."""
-_CATCH_UP_COST = 64 * MESSAGE_COST_BYTES
-"""So much of what it had less than its share may a tenant have later."""
+_CATCH_UP_COST = 512 * MESSAGE_COST_BYTES
+"""So much of what it had less than its share may a tenant have later: about a second of one ingress."""
 
 
 class Window:
@@ -60,7 +60,7 @@ class Window:
     """
 
     def __init__(self) -> None:
-        self._least = WINDOW_PER_REPLICA
+        self._replicas = 1
         self._most = self.size = _WINDOW_FIRST
         self._used = False
         self._taken_s = self._queue_s = 0.0
@@ -69,8 +69,8 @@ class Window:
 
     def resize(self, replicas: int, each_max: int) -> None:
         """So many replicas there are, and so many tasks each may owe."""
-        self._least = WINDOW_PER_REPLICA * max(1, replicas)
-        self._most = max(self._least, replicas * each_max)
+        self._replicas = max(1, replicas)
+        self._most = replicas * each_max
         self._set(self.size)
 
     def full(self) -> None:
@@ -81,10 +81,10 @@ class Window:
         """Another target is in force: the window changes at the next message, by what the last ones told."""
         self._until_s = 0.0
 
-    def passed(self, taken_s: float, queue_s: float, target_s: float, now_s: float, slack: int = 1) -> None:
+    def passed(self, taken_s: float, queue_s: float, target_s: float, now_s: float, *, alone: bool = False) -> None:
         """A message was under way for so long, and waited so much of it for a core; that should be `target_s`.
 
-        With `slack` both that and the least window are so many times as much.
+        Alone, that is while no tenants compete, both that and the least window are larger.
         """
         self._taken_s += taken_s
         self._queue_s += queue_s
@@ -92,17 +92,18 @@ class Window:
         if now_s < self._until_s or self._messages < _PERIOD_MESSAGES:
             return
         taken_s, queue_s = self._taken_s / self._messages, self._queue_s / self._messages
-        target_s *= slack
+        target_s *= _ALONE if alone else 1
         if queue_s > target_s:
-            self._set(self.size * max(_NARROWER, (taken_s - queue_s + target_s) / taken_s), slack)
+            self._set(self.size * max(_NARROWER, (taken_s - queue_s + target_s) / taken_s), alone=alone)
         elif self._used and queue_s < target_s / 2:
-            self._set(self.size * (_MUCH_WIDER if queue_s < target_s / 4 else _WIDER) + 1, slack)
+            self._set(self.size * (_MUCH_WIDER if queue_s < target_s / 4 else _WIDER) + 1, alone=alone)
         self._used, self._taken_s, self._queue_s, self._messages = False, 0.0, 0.0, 0
         # What changes now is seen by those who come now: not before they are over.
         self._until_s = now_s + max(_PERIOD_S, _PERIOD_TURNS * taken_s)
 
-    def _set(self, size: float, slack: int = 1) -> None:
-        self.size = round(min(self._most, max(self._least * slack, size)))
+    def _set(self, size: float, *, alone: bool = False) -> None:
+        least = (WINDOW_PER_REPLICA_ALONE if alone else WINDOW_PER_REPLICA) * self._replicas
+        self.size = round(max(least, min(self._most, size)))
 
 
 @dataclass(slots=True, eq=False)
@@ -167,7 +168,7 @@ class Admission(Generic[T]):
         """Whether messages wait so long for a core that nothing should be asked of the replicas ahead of time."""
         return self._queue_s > self._target_s * _BEHIND_SHARE
 
-    def enter(self, tenants: Sequence[str], now_s: float) -> bool:
+    def enter(self, tenants: Sequence[str], cost: int, now_s: float) -> bool:
         """Whether a message of these tenants may begin now; it is under way then."""
         if tenants != self._tenants:
             if self._tenants:
@@ -179,20 +180,16 @@ class Admission(Generic[T]):
             self.window.full()
             return False
         self.under_way += 1
+        self._virtual = max(self._virtual, self._charge(self._lines_of(tenants), cost))
         return True
 
     def queue(self, item: T, tenants: Sequence[str], cost: int, now_s: float) -> Ticket[T] | None:
         """A place in the line of its tenant, of several in the one that is furthest behind; None = it is refused."""
-        if len(self._lines) > self._lines_max:
-            self._forget_served()
-        lines = [self._lines.setdefault(tenant, Line(tenant)) for tenant in dict.fromkeys(tenants)]
+        lines = self._lines_of(tenants)
         line = max(lines, key=lambda one: one.finish)
         if self._is_refused(line, now_s):
             return None
-        earliest = self._virtual - _CATCH_UP_COST
-        start = max(earliest, line.finish)
-        for one in lines:
-            one.finish = max(earliest, one.finish) + cost / len(lines)
+        start = self._charge(lines, cost)
         ticket = Ticket(item, line, now_s)
         line.tickets.append(ticket)
         heapq.heappush(self._heap, (start, next(self._order), ticket))
@@ -209,8 +206,7 @@ class Admission(Generic[T]):
         self.under_way -= 1
         if queue_s is not None:
             self._queue_s += (queue_s - self._queue_s) * _NEWEST_SHARE
-            slack = 1 if now_s < self._competing_until_s else _ALONE
-            self.window.passed(taken_s, queue_s, self._target_s, now_s, slack)
+            self.window.passed(taken_s, queue_s, self._target_s, now_s, alone=now_s >= self._competing_until_s)
 
     def turn(self, now_s: float) -> Turn[T] | None:
         """The next message, if there is one and room for it; it is under way then."""
@@ -232,6 +228,19 @@ class Admission(Generic[T]):
             return Turn(ticket.item, waited_s, shed)
         return None
 
+    def _lines_of(self, tenants: Sequence[str]) -> list[Line[T]]:
+        if len(self._lines) > self._lines_max:
+            self._forget_served()
+        return [self._lines.setdefault(tenant, Line(tenant)) for tenant in dict.fromkeys(tenants)]
+
+    def _charge(self, lines: Sequence[Line[T]], cost: int) -> float:
+        """Virtual time at which a message of that cost begins, which all of the lines pay."""
+        earliest = self._virtual - _CATCH_UP_COST
+        start = max(earliest, *(line.finish for line in lines))
+        for line in lines:
+            line.finish = max(earliest, line.finish) + cost / len(lines)
+        return start
+
     def _forget_served(self) -> None:
         """Lines of tenants that have had no more than their share and wait for nothing."""
         self._lines = {
@@ -251,12 +260,10 @@ class Admission(Generic[T]):
         return 0.0 if line.slow_since_s is None else now_s - line.slow_since_s
 
     def _take(self, ticket: Ticket[T]) -> None:
-        """Take it out of its line; with the last one that waits all is forgotten."""
+        """Take it out of its line."""
         ticket.waits = False
         self.waiting -= 1
         if ticket.line.oldest() is None:
             ticket.line.slow_since_s = None
         if not self.waiting:
             self._heap.clear()
-            self._lines.clear()
-            self._virtual = 0.0

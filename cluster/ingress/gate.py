@@ -86,7 +86,7 @@ class Gate:
 
     def pass_now(self, start: Start) -> Place | None:
         """A place under way, if the message need not wait."""
-        if not self._admission.enter(tenants_of(start.message.envelope), self._clock.monotonic_s()):
+        if not self._admission.enter(tenants_of(start.message.envelope), cost_of(start), self._clock.monotonic_s()):
             return None
         self.delays.add(0)
         return _UNDER_WAY
@@ -96,9 +96,8 @@ class Gate:
     ) -> None:
         """Wait for a turn: `begin` or `refuse` is called once, unless the message leaves before."""
         now_s = self._clock.monotonic_s()
-        cost = MESSAGE_COST_BYTES + len(start.message.header_block) + len(start.body)
         tenants = tenants_of(start.message.envelope)
-        place.ticket = self._admission.queue(Waiting(place, begin), tenants, cost, now_s)
+        place.ticket = self._admission.queue(Waiting(place, begin), tenants, cost_of(start), now_s)
         if place.ticket is None:
             self.refused += 1
             refuse("more mail of this tenant waits than can be examined in time")
@@ -136,6 +135,11 @@ class Gate:
                 turn.item.begin(self._optional if turn.shed else frozenset())
         finally:
             self._beginning = False
+
+
+def cost_of(start: Start) -> int:
+    """What the message counts in the turns of its tenant."""
+    return MESSAGE_COST_BYTES + len(start.message.header_block) + len(start.body)
 
 
 def tenants_of(envelope: message_pb2.Envelope) -> Sequence[str]:

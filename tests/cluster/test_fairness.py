@@ -68,7 +68,7 @@ class Cell:
         self.at(self.now_s, arrive)
 
     def _arrive(self, mail: Mail) -> None:
-        if self.admission.enter([mail.tenant], self.now_s):
+        if self.admission.enter([mail.tenant], MESSAGE_COST_BYTES, self.now_s):
             self._send(mail)
         elif self.admission.queue(mail, [mail.tenant], MESSAGE_COST_BYTES, self.now_s) is None:
             self.refused[mail.tenant] = self.refused.get(mail.tenant, 0) + 1
