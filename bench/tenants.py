@@ -35,8 +35,8 @@ from cli.mta import deliver
 from cli.mta_stages import Client
 
 TENANTS = 'tenants = {"a.example" = "a", "b.example" = "b"}'
-START_S, WARM_UP_S = 1.5, 3.0
-"""Of a sender, and of the flood before A begins."""
+START_S, WARM_UP_S, MOST_S = 1.5, 3.0, 4.0
+"""Of a sender, of the flood before A begins, and of the load that tells what the cell can examine."""
 PRIORITIES = {"a": -10, "b": 10}
 """Of the senders."""
 SLOW_DNS_S = (0.02, 0.04)
@@ -142,8 +142,8 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     if options.slow_dns:
         stack_options = replace(stack_options, dns=UNCACHED, dns_delay_s=SLOW_DNS_S)
     with Stack(SampleMaker().zone(), stack_options) as stack:
-        for _ in range(2):
-            most = Sender(stack.milter, "b", sessions=32, seconds=options.seconds).result()
+        for seconds in (WARM_UP_S, MOST_S):
+            most = Sender(stack.milter, "b", sessions=32, seconds=seconds).result()
         rate = most.per_s * options.share
         rounds: dict[int, list[tuple[Sent, Sent]]] = {1: [], options.times: []}
         for _ in range(options.rounds):

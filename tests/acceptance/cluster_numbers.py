@@ -14,10 +14,11 @@ from tests.acceptance import commands
 from tests.acceptance.main import find_corpora
 from tests.acceptance.report import Report
 
-PEERS = ("--filters", "tamis", "rspamd", "--rounds", "3", "--messages", "700", "--one-session-messages", "200")
+PEERS = ("--filters", "tamis", "rspamd", "--rounds", "3", "--messages", "650", "--one-session-messages", "150")
 SLOW_DNS = ("--slow-rounds", "1", "--slow-messages", "120")
 IMPAIRED = ("--rounds", "1", "--messages", "1000")
-NODES = ("--rounds", "3", "--messages", "500")
+NODES = ("--rounds", "2", "--messages", "600")
+FLOOD = ("--rounds", "2", "--seconds", "5")
 FLOODS: Mapping[str, tuple[str, ...]] = {
     "tenant_flood_p99_ratio": (),
     "tenant_flood_p99_ratio_slow_dns": ("--slow-dns",),
@@ -97,7 +98,7 @@ def three_nodes(report: Report) -> None:
 def tenants(report: Report) -> None:
     """One tenant floods ten times; the other's p99, which counts only when all of his mail was examined."""
     for name, options in FLOODS.items():
-        numbers = commands.figures("bench.tenants", "--rounds", "2", *options, timeout_s=report.time_s(180.0))
+        numbers = commands.figures("bench.tenants", *FLOOD, *options, timeout_s=report.time_s(180.0))
         ratio, lost = numbers["p99_ratio"], numbers["a_not_examined"]
         shown = f"{ratio}_and_{lost}_not_examined" if lost else ratio
         command = " ".join(["python -m bench.tenants", *options])
