@@ -20,6 +20,7 @@ from cluster.errand import Ask, DispatchLimits, Payload, Route
 from cluster.table import Replica
 from gateway.balance import Balance, Endpoint
 from tamis.filter.v1 import examine_service_pb2 as pb
+from wire.stream import CROWD_OF_ANSWERS
 
 CLIENT_PIECES = 4
 """Offer, envelope, content, verdict: what a message costs is spent in equal pieces."""
@@ -30,6 +31,8 @@ INGRESS_PIECES = 2
 END_OF_MESSAGE_S = 20.0
 """[cluster] end_of_message_s."""
 _EVENT_BYTES = 500
+_CROWD_OF_MESSAGES = 2
+"""What `wire.stream.CROWD_OF_EVENTS` is in messages: here one item tells a message, and not its events."""
 
 
 class Outcome(StrEnum):
@@ -191,8 +194,10 @@ class Line:
         self.endpoint = endpoint
         self.ingress = ingress
         self.under_way: set[Passage] = set()
-        self.events: Writer[tuple[Passage, bool]] = Writer(gateway.process, gateway.cost.frame_s, self._forth)
-        self.answers: Writer[Answer] = Writer(ingress.process, ingress.cost.frame_s, self._back)
+        self.events: Writer[tuple[Passage, bool]] = Writer(
+            gateway.process, gateway.cost.frame_s, self._forth, _CROWD_OF_MESSAGES
+        )
+        self.answers: Writer[Answer] = Writer(ingress.process, ingress.cost.frame_s, self._back, CROWD_OF_ANSWERS)
         self._gateway = gateway
         self._clock = clock
         self._hop_s = hop_s

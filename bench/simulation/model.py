@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from wire.stream import GATHER_TICKS, Outbox
+from wire.stream import CROWDED_S, FRAME_ITEMS_MAX, GATHER_TICKS, Outbox
 
 T = TypeVar("T")
 Call = Callable[..., object]
@@ -60,11 +60,11 @@ class Clock:
 class Machine:
     """Cores, and the processes that wait for one."""
 
-    __slots__ = ("_clock", "_free", "_waiting", "speed", "vary")
+    __slots__ = ("_free", "_waiting", "clock", "speed", "vary")
 
     def __init__(self, clock: Clock, cores: int, vary: Callable[[], float] = lambda: 1.0) -> None:
         """Each piece of work takes `vary()` times its demand."""
-        self._clock = clock
+        self.clock = clock
         self._free = cores
         self.speed = 1.0
         """How fast all cores are from their next slice on, 1.0 being what demands are meant for."""
@@ -73,7 +73,7 @@ class Machine:
 
     def wake(self, process: "Process", notice_s: float) -> None:
         """An idle process has something to do, and notices after so long."""
-        self._clock.after(notice_s, self._ready, process)
+        self.clock.after(notice_s, self._ready, process)
 
     def _ready(self, process: "Process") -> None:
         if self._free:
@@ -85,7 +85,7 @@ class Machine:
     def _compute(self, process: "Process", slice_s: float) -> None:
         """Until the piece is done or the slice over."""
         stretch_s = min(process.left_s / self.speed, slice_s)
-        self._clock.after(stretch_s, self._stop, process, stretch_s * self.speed, slice_s - stretch_s)
+        self.clock.after(stretch_s, self._stop, process, stretch_s * self.speed, slice_s - stretch_s)
 
     def _stop(self, process: "Process", done_s: float, slice_left_s: float) -> None:
         process.left_s -= done_s
@@ -152,6 +152,10 @@ class Process:
         self._begin(demand_s, call, args)
         self._machine.wake(self, self._notice_s)
 
+    def later(self, delay_s: float, call: Call, *args: object) -> None:
+        """A timer: no CPU before it rings, and none for its ringing."""
+        self._machine.clock.after(delay_s, call, *args)
+
     def die(self) -> None:
         """What waits is lost; what is being computed uses its core to the end, and nobody hears of it."""
         self.alive = False
@@ -193,14 +197,22 @@ class Writer(Generic[T]):
     """`wire.stream.AdaptiveWriter` in simulated time: what waits for a process leaves in frames.
 
     A turn of the loop is everything that waits for the process; the one in which the writer is woken is the first.
+    After a frame of `crowd_items` or more it waits for company.
     """
 
-    __slots__ = ("_deliver", "_frame_s", "_outbox", "_process", "_writing")
+    __slots__ = ("_crowd_items", "_deliver", "_frame_s", "_outbox", "_process", "_writing")
 
-    def __init__(self, process: Process, frame_s: float, deliver: Callable[[list[T]], object]) -> None:
+    def __init__(
+        self,
+        process: Process,
+        frame_s: float,
+        deliver: Callable[[list[T]], object],
+        crowd_items: int = FRAME_ITEMS_MAX + 1,
+    ) -> None:
         self._process = process
         self._frame_s = frame_s
         self._deliver = deliver
+        self._crowd_items = crowd_items
         self._outbox: Outbox[T] = Outbox()
         self._writing = False
 
@@ -221,6 +233,12 @@ class Writer(Generic[T]):
 
     def _write(self, frame: list[T]) -> None:
         self._deliver(frame)
+        if len(frame) >= self._crowd_items:
+            self._process.later(CROWDED_S, self._go_on)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
         if len(self._outbox):
             self._process.do(0.0, self._gather, GATHER_TICKS - 1)
         else:

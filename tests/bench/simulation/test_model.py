@@ -5,7 +5,7 @@ import random
 import pytest
 
 from bench.simulation.model import SLICE_S, Clock, Machine, Process, Writer
-from wire.stream import FRAME_ITEMS_MAX
+from wire.stream import CROWDED_S, FRAME_ITEMS_MAX
 
 CUSTOMERS = 40_000
 SERVICE_S = SLICE_S
@@ -164,6 +164,18 @@ def test_a_busy_stream_sends_in_one_frame_what_came_meanwhile() -> None:
     assert frames[0] == 1
     assert max(frames) >= 9
     assert len(frames) < 15
+
+
+def test_after_a_crowded_frame_the_next_one_waits_for_company() -> None:
+    clock = Clock()
+    process = Process(Machine(clock, 1))
+    left_s: list[float] = []
+    writer: Writer[int] = Writer(process, 0.0, lambda _frame: left_s.append(clock.now_s), crowd_items=2)
+    for at_s, items in ((0.0, 1), (0.1, 1), (0.2, 2), (0.2005, 1), (0.201, 1), (0.3, 1)):
+        for number in range(items):
+            clock.after(at_s, process.do, 0.0, writer.send, number, 100)
+    clock.run()
+    assert left_s == pytest.approx([0.0, 0.1, 0.2, 0.2 + CROWDED_S, 0.3])
 
 
 def test_a_frame_has_the_products_bounds() -> None:
