@@ -110,7 +110,7 @@ class Cell:
         row = Replica(name, actors, str(self._starts), str(node))
         process = self._process("replica", node, self._costs.replica)
         resolver = self._resolvers[node % len(self._resolvers)]
-        self.scorers[name] = Scorer(row, process, resolver, self._costs)
+        self.scorers[name] = Scorer(row, process, resolver, self._costs, self.clock)
 
     def _publish(self) -> None:
         """What the supervisor does: every ingress gets its table."""
@@ -121,7 +121,7 @@ class Cell:
         for ingress in self.ingresses:
             nodes = {str((ingress.node + offset) % self.topology.nodes) for offset in range(_NODES_KNOWN)}
             rows = [row for node in sorted(nodes) for row in by_node.get(node, ())]
-            ingress.dispatcher.update(Table(self._stages, tuple(rows)))
+            ingress.update(Table(self._stages, tuple(rows)))
 
     def _others(self, machine: Machine) -> None:
         """What else runs there: bursts that come by themselves, each in a process of its own.

@@ -1,6 +1,7 @@
 """Gateways and ingresses in simulated time: the way of a message up to the dispatcher, and of its verdict back. Pure.
 
-Strategy: `gateway.balance` chooses the ingress and the product's dispatcher the replica. The conversation is
+Strategy: `gateway.balance` chooses the ingress, the product's admission when a message begins, and its dispatcher the
+replica. The conversation is
 docs/flow.md's: offer, envelope, content with the verdict; only where some list could refuse a recipient does the
 gateway ask about the envelope, else it goes on at once and the ingress hears all in one. What the ingress hears and
 says travels in frames, as between the real ones; a message that its ingress refuses or loses is told to another one,
@@ -15,9 +16,12 @@ from actors.model import ErrorKind, Stage
 from bench.simulation.model import Clock, Process, Writer
 from bench.simulation.scoring import Link, Scorer, SimulatedClock
 from bench.simulation.shapes import Cost, Costs, Shape
+from cluster.admission import MESSAGE_COST_BYTES, Admission
+from cluster.config import OverloadConfig
 from cluster.dispatch import Dispatcher
 from cluster.errand import Ask, DispatchLimits, Payload, Route
-from cluster.table import Replica
+from cluster.ingress.gate import times_s
+from cluster.table import Replica, Table
 from gateway.balance import Balance, Endpoint
 from tamis.filter.v1 import examine_service_pb2 as pb
 from wire.stream import CROWD_OF_ANSWERS
@@ -31,6 +35,8 @@ INGRESS_PIECES = 2
 END_OF_MESSAGE_S = 20.0
 """[cluster] end_of_message_s."""
 _EVENT_BYTES = 500
+_TENANTS = ("",)
+"""All mail is one tenant's."""
 _CROWD_OF_MESSAGES = 2
 """What `wire.stream.CROWD_OF_EVENTS` is in messages: here one item tells a message, and not its events."""
 
@@ -77,6 +83,8 @@ class Told:
     whole: bool = False
     pending: int = 0
     failed: set[ErrorKind] = field(default_factory=set)
+    begun: bool = False
+    """Its message stage: it has passed the gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +121,15 @@ class Ingress:
         self._inside = inside
         self._shapes: dict[int, Shape] = {}
         self._open: dict[int, Told] = {}
+        self._admission: Admission[Told] = Admission(OverloadConfig())
         ticking = SimulatedClock(clock)
         self.dispatcher = Dispatcher(self._connect, ticking, ticking.call_later, inside.limits, str(node))
+
+    def update(self, table: Table) -> None:
+        """Other replicas are there now."""
+        self.dispatcher.update(table)
+        self._admission.window.resize(len(table.replicas), self._inside.limits.replica_tasks_max)
+        self._begin_waiting()
 
     def _connect(self, row: Replica, dispatcher: Dispatcher) -> Link:
         scorer = self._inside.scorers[row.name]
@@ -148,17 +163,25 @@ class Ingress:
                 self._say(told, Outcome.REFUSED)
                 return
             self._open[passage.number] = told
-            self._ask(told, Stage.ENVELOPE)
+            told.route.envelope_waits = self._admission.behind
+            if not told.route.envelope_waits:
+                self._ask(told, Stage.ENVELOPE)
             if Stage.RECIPIENT in passage.shape.stages and not passage.answered:
                 self._ask(told, Stage.RECIPIENT)
         if whole:
             told.whole = True
-            self._ask(told, Stage.MESSAGE)
+            cost = MESSAGE_COST_BYTES + passage.shape.size_bytes
+            if self._admission.enter(_TENANTS, cost, self._clock.now_s):
+                self._ask(told, Stage.MESSAGE)
+            elif self._admission.queue(told, _TENANTS, cost, self._clock.now_s) is None:
+                told.failed.add(ErrorKind.OVERLOADED)
+                self._judge(told)
 
     def _ask(self, told: Told, stage: Stage) -> None:
         """One stage; the verdict waits for all that are under way when all has been told."""
         passage = told.passage
         told.pending += 1
+        told.begun |= stage is Stage.MESSAGE
         self._shapes[passage.number] = passage.shape
         payload = Payload(b"%d" % passage.number, body_bytes=passage.shape.size_bytes)
         deadline_s = self._clock.now_s + END_OF_MESSAGE_S
@@ -168,12 +191,19 @@ class Ingress:
             told.pending -= 1
             if stage is Stage.RECIPIENT:
                 self._say(told, None)
+            elif stage is Stage.MESSAGE:
+                self._admission.left(self._clock.now_s, *times_s(ask.reports))
+                self._begin_waiting()
             self._judge_when_known(told)
 
         self.dispatcher.ask(told.route, stage, payload, deadline_s, over)
 
+    def _begin_waiting(self) -> None:
+        while (turn := self._admission.turn(self._clock.now_s)) is not None:
+            self._ask(turn.item, Stage.MESSAGE)
+
     def _judge_when_known(self, told: Told) -> None:
-        if told.whole and not told.pending and self._open.get(told.passage.number) is told:
+        if told.begun and not told.pending and self._open.get(told.passage.number) is told:
             self.process.do(self._piece_s, self._judge, told)
 
     def _judge(self, told: Told) -> None:

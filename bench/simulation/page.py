@@ -22,9 +22,9 @@ Table = Sequence[Sequence[str]]
 
 _PAGE = """# Capacity
 
-What a cell can do, from a discrete-event model (`bench/simulation/`) in which the product's own dispatcher, balance and
-frames run in simulated time and each step costs what was measured. `python -m bench.simulation refit` makes this page:
-it measures, fits, predicts and writes, in at most 10 minutes on a quiet machine. The figures lie in
+What a cell can do, from a discrete-event model (`bench/simulation/`) in which the product's own dispatcher, admission,
+balance and frames run in simulated time and each step costs what was measured. `python -m bench.simulation refit` makes
+this page: it measures, fits, predicts and writes, in at most 10 minutes on a quiet machine. The figures lie in
 `bench/simulation/fit.json`, taken {taken} UTC at {commit} on cores with a yardstick (`bench/run.py`) of
 {yardstick_ms:.1f} ms; on cores with one of *y*, capacities are {yardstick_ms:.1f} / *y* times these.
 {warning}
@@ -62,9 +62,9 @@ how far the model is from it. The bound is {bound:.0%}.
 ## What the model leaves out
 
 - Why the same step does not take the same time twice: the model draws each from an exponential distribution around its
-  cost. Clusters of slow messages, about one a second, whose cause is not
-  known, are not in it; they are the p99 of clients that come by themselves to a half-empty cell. Nor is that a
-  cell asks nothing ahead of time while messages wait for a core, nor that crowded frames wait.
+  cost.
+- Names: two messages that ask for one at the same time ask once in the product, and each for itself in the model.
+- Caches: nodes that share cores, as in this bench, find them colder, which costs three of them a quarter more CPU.
 - Cells of more nodes than were measured. What grows with the cell is in the model: an ingress looks through all
   replicas of its cell for each stage ({seat_us:.2f} us each), a gateway through all ingresses that it knows
   ({endpoint_us:.2f} us each). The streams are not: an ingress keeps one to every replica, a million of them in a cell

@@ -8,7 +8,9 @@ its loop, with a round of questions to the DNS between two pieces.
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
+from actors.model import Stage
 from bench.simulation.model import Clock, Process, Writer
 from bench.simulation.shapes import Cost, Costs, Shape, Work
 from cluster.codec import stage_from_proto
@@ -99,7 +101,8 @@ class Job:
 class Scorer:
     """One scoring process: `replica` is its row in the table, a new one after each restart."""
 
-    def __init__(self, replica: Replica, process: Process, resolver: Resolver, costs: Costs) -> None:
+    def __init__(self, replica: Replica, process: Process, resolver: Resolver, costs: Costs, clock: Clock) -> None:
+        self._clock = clock
         self.replica = replica
         self.process = process
         self.tasks = 0
@@ -113,18 +116,21 @@ class Scorer:
         frame_s = self.cost.frame_s
         for job, shape in jobs:
             self.tasks += 1
-            works = shape.stages.get(stage_from_proto(job.task.stage), {})
+            works = works_of(job.task, shape)
             actors = job.task.actors or self.replica.actors
             first_s = frame_s + self.cost.item_s
             frame_s = 0.0
             for actor in actors:
                 work = works.get(actor, NOTHING)
-                self.process.do(first_s + work.piece_s, self._computed, job, actor, work, 0)
+                self.process.do(first_s + work.piece_s, self._computed, job, actor, work)
                 first_s = 0.0
 
-    def _computed(self, job: Job, actor: str, work: Work, turn: int) -> None:
+    def _computed(self, job: Job, actor: str, work: Work, turn: int = 0, began_s: float = 0.0) -> None:
+        now_s = self._clock.now_s
+        began_s = began_s or now_s - work.piece_s
         if turn == len(work.rounds):
-            job.answers.send(pb.TaskResult(task=job.task.task, actor=actor), ANSWER_BYTES)
+            timing = pb.Timing(run_us=round((now_s - began_s) * 1e6))
+            job.answers.send(pb.TaskResult(task=job.task.task, actor=actor, timing=timing), ANSWER_BYTES)
             return
         left = questions = work.rounds[turn]
 
@@ -133,13 +139,28 @@ class Scorer:
             left -= 1
             if not left:
                 demand_s = questions * self._question_s + work.piece_s
-                self.process.do(demand_s, self._computed, job, actor, work, turn + 1)
+                self.process.do(demand_s, self._computed, job, actor, work, turn + 1, began_s)
 
         for _ in range(questions):
             self._resolver.ask(answered)
 
 
 NOTHING = Work(0.0)
+
+
+def works_of(task: pb.Task, shape: Shape) -> Mapping[str, Work]:
+    """What each actor does about a task; of two stages at once the questions are asked together."""
+    works = shape.stages.get(stage_from_proto(task.stage), {})
+    if not task.envelope_too:
+        return works
+    earlier = shape.stages.get(Stage.ENVELOPE, {})
+    return {name: together(earlier.get(name, NOTHING), works.get(name, NOTHING)) for name in {**earlier, **works}}
+
+
+def together(one: Work, other: Work) -> Work:
+    """Both at the same time."""
+    rounds = zip_longest(one.rounds, other.rounds, fillvalue=0)
+    return Work(one.cpu_s + other.cpu_s, tuple(map(sum, rounds)))
 
 
 class Link:
