@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from actors.redis_url import parse_redis_url
+from actors.reports.config import DmarcReportConfig
 from wire.config import ConfigError, Section
 
 _POINTS_MAX = 1e6
@@ -295,6 +296,7 @@ class JudgementConfig(Section, frozen=True):
     classifier: ClassifierConfig = ClassifierConfig()
     antivirus: AntivirusConfig = AntivirusConfig()
     headers: HeadersConfig = HeadersConfig()
+    dmarc_report: DmarcReportConfig = DmarcReportConfig()
 
 
 def check_files(config: JudgementConfig) -> None:

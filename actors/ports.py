@@ -5,9 +5,11 @@ Every call takes its time from the caller's budget (asyncio.timeout around the a
 their own beyond it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from actors.reports.row import Counts
 
 
 class Clock(Protocol):
@@ -70,6 +72,34 @@ class Store(Protocol):
 
     async def are_members(self, questions: Sequence[tuple[str, Sequence[bytes]]]) -> Sequence[Sequence[bool]]:
         """For each (key, members): which members are in the set of that key. All of it in one round trip."""
+
+    async def close(self) -> None:
+        """Give back connections."""
+
+
+class ReportStore(Protocol):
+    """What was counted for DMARC reports, by UTC day ("20261122"). Raises StoreUnavailable and nothing else."""
+
+    async def add(self, day: str, counts: Mapping[str, Counts]) -> int:
+        """Add to the counts of a day, by Policy Domain; how many messages found no room."""
+
+    async def domains(self, day: str) -> Sequence[str]:
+        """The Policy Domains of a day, sorted."""
+
+    async def counts(self, day: str, domain: str) -> Counts | None:
+        """What was counted on a day about one; None when it is gone, or cannot be read."""
+
+    async def sent(self, day: str, domain: str) -> Sequence[str]:
+        """The addresses that have this report."""
+
+    async def mark_sent(self, day: str, domain: str, address: str) -> None:
+        """This address has it."""
+
+    async def hold(self, day: str, holder: str, for_s: float) -> bool:
+        """Take, or keep, the right to send the reports of a day; False while another holder has it."""
+
+    async def let_go(self, day: str, holder: str) -> None:
+        """Give that right back."""
 
     async def close(self) -> None:
         """Give back connections."""

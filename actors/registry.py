@@ -5,11 +5,15 @@ actor it builds: a dkim process never loads NumPy. A port without configuration 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from actors.actor import Actor
 from actors.config import JudgementConfig, Lists
 from actors.model import Stage
 from actors.ports import Clock, Resolver, Scanner, Store
+
+if TYPE_CHECKING:
+    from actors.reports.tally import CallLater, Tally
 
 ACTOR_NAMES = ("dkim", "policy", "classifier", "antivirus")
 
@@ -73,6 +77,16 @@ def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Reso
 
             return AntivirusActor(config.antivirus, _scanners(config), clock)
     raise KeyError(name)
+
+
+def build_tally(config: JudgementConfig, clock: Clock, call_later: "CallLater") -> "Tally | None":
+    """What counts judged messages for DMARC reports; None when there are none, or nowhere to keep the counts."""
+    if not (config.dmarc_report.domain and config.redis.url):
+        return None
+    from actors.adapters.redis_reports import RedisReports  # noqa: PLC0415
+    from actors.reports.tally import Tally  # noqa: PLC0415
+
+    return Tally(RedisReports(config.redis, config.dmarc_report), config.dmarc_report, clock, call_later)
 
 
 def _resolver(config: JudgementConfig, clock: Clock) -> Resolver:

@@ -12,6 +12,7 @@ from actors.config import (
     PolicyConfig,
     RedisConfig,
 )
+from actors.reports.config import DmarcReportConfig
 from cluster.config import ClusterConfig
 from cluster.ray_config import RayConfig
 from gateway.config import GatewayConfig
@@ -33,6 +34,7 @@ class TamisConfig(Section, frozen=True):
     classifier: ClassifierConfig = ClassifierConfig()
     antivirus: AntivirusConfig = AntivirusConfig()
     headers: HeadersConfig = HeadersConfig()
+    dmarc_report: DmarcReportConfig = DmarcReportConfig()
     trace: TraceConfig = TraceConfig()
 
     def judgement(self) -> JudgementConfig:
@@ -45,6 +47,7 @@ class TamisConfig(Section, frozen=True):
             classifier=self.classifier,
             antivirus=self.antivirus,
             headers=self.headers,
+            dmarc_report=self.dmarc_report,
         )
 
 

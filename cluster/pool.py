@@ -17,6 +17,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.adapters.clock import SystemClock
+from actors.registry import build_tally
 from cluster.bodies import BodyShelf
 from cluster.dispatch import Dispatcher
 from cluster.errand import DispatchLimits
@@ -150,6 +151,8 @@ class IngressProcess(Process):
         """What there is to say of it in numbers: ProcessFigures."""
         gate = self._hall.gate
         counters = {"waiting": gate.waiting, "shed": gate.shed, "refused": gate.refused}
+        if self._tally is not None:
+            counters |= {"dmarc_counted": self._tally.counted, "dmarc_dropped": self._tally.dropped}
         return pack(ProcessFigures(self._hall.transactions, own_memory_bytes(), counters=counters))
 
     async def leave(self) -> None:
@@ -158,6 +161,8 @@ class IngressProcess(Process):
         if self._serving is not None:
             await self._serving
             await self._server.stop(_LEAVE_GRACE_S)
+        if self._tally is not None:
+            await self._tally.close()
         # The spans of the last second wait to be sent, which blocks.
         await asyncio.to_thread(self._flush)
 
@@ -198,6 +203,8 @@ class IngressProcess(Process):
         if config.mirror.to:
             self._mirror = LiveMirror(config.mirror, self._order.name, clock, loop.call_later)
             self._hall.mirror = self._mirror.copies
+        self._tally = build_tally(self._spec.judgement, clock, loop.call_later)
+        self._hall.tally = self._tally
 
     def _span_sender(self) -> Callable[[list[SpanRecord]], None] | None:
         if not self._spec.trace.otlp_endpoint:

@@ -12,6 +12,7 @@ from actors.ports import (
     StoreUnavailable,
     TxtAnswer,
 )
+from actors.reports.row import Counts
 
 NOW_S = 1_767_225_600.0
 """2026-01-01T00:00:00Z: the time of fakes that were given none."""
@@ -92,6 +93,64 @@ class FakeStore:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class FakeReportStore:
+    """Counts in memory; `available = False` is a Redis that is away, `room` how many rows it takes."""
+
+    def __init__(self) -> None:
+        self.days: dict[str, dict[str, Counts]] = {}
+        self.marks: dict[tuple[str, str], list[str]] = {}
+        self.holder = ""
+        self.available = True
+        self.room = 1000
+        self.closed = False
+
+    async def add(self, day: str, counts: Mapping[str, Counts]) -> int:
+        self._answer()
+        dropped = 0
+        for domain, new in counts.items():
+            kept = self.days.setdefault(day, {}).get(domain, Counts(new.published, {}))
+            rows = dict(kept.rows)
+            for row, messages in new.rows.items():
+                if row in rows or len(rows) < self.room:
+                    rows[row] = rows.get(row, 0) + messages
+                else:
+                    dropped += messages
+            self.days[day][domain] = Counts(new.published, rows, kept.dropped + dropped)
+        return dropped
+
+    async def domains(self, day: str) -> Sequence[str]:
+        self._answer()
+        return sorted(self.days.get(day, {}))
+
+    async def counts(self, day: str, domain: str) -> Counts | None:
+        self._answer()
+        return self.days.get(day, {}).get(domain)
+
+    async def sent(self, day: str, domain: str) -> Sequence[str]:
+        self._answer()
+        return self.marks.get((day, domain), [])
+
+    async def mark_sent(self, day: str, domain: str, address: str) -> None:
+        self._answer()
+        self.marks.setdefault((day, domain), []).append(address)
+
+    async def hold(self, _day: str, holder: str, _for_s: float) -> bool:
+        self._answer()
+        self.holder = self.holder or holder
+        return self.holder == holder
+
+    async def let_go(self, _day: str, holder: str) -> None:
+        self._answer()
+        self.holder = "" if self.holder == holder else self.holder
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _answer(self) -> None:
+        if not self.available:
+            raise StoreUnavailable("away")
 
 
 class FakeScanner:

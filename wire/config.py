@@ -24,6 +24,7 @@ SECTIONS = (
     "classifier",
     "antivirus",
     "headers",
+    "dmarc_report",
     "cluster",
     "ray",
     "trace",

@@ -30,6 +30,8 @@ class Record(msgspec.Struct, frozen=True):
     testing: bool = False
     usable: bool = True
     """False: a policy is misspelt and nobody asked for reports, so DMARC is not applied (section 4.10.1)."""
+    rua: str = ""
+    """Where aggregate reports are wanted, as it stands in the record (`actors.reports.destinations` reads it)."""
 
 
 Answers = Mapping[str, TxtAnswer]
@@ -59,7 +61,9 @@ def _parse_short(text: bytes) -> Record | None:
     tags: dict[str, str] = {}
     for part in rest:
         tag, _, value = part.partition("=")
-        tags.setdefault(tag.strip().lower(), value.strip().lower())
+        tags.setdefault(tag.strip().lower(), value.strip())
+    rua = tags.get("rua", "")
+    tags = {tag: value.lower() for tag, value in tags.items()}
     policies = {tag: tags[tag] for tag in ("p", "sp", "np") if tag in tags}
     valid = all(policy in _POLICIES for policy in policies.values())
     if not valid:
@@ -72,7 +76,8 @@ def _parse_short(text: bytes) -> Record | None:
         aspf=_one_of("rs", tags.get("aspf")),
         psd=_one_of("uyn", tags.get("psd")),
         testing=tags.get("t") == "y",
-        usable=valid or "mailto:" in tags.get("rua", ""),
+        usable=valid or "mailto:" in rua.lower(),
+        rua=rua,
     )
 
 
@@ -165,6 +170,8 @@ async def discover(domain: str, identifiers: Sequence[str], resolver: Resolver) 
         "testing": "yes" if record.testing else "no",
         "existing": "yes" if name == domain or not record.np else await _existing(domain, resolver),
     }
+    if record.rua:
+        facts["rua"] = "yes"
     if "r" in (record.adkim, record.aspf):
         related = [name for name in identifiers if name != domain and _is_within(name, organization)]
         if not answers.keys() >= set(related):

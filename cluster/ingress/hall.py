@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from actors.config import JudgementConfig
-from actors.model import Message, Stage
+from actors.model import Message, Stage, Verdict
 from actors.ports import Clock
 from cluster.dispatch import Dispatcher
 from cluster.errand import SharedBody, Timer
@@ -44,6 +44,13 @@ class Mirror(Protocol):
         """Take a copy of a message whose verdict has left, `verdict_s` after its end. Returns at once."""
 
 
+class Tally(Protocol):
+    """Counts judged messages for reports to the owners of domains."""
+
+    def note(self, verdict: Verdict, message: Message) -> None:
+        """Count a message whose verdict has left. Returns at once."""
+
+
 @dataclass(slots=True)
 class Hall:
     """What the streams of one ingress share: its ports, its settings and its bounds."""
@@ -61,6 +68,7 @@ class Hall:
     stress_skips: frozenset[str] = frozenset()
     """Actors that are not asked about mail of a gateway under stress."""
     mirror: Mirror | None = None
+    tally: Tally | None = None
     draining: bool = False
     transactions: int = 0
     held_bytes: int = 0

@@ -298,6 +298,8 @@ class Session:
         if mirror is not None:
             verdict_s = self._hall.clock.monotonic_s() - live.asked_s
             mirror.offer(live.transaction.envelope, message, wire_verdict, verdict_s)
+        if self._hall.tally is not None:
+            self._hall.tally.note(verdict, message)
 
     def _expire(self, live: Live) -> None:
         """The gateway's own deadline for the whole transaction has passed: it does not wait any more."""

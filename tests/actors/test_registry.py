@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from typing import NoReturn
 
 import pytest
 
 from actors.adapters.clock import SystemClock
 from actors.config import AntivirusConfig, JudgementConfig, Lists, PolicyConfig, RedisConfig
 from actors.model import Stage
-from actors.registry import ACTOR_NAMES, build_actor, stages_of
+from actors.registry import ACTOR_NAMES, build_actor, build_tally, stages_of
+from actors.reports.config import DmarcReportConfig
 from tests.fakes import FakeResolver
 
 WAITED_FOR = [Stage.CONNECT, Stage.HELO, Stage.MAIL, Stage.RECIPIENT]
@@ -93,8 +95,22 @@ def test_a_process_loads_only_its_own_actors_libraries(name: str, absent: tuple[
 def test_the_table_of_stages_is_there_without_any_actor() -> None:
     program = (
         "import sys, actors.registry\n"
-        "print([name for name in sys.modules if name.startswith('actors.') and name.count('.') > 1])"
+        "print(sorted(name for name in sys.modules if name.startswith('actors.') and name.count('.') > 1))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
 
-    assert done.stdout.strip() == "[]"
+    # Settings and values only.
+    assert done.stdout.strip() == "['actors.reports.config', 'actors.reports.names', 'actors.reports.row']"
+
+
+async def test_messages_are_counted_for_reports_where_there_is_a_name_and_a_redis() -> None:
+    named, redis = DmarcReportConfig(domain="mx.example"), RedisConfig(url="redis://127.0.0.1:1")
+    for config in (JudgementConfig(dmarc_report=named), JudgementConfig(redis=redis)):
+        assert build_tally(config, SystemClock(), no_timer) is None
+    tally = build_tally(JudgementConfig(dmarc_report=named, redis=redis), SystemClock(), no_timer)
+    assert tally is not None
+    await tally.close()
+
+
+def no_timer(*_: object) -> NoReturn:
+    raise AssertionError

@@ -30,8 +30,8 @@ from tests.fakes import FakeResolver
         (b"v=DMARC1; p=reject; p=none", Record(p="reject")),
         (b"v=DMARC1; p=bogus", Record(usable=False)),
         (b"v=DMARC1; p=reject; sp=bogus", Record(usable=False)),
-        (b"v=DMARC1; p=bogus; rua=mailto:d@example.org", Record(p="none")),
-        (b"v=DMARC1; rua=mailto:d@example.org", Record()),
+        (b"v=DMARC1; p=bogus; rua=MAILTO:d@example.org", Record(p="none", rua="MAILTO:d@example.org")),
+        (b"v=DMARC1; rua=mailto:D.Owner@example.org!10m", Record(rua="mailto:D.Owner@example.org!10m")),
         (b"v=DMARC1; p=reject; \xff\xfe=\x00", Record(p="reject")),
     ],
 )
@@ -159,6 +159,12 @@ async def test_whether_the_author_domain_exists_is_asked_where_np_wants_it(zone:
 async def test_the_policy_of_a_public_suffix_applies_where_the_organization_has_none() -> None:
     finding = await discover("x.agency.gov", [], FakeResolver('_dmarc.gov TXT "v=DMARC1; p=reject; psd=y"'))
     assert (finding.facts["policy_domain"], finding.facts["org_domain"]) == ("gov", "agency.gov")
+
+
+async def test_the_finding_tells_whether_reports_are_wanted() -> None:
+    wanted = FakeResolver('_dmarc.example.org TXT "v=DMARC1; rua=mailto:d@example.org"')
+    assert (await discover("example.org", [], wanted)).facts["rua"] == "yes"
+    assert "rua" not in (await discover("example.org", [], FakeResolver('_dmarc.example.org TXT "v=DMARC1"'))).facts
 
 
 async def test_no_record_is_none_and_a_misspelt_one_permerror() -> None:
