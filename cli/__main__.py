@@ -41,6 +41,7 @@ SUBCOMMANDS = {
     "send": Subcommand("cli.send", "send", "Play the MTA: send mail files to a milter, show verdict and edits."),
     "scan": Subcommand("cli.scan", "scan", "Show the verdict on mail files, from the cluster or --local."),
     "mirror": Subcommand("cli.mirror", "mirror", "Compare what a mirrored cell says with what the live one said."),
+    "dmarc": Subcommand("cli.dmarc", "VERBS", "DMARC aggregate reports: report (make, send or write), show."),
     "train": Subcommand("cli.train", "train", "Train the spam model from folders of ham and spam."),
 }
 

@@ -1,0 +1,109 @@
+"""Sends the reports of a day: each to each of its addresses once, whatever happens in between.
+
+An address is marked in the store as soon as it has the report: who is killed between the two sends that one again, with
+the same id and file name, by which its reader knows it for a duplicate. One run at a time has the right to send the
+reports of a day; it keeps that by asking again before each mail, and a run that was killed loses it after HOLD_S.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from actors.ports import Clock, LookupFailed, ReportStore, Resolver
+from actors.reports.config import DmarcReportConfig
+from actors.reports.destinations import Destination, destinations
+from actors.reports.mail import make_mail
+from actors.reports.report import Report
+
+HOLD_S = 300.0
+"""Longer than one mail may take, with every answer of the server just in time."""
+
+
+class HeldError(Exception):
+    """Another run has the right to send the reports of this day."""
+
+
+class PostError(Exception):
+    """The mail was not taken; the text is one line that says why."""
+
+
+class Post(Protocol):
+    """Takes mail. Raises PostError and nothing else."""
+
+    async def send(self, sender: str, recipient: str, mail: bytes) -> None:
+        """Hand one message over; it is delivered, or at least kept safe, when this returns."""
+
+
+class Outcome(StrEnum):
+    """What became of a report for one address."""
+
+    SENT = "sent"
+    ALREADY = "already"
+    """It has the report from before."""
+    REFUSED = "refused"
+    """Nothing goes there, today or later."""
+    FAILED = "failed"
+    """Not now: another run will try again."""
+    WOULD = "would send"
+    """A dry run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One address of one report."""
+
+    address: str
+    outcome: Outcome
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Everything that sending needs; without `post` nothing is sent nor marked."""
+
+    config: DmarcReportConfig
+    store: ReportStore
+    resolver: Resolver
+    clock: Clock
+    holder: str
+    """Who this run is; no other has the same."""
+    post: Post | None = None
+
+    async def deliver(self, report: Report) -> list[Delivery]:
+        """Send a report wherever it is wanted and not yet there. Raises HeldError and StoreUnavailable."""
+        await self._hold(report.day)
+        try:
+            wanted = await destinations(report.domain, self.resolver)
+        except LookupFailed:
+            return [Delivery("", Outcome.FAILED, "DNS gave no answer about the domain's record")]
+        there = await self.store.sent(report.day, report.domain)
+        settled = list(_settled(wanted, there))
+        done = {delivery.address for delivery in settled}
+        return settled + [await self._send(report, one.address) for one in wanted if one.address not in done]
+
+    async def _send(self, report: Report, address: str) -> Delivery:
+        if self.post is None:
+            return Delivery(address, Outcome.WOULD)
+        await self._hold(report.day)
+        mail = make_mail(self.config, report, address, self.clock.unix_s())
+        try:
+            await self.post.send(self.config.contact, address, mail)
+        except PostError as error:
+            return Delivery(address, Outcome.FAILED, str(error))
+        await self.store.mark_sent(report.day, report.domain, address)
+        return Delivery(address, Outcome.SENT)
+
+    async def _hold(self, day: str) -> None:
+        """Before it is asked who has the report already: nobody else may be sending it meanwhile."""
+        if self.post is not None and not await self.store.hold(day, self.holder, HOLD_S):
+            raise HeldError
+
+
+def _settled(wanted: tuple[Destination, ...], there: Collection[str]) -> Iterator[Delivery]:
+    """Those for which nothing is to be done."""
+    for one in wanted:
+        if one.refused:
+            yield Delivery(one.address, Outcome.FAILED if one.later else Outcome.REFUSED, one.refused)
+        elif one.address in there:
+            yield Delivery(one.address, Outcome.ALREADY)

@@ -1,0 +1,149 @@
+"""Makes the reports of a day and brings them where they are wanted: `tamis dmarc report` after its options."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.adapters.clock import SystemClock
+from actors.adapters.dns import DnsResolver
+from actors.adapters.redis_reports import RedisReports
+from actors.adapters.zone import ZoneResolver
+from actors.ports import Resolver, StoreUnavailable
+from actors.reports.delivery import Courier, HeldError, Outcome
+from actors.reports.report import Report, ReportError, make_report
+from actors.reports.row import Counts
+from cli.config import TamisConfig
+from cli.progress import Step
+from cli.smtp_post import SmtpPost
+
+_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done; without `directory` and `server` nothing leaves."""
+
+    settings: TamisConfig
+    day: str
+    """Such as "20261122"."""
+    domain: str = ""
+    """Only this one."""
+    directory: Path | None = None
+    server: tuple[str, int] | None = None
+    dns_zone: Path | None = None
+
+
+@dataclass
+class Result:
+    """What became of the reports of a day."""
+
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What should be tried again, or cannot be made."""
+
+    def failed(self, domain: str, why: str) -> None:
+        """Something did not go as it should."""
+        self.problems.append(f"{domain}: {why}" if domain else why)
+
+
+async def run(job: Job, step: Step) -> Result:
+    """Every report of the day, one after the other. Raises ValueError for a bad zone file, OSError for files."""
+    result = Result()
+    async with _courier(job) as courier:
+        try:
+            domains = [job.domain] if job.domain else await courier.store.domains(job.day)
+            for number, domain in enumerate(domains):
+                if number * _STEPS // len(domains) != (number - 1) * _STEPS // len(domains):
+                    step(f"reports about {job.day}", number, len(domains))
+                await _one(courier, job, domain, result)
+            step(f"reports about {job.day}", len(domains), len(domains))
+        except StoreUnavailable as error:
+            result.failed("", f"Redis does not answer: {error}")
+        except HeldError:
+            result.failed("", "another run sends the reports of this day, or was killed less than 5 minutes ago")
+        finally:
+            with contextlib.suppress(StoreUnavailable):
+                await courier.store.let_go(job.day, courier.holder)
+    return result
+
+
+async def counted(
+    settings: TamisConfig, day: str, domain: str, figures: Callable[[Counts], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The figures of what was counted on a day, about all domains or one. Raises StoreUnavailable."""
+    store = RedisReports(settings.redis, settings.dmarc_report)
+    try:
+        domains = [domain] if domain else await store.domains(day)
+        # One after the other: the rows of a day may be more than memory holds.
+        return [figures(counts) for name in domains if (counts := await store.counts(day, name)) is not None]
+    finally:
+        await store.close()
+
+
+async def _one(courier: Courier, job: Job, domain: str, result: Result) -> None:
+    """Make one report and bring it where it is wanted."""
+    counts = await courier.store.counts(job.day, domain)
+    if counts is None:
+        result.failed(domain, "nothing was counted")
+        return
+    try:
+        report = await asyncio.to_thread(make_report, courier.config, job.day, counts)
+    except ReportError as error:
+        result.failed(domain, str(error))
+        return
+    entry = _described(report)
+    if job.directory is not None:
+        await asyncio.to_thread(_write, job.directory, report)
+    else:
+        deliveries = await courier.deliver(report)
+        entry["deliveries"] = [{"address": d.address, "outcome": d.outcome, "why": d.why} for d in deliveries]
+        for delivery in deliveries:
+            if delivery.outcome is Outcome.FAILED:
+                result.failed(domain, f"{delivery.address}: {delivery.why}" if delivery.address else delivery.why)
+    result.reports.append(entry)
+
+
+def _described(report: Report) -> dict[str, Any]:
+    return {
+        "domain": report.domain,
+        "report_id": report.report_id,
+        "file": report.file_name,
+        "messages": report.messages,
+        "rows": report.rows,
+        "dropped": report.dropped,
+        "xml_bytes": len(report.xml),
+        "gzip_bytes": len(report.packed),
+    }
+
+
+def _write(directory: Path, report: Report) -> None:
+    """Whole or not at all; the same report is the same file. Raises OSError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    partial = directory / f".{report.report_id[-100:]}.{os.getpid()}"
+    partial.write_bytes(report.packed)
+    partial.rename(directory / report.file_name)
+
+
+@contextlib.asynccontextmanager
+async def _courier(job: Job) -> AsyncIterator[Courier]:
+    """With everything that it needs, closed in the end."""
+    clock, reports = SystemClock(), job.settings.dmarc_report
+    resolver: Resolver = (
+        ZoneResolver.from_file(job.dns_zone) if job.dns_zone is not None else DnsResolver(job.settings.dns, clock)
+    )
+    store = RedisReports(job.settings.redis, reports)
+    post = SmtpPost(*job.server, reports.domain) if job.server is not None else None
+    holder = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
+    try:
+        yield Courier(reports, store, resolver, clock, holder, post)
+    finally:
+        if post is not None:
+            await asyncio.to_thread(post.close)
+        await resolver.close()
+        await store.close()

@@ -1,0 +1,81 @@
+"""Mail to one SMTP server (RFC 5321), over one connection as long as it lasts; encrypted when the server offers it.
+
+The server is the operator's own relay: nothing is asked of its certificate, as between mail servers (RFC 7435).
+"""
+
+import asyncio
+import contextlib
+import smtplib
+import ssl
+
+from actors.reports.delivery import PostError
+
+TIMEOUT_S = 30.0
+"""Of each answer."""
+_WHY_CHARS_MAX = 200
+
+
+class SmtpPost:
+    """Implements `Post` of actors/reports/delivery.py."""
+
+    def __init__(self, host: str, port: int, helo: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._host = host
+        self._port = port
+        self._helo = helo
+        self._timeout_s = timeout_s
+        self._server: smtplib.SMTP | None = None
+
+    async def send(self, sender: str, recipient: str, mail: bytes) -> None:
+        """Hand one message over. Raises PostError."""
+        await asyncio.to_thread(self._send, sender, recipient, mail)
+
+    def close(self) -> None:
+        """End the connection."""
+        server, self._server = self._server, None
+        if server is not None:
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                server.quit()
+
+    def _send(self, sender: str, recipient: str, mail: bytes) -> None:
+        try:
+            self._open().sendmail(sender, [recipient], mail)
+        except (OSError, smtplib.SMTPException) as error:
+            self.close()
+            raise PostError(_why(error)) from error
+
+    def _open(self) -> smtplib.SMTP:
+        """The connection, or a new one: looking up the next destination may take longer than servers wait."""
+        if self._server is not None:
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                self._server.noop()
+                return self._server
+            self.close()
+        return self._connected()
+
+    def _connected(self) -> smtplib.SMTP:
+        server = smtplib.SMTP(self._host, self._port, self._helo, self._timeout_s)
+        self._server = server
+        server.ehlo()
+        if server.has_extn("starttls"):
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            server.starttls(context=context)
+            server.ehlo()
+        return server
+
+
+def _why(error: Exception) -> str:
+    """One line; what a server says is text of a stranger."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        (code, answer), *_ = error.recipients.values()
+        text = f"{code} {_text(answer)}"
+    elif isinstance(error, smtplib.SMTPResponseException):
+        text = f"{error.smtp_code} {_text(error.smtp_error)}"
+    else:
+        text = str(error) or type(error).__name__
+    return "".join(char if char.isprintable() else " " for char in text[:_WHY_CHARS_MAX])
+
+
+def _text(answer: bytes | str) -> str:
+    return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
