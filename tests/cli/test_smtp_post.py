@@ -1,0 +1,81 @@
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from actors.reports.delivery import PostError
+from cli.addresses import free_port
+from cli.smtp_post import SmtpPost
+from tests.certificates import Authority
+
+pytestmark = pytest.mark.live
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.sessions: list[Session] = []
+
+    async def handle_RCPT(self, _server: SMTP, _session: Session, envelope: Envelope, to: str, _: list[str]) -> str:  # noqa: N802  aiosmtpd
+        if to.startswith("nobody"):
+            return "550 nobody\x07here"
+        envelope.rcpt_tos.append(to)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: SMTP, session: Session, _envelope: Envelope) -> str:  # noqa: N802  aiosmtpd
+        self.sessions.append(session)
+        return "250 kept"
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[tuple[Sink, int]]:
+    """It offers STARTTLS with a certificate that nobody knows."""
+    files = Authority().issue(tmp_path / "tls", "relay")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.certificate, files.key)
+    handler, port = Sink(), free_port()
+    controller = Controller(handler, hostname="127.0.0.1", port=port, tls_context=context, require_starttls=True)
+    controller.start()
+    yield handler, port
+    controller.stop()
+
+
+async def test_mail_leaves_encrypted_over_one_connection(sink: tuple[Sink, int]) -> None:
+    handler, port = sink
+    post = SmtpPost("127.0.0.1", port, "mx.example", 5.0)
+    await post.send("a@mx.example", "d@example.org", b"Subject: x\r\n\r\ntext\r\n")
+    await post.send("a@mx.example", "e@example.org", b"Subject: y\r\n\r\ntext\r\n")
+    post.close()
+    assert handler.sessions[0] is handler.sessions[1]
+    assert handler.sessions[0].ssl is not None
+
+
+async def test_a_connection_that_the_server_ended_is_made_anew(sink: tuple[Sink, int]) -> None:
+    handler, port = sink
+    post = SmtpPost("127.0.0.1", port, "mx.example", 5.0)
+    await post.send("a@mx.example", "d@example.org", b"\r\n")
+    assert post._server is not None
+    assert post._server.sock is not None
+    post._server.sock.shutdown(2)
+    await post.send("a@mx.example", "d@example.org", b"\r\n")
+    post.close()
+    assert len(handler.sessions) == 2
+    assert handler.sessions[0] is not handler.sessions[1]
+
+
+async def test_a_refusal_is_told_on_one_line_and_the_next_mail_leaves(sink: tuple[Sink, int]) -> None:
+    handler, port = sink
+    post = SmtpPost("127.0.0.1", port, "mx.example", 5.0)
+    with pytest.raises(PostError) as told:
+        await post.send("a@mx.example", "nobody@example.org", b"\r\n")
+    assert str(told.value) == "550 nobody here"
+    await post.send("a@mx.example", "d@example.org", b"\r\n")
+    post.close()
+    assert len(handler.sessions) == 1
+
+
+async def test_without_a_server_it_is_told_why() -> None:
+    with pytest.raises(PostError, match="refused"):
+        await SmtpPost("127.0.0.1", free_port(), "mx.example", 5.0).send("a@b.example", "c@d.example", b"\r\n")
