@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.adapters.clock import SystemClock
 from actors.registry import build_tally
+from actors.reports.tally import Tally
 from cluster.bodies import BodyShelf
 from cluster.dispatch import Dispatcher
 from cluster.errand import DispatchLimits
@@ -116,6 +117,7 @@ class IngressProcess(Process):
         self._table = Table()
         self._serving: asyncio.Task[str] | None = None
         self._flush: Callable[[], None] = lambda: None
+        self._tally: Tally | None = None
 
     async def prepare(self) -> None:
         """Build everything but the server: it takes no mail before it knows the replicas."""
