@@ -210,6 +210,11 @@ def cut_finding(actor: str) -> Finding:
     return Finding(actor, actor, Outcome.SKIPPED, detail=CUT)
 
 
+def is_unheard(finding: Finding) -> bool:
+    """Whether an actor says nothing by this because it was left out or not waited for."""
+    return finding.outcome is Outcome.SKIPPED and finding.detail in (STRESS, CUT)
+
+
 class Lookup(msgspec.Struct, frozen=True):
     """One wait for the outside world during an examination, relative to its start; for the trace."""
 

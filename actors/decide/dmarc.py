@@ -6,7 +6,7 @@ DKIM said is in their own findings. `evaluate_dmarc` draws the conclusion once, 
 
 from collections.abc import Iterable, Mapping
 
-from actors.model import Finding, Outcome
+from actors.model import Finding, Outcome, is_unheard
 
 ORG_FACT = "org:"
 """Facts `org:DOMAIN` of the finding `dmarc_record`: the organizational domain of DOMAIN, "" when DNS failed."""
@@ -61,10 +61,14 @@ def _aligned(findings: Iterable[Finding], record: Mapping[str, str], outcome: Ou
 
 
 def _undecided(findings: tuple[Finding, ...], record: Mapping[str, str]) -> bool:
-    """Whether what did not answer could have made DMARC pass: a failure of DNS or of ours is no DMARC fail."""
+    """Whether what did not answer could have made DMARC pass: a failure of DNS or of ours is no DMARC fail.
+
+    Nor is an actor that was left out or not waited for.
+    """
     if any(_aligned(findings, record, Outcome.TEMPERROR)):
         return True
-    if any(f.outcome is Outcome.ERROR and (f.actor == "dkim" or f.name in ("spf", "policy")) for f in findings):
+    silent = (f for f in findings if f.outcome is Outcome.ERROR or is_unheard(f))
+    if any(f.actor == "dkim" or f.name in ("spf", "policy") for f in silent):
         return True
     return any(
         mode != "s" and record.get(ORG_FACT + domain) == ""

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from actors.decide.dmarc import applicable_policy
-from actors.model import CUT, STRESS, Action, Finding, Message, Outcome, Verdict
+from actors.model import Action, Finding, Message, Outcome, Verdict, is_unheard
 from actors.policy.author import domain_of
 from actors.reports.names import is_domain
 from actors.reports.row import Published, Row
@@ -78,7 +78,7 @@ def _named(findings: Iterable[Finding], name: str) -> Finding | None:
 
 def _unverified(findings: Iterable[Finding]) -> bool:
     """Whether signatures were not looked at: "no aligned identifier" would then be said of nobody's mistake."""
-    return any(f.actor == "dkim" and f.outcome is Outcome.SKIPPED and f.detail in (CUT, STRESS) for f in findings)
+    return any(f.actor == "dkim" and is_unheard(f) for f in findings)
 
 
 def _address(ip: str) -> str:

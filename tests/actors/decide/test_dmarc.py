@@ -1,7 +1,7 @@
 import pytest
 
 from actors.decide.dmarc import applicable_policy, evaluate_dmarc
-from actors.model import ErrorKind, Finding, Outcome, error_finding
+from actors.model import ErrorKind, Finding, Outcome, cut_finding, error_finding, skipped_finding
 
 RECORD = {
     "domain": "news.example.org",
@@ -88,6 +88,8 @@ def test_strict_alignment_wants_the_very_domain() -> None:
     [
         error_finding("dkim", "dkim", ErrorKind.TIMEOUT),
         error_finding("policy", "policy", ErrorKind.TIMEOUT),
+        skipped_finding("dkim"),
+        cut_finding("dkim"),
         spf("bounce.example.org", Outcome.TEMPERROR),
         dkim("news.example.org", Outcome.TEMPERROR),
     ],
@@ -95,6 +97,11 @@ def test_strict_alignment_wants_the_very_domain() -> None:
 def test_what_could_not_be_checked_is_no_failure(silence: Finding) -> None:
     assert outcome(record(), silence) is Outcome.TEMPERROR
     assert outcome(record(), silence, dkim("example.org")) is Outcome.PASS
+
+
+def test_signatures_beyond_the_cap_do_not_excuse_a_failure() -> None:
+    beyond = Finding("dkim", "dkim", Outcome.SKIPPED, detail="beyond the first 5 signatures")
+    assert outcome(record(), beyond, Finding("dkim", "unverified", Outcome.SKIPPED)) is Outcome.FAIL
 
 
 def test_an_organization_that_dns_did_not_tell_is_no_failure() -> None:
