@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from actors.dkim.signing.config import SigningConfig
 from actors.redis_url import parse_redis_url
 from actors.reports.config import DmarcReportConfig
 from wire.config import ConfigError, Section
@@ -96,7 +97,7 @@ def _is_redis_url(url: str) -> bool:
 
 
 class DkimConfig(Section, frozen=True):
-    """[dkim]: verification."""
+    """[dkim]: verification; [dkim.signing] below it."""
 
     signatures_max: int = 5
     """Signatures verified per message; the rest is reported as skipped (1,000 signatures must not cost 1,000)."""
@@ -104,6 +105,7 @@ class DkimConfig(Section, frozen=True):
     """RSA keys below are a policy failure (RFC 8301 section 3.2)."""
     clock_drift_s: int = 300
     """Tolerance for t= in the future and x= in the past."""
+    signing: SigningConfig = SigningConfig()
 
     def __post_init__(self) -> None:
         # RFC 8301 section 3.2: shorter RSA keys must not be taken for valid.

@@ -1,0 +1,165 @@
+"""What DKIM signing reads from files: tables, lists, private keys. Also what of it the configuration holds itself.
+
+A setting says which kind of data set it is, as OpenDKIM's do (opendkim(8), DATA SETS). Tables and lists are read once,
+into memory; a key is read again when its file has changed. The check of a key file's mode looks at the file that was
+opened, so that nobody can exchange it in between.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from actors.dkim.signing.config import SigningConfig
+from actors.dkim.signing.decision import SigningRules
+from actors.dkim.signing.hosts import HostList
+from actors.dkim.signing.options import KEY_BITS_MIN, key_is_path
+from actors.dkim.signing.private_key import (
+    KEY_BYTES_MAX,
+    PrivateKey,
+    PrivateKeyError,
+    load_private_key,
+)
+from actors.dkim.signing.tables import (
+    Entry,
+    NamedTable,
+    PatternTable,
+    SigningTables,
+    TableError,
+    parse_entries,
+    parse_list,
+)
+
+_TABLE_BYTES_MAX = 256 * 1024 * 1024
+_KINDS_ELSEWHERE = ("db", "dsn", "erlang", "ldap", "ldapi", "ldaps", "lua", "mdb", "memcache", "redis", "socket", "sql")
+
+
+def open_table(setting: str, directory: Path = Path()) -> NamedTable | PatternTable:
+    """The table of a setting: file:PATH, refile:PATH, csl:LIST, a path that begins with "/", or a list.
+
+    Relative paths are below `directory`. Raises TableError.
+    """
+    kind, colon, rest = setting.partition(":")
+    if colon and kind in _KINDS_ELSEWHERE:
+        raise TableError(f"data sets of the kind `{kind}:` are not supported")
+    if colon and kind in ("file", "refile"):
+        entries = _read_entries(directory / rest.strip())
+        return PatternTable(entries) if kind == "refile" else NamedTable(entries)
+    if setting.startswith("/"):
+        return NamedTable(_read_entries(Path(setting)))
+    return NamedTable(parse_list(rest if kind == "csl" and colon else setting))
+
+
+async def read_hosts(setting: str, directory: Path = Path()) -> HostList:
+    """The list of hosts of a setting. Raises TableError."""
+    entries = await open_table(setting, directory).entries()
+    try:
+        return HostList(entry.name for entry in entries)
+    except ValueError as error:
+        raise TableError(f"{setting}: {error}") from error
+
+
+async def read_macros(setting: str, directory: Path = Path()) -> Mapping[str, frozenset[str]]:
+    """MacroList: the values that make mail ours, separated by "|", by macro. Raises TableError."""
+    entries = await open_table(setting, directory).entries()
+    return {
+        entry.name.strip("{}"): frozenset(value.strip() for value in entry.value.split("|") if value.strip())
+        for entry in entries
+    }
+
+
+def _read_entries(path: Path) -> list[Entry]:
+    try:
+        if path.stat().st_size > _TABLE_BYTES_MAX:
+            raise TableError(f"{path}: longer than {_TABLE_BYTES_MAX} bytes")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    return parse_entries(text, str(path))
+
+
+class KeyFiles:
+    """A KeySource: keys in files of their own, or in the KeyTable itself."""
+
+    def __init__(self, bits_min: int = KEY_BITS_MIN, directory: Path = Path(), *, require_safe: bool = True) -> None:
+        """`require_safe` is OpenDKIM's RequireSafeKeys: a key that others can read or write is refused."""
+        self._bits_min = bits_min
+        self._directory = directory
+        self._require_safe = require_safe
+        self._kept: dict[str, tuple[tuple[int, ...], PrivateKey]] = {}
+
+    async def key(self, text: str) -> PrivateKey:
+        """The key in the file of this path, or the key that `text` is. Raises PrivateKeyError."""
+        return self.read(self._directory / text) if key_is_path(text) else self._inline(text)
+
+    def read(self, path: Path) -> PrivateKey:
+        """The key in a file. Raises PrivateKeyError, which names the file."""
+        try:
+            with open(path, "rb", opener=_open_at_once) as file:
+                status = os.fstat(file.fileno())
+                problem = key_file_problem(status) if self._require_safe else None
+                if problem is None and not stat.S_ISREG(status.st_mode):
+                    problem = "not a regular file"
+                if problem is not None:
+                    raise PrivateKeyError(f"{path}: {problem}")
+                text = file.read(KEY_BYTES_MAX + 1)
+        except OSError as error:
+            raise PrivateKeyError(f"{path}: {error.strerror}") from error
+        state = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        kept = self._kept.get(str(path))
+        if kept is not None and kept[0] == state:
+            return kept[1]
+        try:
+            key = load_private_key(text, self._bits_min)
+        except PrivateKeyError as error:
+            raise PrivateKeyError(f"{path}: {error}") from error
+        self._kept[str(path)] = state, key
+        return key
+
+    def _inline(self, text: str) -> PrivateKey:
+        if text not in self._kept:
+            self._kept[text] = (), load_private_key(text.replace("\\n", "\n").encode(), self._bits_min)
+        return self._kept[text][1]
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe without a writer does not hold us."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def key_file_problem(status: os.stat_result) -> str | None:
+    """Why a file of this status is no safe place for a key (RequireSafeKeys); None when it is one.
+
+    Its group may read it when it is one of ours, as OpenDKIM has it.
+    """
+    if status.st_uid not in (0, os.geteuid()):
+        return "key file belongs to another user"
+    if status.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        return "others can read or write this key; chmod 600"
+    ours = {os.getegid(), *os.getgroups()}
+    if status.st_mode & (stat.S_IRGRP | stat.S_IWGRP) and status.st_gid not in ours:
+        return "a group that is not ours can read or write this key; chmod 600"
+    return None
+
+
+async def read_rules(config: SigningConfig, directory: Path = Path()) -> SigningRules:
+    """Who is signed for, by the settings. Raises TableError."""
+    mtas = await open_table(config.mta, directory).entries()
+    return SigningRules(
+        signs="s" in config.mode,
+        verifies="v" in config.mode,
+        internal_hosts=await read_hosts(config.internal_hosts, directory),
+        external_ignore=await read_hosts(config.external_ignore_list, directory),
+        peers=await read_hosts(config.peer_list, directory),
+        exempt_domains=open_table(config.exempt_domains, directory),
+        dont_sign_mail_to=open_table(config.dont_sign_mail_to, directory),
+        mtas=frozenset(entry.name for entry in mtas),
+        macros=await read_macros(config.macro_list, directory),
+        sender_headers=config.sender_headers,
+    )
+
+
+def open_tables(config: SigningConfig, directory: Path = Path()) -> SigningTables:
+    """Both tables of the settings. Raises TableError."""
+    signing, keys = (open_table(setting, directory) for setting in (config.signing_table, config.key_table))
+    return SigningTables(signing, keys, config.multiple_signatures)

@@ -1,0 +1,95 @@
+"""[dkim.signing]: OpenDKIM's settings of signing under our names, each a data set in OpenDKIM's own notation."""
+
+import re
+
+from actors.dkim.signing.options import (
+    KEY_BITS_MIN,
+    OMIT_HEADERS,
+    OVERSIGN_HEADERS,
+    SIGN_HEADERS,
+    SigningOptions,
+    key_is_path,
+)
+from wire.config import Section
+
+_FILE = re.compile(r"(?:file:|refile:|/)")
+_CANONICALIZATIONS = ("simple", "relaxed")
+_TTL_S_MAX = 10 * 365 * 86_400
+
+
+class SigningConfig(Section, frozen=True):
+    """[dkim.signing]: whose mail is signed and with which keys, as `tamis dkim` sees it; the cell does not sign yet."""
+
+    key_table: str = ""
+    """KeyTable: file:PATH, refile:PATH, csl:LIST or a path; each entry NAME DOMAIN:SELECTOR:KEY; empty = nothing is
+    signed."""
+    signing_table: str = ""
+    """SigningTable: as `key_table`; each entry ADDRESS NAME or ADDRESS NAME:IDENTITY."""
+    multiple_signatures: bool = False
+    """MultipleSignatures: every match of the SigningTable makes a signature; else the first alone."""
+    require_safe_keys: bool = True
+    """RequireSafeKeys: a key file that others can read or write is refused."""
+    key_bits_min: int = KEY_BITS_MIN
+    """RSA keys below are refused (RFC 8301 section 3.2)."""
+    canonicalization: str = "relaxed/relaxed"
+    """Canonicalization of header and body; relaxed survives what relays do to white space."""
+    signature_ttl_s: int = 0
+    """SignatureTTL: signatures expire (x=) so long after they are made; 0 = never."""
+    sign_headers: tuple[str, ...] = SIGN_HEADERS
+    """SignHeaders: fields that are signed where the message has them; From always is."""
+    omit_headers: tuple[str, ...] = OMIT_HEADERS
+    """OmitHeaders: fields that are not signed (RFC 6376 section 5.4.1)."""
+    oversign_headers: tuple[str, ...] = OVERSIGN_HEADERS
+    """OversignHeaders: fields signed once more than the message has them, so that none can be added; From always is."""
+    sender_headers: tuple[str, ...] = ("from",)
+    """SenderHeaders: the first of these fields that is there names the author whose keys sign."""
+    mode: str = "sv"
+    """Mode: s = sign, v = verify, sv = both."""
+    internal_hosts: str = "127.0.0.1"
+    """InternalHosts: clients whose mail is signed: names, ".domain"s, addresses, networks, "!" excludes."""
+    external_ignore_list: str = ""
+    """ExternalIgnoreList: other clients that may use a signed domain without remark."""
+    peer_list: str = ""
+    """PeerList: clients whose mail is neither signed nor verified."""
+    exempt_domains: str = ""
+    """ExemptDomains: author domains whose mail is neither signed nor verified."""
+    dont_sign_mail_to: str = ""
+    """DontSignMailTo: mail to any of these recipients is not signed."""
+    mta: str = ""
+    """MTA: names of the MTA's daemons (macro daemon_name) whose mail is signed."""
+    macro_list: str = ""
+    """MacroList: macros that make mail be signed, NAME or NAME=VALUE|VALUE."""
+
+    def __post_init__(self) -> None:
+        header, slash, body = self.canonicalization.partition("/")
+        if header not in _CANONICALIZATIONS or (body if slash else "simple") not in _CANONICALIZATIONS:
+            raise ValueError(
+                "`canonicalization` must be simple or relaxed, of the header and of the body: relaxed/simple"
+            )
+        if self.mode not in ("s", "v", "sv", "vs"):
+            raise ValueError("`mode` must be s, v or sv")
+        if self.key_bits_min < KEY_BITS_MIN:
+            raise ValueError(f"`key_bits_min` must be at least {KEY_BITS_MIN}")
+        if not 0 <= self.signature_ttl_s <= _TTL_S_MAX:
+            raise ValueError(f"`signature_ttl_s` must be at least 0 and at most {_TTL_S_MAX}")
+        if bool(self.key_table) != bool(self.signing_table):
+            raise ValueError("`key_table` and `signing_table` need each other")
+        if not _FILE.match(self.key_table) and any(
+            not key_is_path(pair.rpartition(":")[2].strip()) for pair in self.key_table.split(",") if pair
+        ):
+            # Not told: it may be the key, which would be shown wherever settings are.
+            raise ValueError("`key_table` is a list whose keys are not all paths of files")
+        if not self.sender_headers:
+            raise ValueError("`sender_headers` must name a field")
+
+    def options(self) -> SigningOptions:
+        """How signatures look."""
+        header, _, body = self.canonicalization.partition("/")
+        return SigningOptions(
+            relaxed_header=header == "relaxed",
+            relaxed_body=body == "relaxed",
+            sign_headers=tuple(name.lower() for name in self.sign_headers),
+            omit_headers=tuple(name.lower() for name in self.omit_headers),
+            oversign_headers=tuple(name.lower() for name in self.oversign_headers),
+            ttl_s=self.signature_ttl_s,
+        )

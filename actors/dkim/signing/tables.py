@@ -1,0 +1,240 @@
+"""KeyTable and SigningTable as OpenDKIM reads them (opendkim.conf(5)): from an author's address to signing requests.
+
+A `Table` answers for several names at once, so that a store on the network is asked in one round trip. A table of
+patterns ("refile") looks at the first name alone, which is the full address; every other kind gives what stands under
+each name, and the names come in OpenDKIM's order. So the rest is the same for all kinds.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from actors.dkim.signing.options import key_is_path
+from actors.policy.author import ascii_domain
+
+ADDRESS_CHARS_MAX = 320
+"""RFC 5321 section 4.5.3.1, with room: a longer address is in no table."""
+_LABELS_MAX = 127
+
+
+class TableError(Exception):
+    """A table cannot be read, or says what cannot be; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a table: a name or a pattern, and its value (its parts separated by colons)."""
+
+    name: str
+    value: str
+
+
+class Table(Protocol):
+    """A data set of names and values: a file, patterns in a file, a list; later Redis and SQL.
+
+    Each method raises TableError when the table cannot be read now.
+    """
+
+    async def find(self, names: Sequence[str]) -> Sequence[Entry]:
+        """What stands under these names (any case), in the order of the names.
+
+        A table of patterns gives every pattern that matches the first name, in its own order.
+        """
+
+    async def entries(self) -> Sequence[Entry]:
+        """All of it, for commands that go through every key."""
+
+
+class NamedTable:
+    """A Table in memory whose entries are names. The first of two entries of the same name counts."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = tuple(entries)
+        self._by_name: dict[str, Entry] = {}
+        for entry in entries:
+            self._by_name.setdefault(entry.name.lower(), entry)
+
+    async def find(self, names: Sequence[str]) -> Sequence[Entry]:
+        """The entries of these names."""
+        return self.find_now(names)
+
+    async def entries(self) -> Sequence[Entry]:
+        """In the order of the file."""
+        return self._entries
+
+    def find_now(self, names: Sequence[str]) -> Sequence[Entry]:
+        """`find`, without waiting."""
+        return [entry for name in names if (entry := self._by_name.get(name.lower())) is not None]
+
+
+class PatternTable:
+    """A Table in memory whose names may hold "*" for any text.
+
+    Patterns that end in "@" and a domain, which nearly all do, are found by that domain; the others are tried in turn.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = tuple(entries)
+        self._by_domain: dict[str, list[int]] = {}
+        self._others: list[int] = []
+        for place, entry in enumerate(entries):
+            _, at, domain = entry.name.lower().rpartition("@")
+            here = self._by_domain.setdefault(domain, []) if at and "*" not in domain else self._others
+            here.append(place)
+
+    async def find(self, names: Sequence[str]) -> Sequence[Entry]:
+        """The entries whose pattern matches the first name."""
+        return self.find_now(names)
+
+    async def entries(self) -> Sequence[Entry]:
+        """In the order of the file."""
+        return self._entries
+
+    def find_now(self, names: Sequence[str]) -> Sequence[Entry]:
+        """`find`, without waiting."""
+        if not names:
+            return []
+        text = names[0].lower()
+        places = sorted([*self._by_domain.get(text.rpartition("@")[2], ()), *self._others])
+        return [self._entries[place] for place in places if matches(self._entries[place].name.lower(), text)]
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether the whole text is the pattern with "*" for any text; time grows with their product at most."""
+    first, *others = pattern.split("*")
+    if not others:
+        return pattern == text
+    last = others.pop()
+    if not text.startswith(first) or len(text) < len(first) + len(last) or not text.endswith(last):
+        return False
+    place, end = len(first), len(text) - len(last)
+    for part in others:
+        found = text.find(part, place, end)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The author's address, whose domain selects the keys."""
+
+    local: str
+    domain: str
+    """A-labels in lower case."""
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}"
+
+    def table_names(self) -> list[str]:
+        """Under which names a table may speak of it, in OpenDKIM's order (opendkim.conf(5), SigningTable)."""
+        return [str(self), self.domain, *self._superdomain_names(), f"{self.local}@*", "*"]
+
+    def _superdomain_names(self) -> Iterator[str]:
+        rest = self.domain
+        for _ in range(_LABELS_MAX):
+            _, dot, rest = rest.partition(".")
+            if not dot:
+                return
+            yield f"{self.local}@.{rest}"
+            yield f".{rest}"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningRequest:
+    """One signature that the tables ask for."""
+
+    name: str
+    """The key's name in the KeyTable."""
+    domain: str
+    """d=."""
+    selector: str
+    key: str
+    """Where the key is, or the key itself: `key_is_path` tells which. Never shown."""
+    identity: str = ""
+    """i=; empty = none."""
+    matched: str = ""
+    """The entry of the SigningTable that asks for it."""
+
+    def __repr__(self) -> str:
+        return f"SigningRequest({self.name!r}, {self.domain!r}, {self.selector!r}, i={self.identity!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningTables:
+    """Both tables and how many of the matches are used."""
+
+    signing: Table
+    keys: Table
+    multiple: bool = False
+    """Every match makes a signature (MultipleSignatures), else the first alone."""
+
+    async def requests(self, author: Address) -> tuple[SigningRequest, ...]:
+        """What is asked for mail of this author, in order. Raises TableError, also for a name the KeyTable lacks."""
+        if len(str(author)) > ADDRESS_CHARS_MAX:
+            return ()
+        found = list(await self.signing.find(author.table_names()))
+        if not self.multiple:
+            del found[1:]
+        return tuple([await self._request(entry, author) for entry in found])
+
+    async def _request(self, entry: Entry, author: Address) -> SigningRequest:
+        name, _, identity = (part.strip() for part in entry.value.partition(":"))
+        name = author.domain if name == "%" else name
+        if not name:
+            raise TableError(f"the SigningTable names no key for {entry.name}")
+        keys = await self.keys.find([name])
+        if not keys:
+            raise TableError(f"the SigningTable names the key {name}, which the KeyTable lacks")
+        parsed = parse_key_entry(Entry(name, keys[0].value), author.domain)
+        return SigningRequest(
+            name, parsed.domain, parsed.selector, parsed.key, identity.replace("%", author.domain), entry.name
+        )
+
+
+def parse_key_entry(entry: Entry, author_domain: str = "") -> SigningRequest:
+    """One entry of a KeyTable, `domain:selector:key`; "%" is the author's domain. Raises TableError."""
+    parts = [part.strip() for part in entry.value.split(":", 2)]
+    if len(parts) != 3 or not all(parts):
+        raise TableError(f"the KeyTable's entry {entry.name} is not DOMAIN:SELECTOR:KEY")
+    domain, selector, key = parts
+    domain = author_domain if domain == "%" else ascii_domain(domain)
+    if not domain:
+        raise TableError(f"the KeyTable's entry {entry.name} has no domain")
+    if not _is_selector(selector):
+        raise TableError(f"the KeyTable's entry {entry.name} has no selector")
+    if key_is_path(key):
+        if "%" in key and not author_domain:
+            raise TableError(f"the KeyTable's entry {entry.name} is for the author's domain, which is not known here")
+        key = key.replace("%", author_domain)
+    return SigningRequest(entry.name, domain, selector, key)
+
+
+def _is_selector(text: str) -> bool:
+    """RFC 6376 section 3.1: labels of a domain name; the underscore is in use, too."""
+    labels = text.split(".")
+    return (
+        text.isascii()
+        and len(text) <= 253
+        and all(label.replace("-", "").replace("_", "").isalnum() for label in labels)
+    )
+
+
+def parse_entries(text: str, name: str) -> list[Entry]:
+    """The lines of a file: name, white space, value; "#" begins a comment. Raises TableError ("file:line: what")."""
+    entries = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.partition("#")[0].strip().split(None, 1)
+        if not words:
+            continue
+        if not words[0].isprintable():
+            raise TableError(f"{name}:{number}: not text")
+        entries.append(Entry(words[0], words[1] if len(words) > 1 else ""))
+    return entries
+
+
+def parse_list(text: str) -> list[Entry]:
+    """A comma-separated list; an element may be NAME=VALUE."""
+    pairs = (item.strip().partition("=") for item in text.split(","))
+    return [Entry(name.strip(), value.strip()) for name, _, value in pairs if name.strip()]

@@ -1,0 +1,120 @@
+"""Keys in every form in which people keep them; what is no safe key is refused, and none is ever shown."""
+
+import base64
+import pickle
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from actors.dkim.key import parse_key
+from actors.dkim.signing.private_key import (
+    PrivateKeyError,
+    generate_ed25519,
+    generate_rsa,
+    load_private_key,
+)
+from tests.signing import ed25519_key, ed25519_record, rsa_key, rsa_pem, rsa_record
+
+
+def rsa(encoding: Encoding, form: PrivateFormat) -> bytes:
+    return rsa_key(2048).private_bytes(encoding, form, NoEncryption())
+
+
+def ed(encoding: Encoding) -> bytes:
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(ed25519_key()))
+    return key.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda: rsa(Encoding.PEM, PrivateFormat.TraditionalOpenSSL),
+        lambda: b"Comment\n" + rsa(Encoding.PEM, PrivateFormat.PKCS8),
+        lambda: rsa(Encoding.DER, PrivateFormat.PKCS8),
+        lambda: base64.b64encode(rsa(Encoding.DER, PrivateFormat.TraditionalOpenSSL)),
+        lambda: base64.encodebytes(rsa(Encoding.DER, PrivateFormat.PKCS8)),
+    ],
+    ids=["pkcs1", "pkcs8", "der", "base64-pkcs1", "base64-pkcs8"],
+)
+def test_an_rsa_key_is_read_in_every_form(text: Callable[[], bytes]) -> None:
+    key = load_private_key(text())
+    assert (key.key_type, key.bits, key.algorithm) == ("rsa", 2048, "rsa-sha256")
+    assert key.matches(parse_key(rsa_record().encode()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda: ed(Encoding.PEM),
+        lambda: ed(Encoding.DER),
+        lambda: base64.b64encode(ed(Encoding.DER)),
+        lambda: bytes(ed25519_key()),
+        lambda: base64.b64encode(bytes(ed25519_key())) + b"\n",
+    ],
+    ids=["pkcs8", "der", "base64-pkcs8", "raw", "base64-raw"],
+)
+def test_an_ed25519_key_is_read_in_every_form(text: Callable[[], bytes]) -> None:
+    key = load_private_key(text())
+    assert (key.key_type, key.bits, key.algorithm) == ("ed25519", 256, "ed25519-sha256")
+    assert key.matches(parse_key(ed25519_record().encode()))
+
+
+def encrypted() -> bytes:
+    return rsa_key(2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+
+
+def elliptic() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def public() -> bytes:
+    return rsa_key(2048).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (encrypted, "encrypted"),
+        (elliptic, "neither RSA nor Ed25519"),
+        (public, "cannot be read"),
+        (lambda: b"", "cannot be read"),
+        (lambda: b"A" * 31, "cannot be read"),
+        (lambda: rsa_pem()[:500], "cannot be read"),
+        (lambda: b"x" * 70_000, "too long"),
+    ],
+)
+def test_what_is_no_usable_key_is_refused(text: Callable[[], bytes], reason: str) -> None:
+    with pytest.raises(PrivateKeyError, match=reason) as raised:
+        load_private_key(text())
+    assert raised.value.__cause__ is None
+
+
+def test_the_least_size_is_the_callers() -> None:
+    with pytest.raises(PrivateKeyError, match="2048 bits is too short"):
+        load_private_key(rsa_pem(2048), bits_min=3072)
+
+
+@pytest.mark.parametrize("make", [lambda: generate_rsa(2048), generate_ed25519], ids=["rsa", "ed25519"])
+def test_a_new_key_is_read_again_and_is_never_shown(make: Callable[[], object]) -> None:
+    key = make()
+    again = load_private_key(key.pem())
+    assert again.public_base64 == key.public_base64
+    secret = b"".join(key.pem().splitlines()[1:-1])
+    assert repr(key) == f"PrivateKey(key_type='{key.key_type}', bits={key.bits})"
+    assert secret[-40:-2].decode() not in repr(key.__dict__)
+    with pytest.raises(TypeError):
+        pickle.dumps(key)
+
+
+def test_rsa_keys_are_made_in_sizes_that_verifiers_take() -> None:
+    with pytest.raises(PrivateKeyError, match="2048, 3072, 4096"):
+        generate_rsa(1024)
