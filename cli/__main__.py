@@ -42,6 +42,11 @@ SUBCOMMANDS = {
     "scan": Subcommand("cli.scan", "scan", "Show the verdict on mail files, from the cluster or --local."),
     "mirror": Subcommand("cli.mirror", "mirror", "Compare what a mirrored cell says with what the live one said."),
     "dmarc": Subcommand("cli.dmarc", "VERBS", "DMARC aggregate reports: report (make, send or write), show."),
+    "dkim": Subcommand(
+        "cli.dkim",
+        "VERBS",
+        "DKIM keys and signatures: genkey, genzone, testkey, sign, verify, explain.",
+    ),
     "train": Subcommand("cli.train", "train", "Train the spam model from folders of ham and spam."),
 }
 

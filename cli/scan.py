@@ -9,11 +9,8 @@ import contextlib
 import json
 import os
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +21,8 @@ from actors.config import JudgementConfig
 from actors.model import Client, Envelope, Message, Recipient, Verdict
 from cli.channel import channel_credentials, first_ingress, open_channel
 from cli.config import load_config
-from cli.mail_file import MailFile, dates, read_mail_file
+from cli.mail_file import read_mail_file
+from cli.moment import MomentError, moment, received_at_s
 from wire.config import ConfigError
 
 if TYPE_CHECKING:
@@ -99,7 +97,7 @@ def scan(  # noqa: PLR0913  the options of the command
             helo,
             None if sender is None else os.fsencode(sender),
             tuple(os.fsencode(address) for address in recipient or ()),
-            _moment(now),
+            moment(now),
         )
         if local:
             judge = _judge_here(settings.judgement(), dns_zone, timeout_s)
@@ -107,7 +105,7 @@ def scan(  # noqa: PLR0913  the options of the command
             address = to or first_ingress(settings.gateway)
             judge = _judge_there(address, channel_credentials(address, settings.gateway.tls), timeout_s)
         failed = asyncio.run(_scan_all(files, options, judge, _show_json if as_json else _show_text))
-    except (ScanError, ConfigError) as error:
+    except (ScanError, MomentError, ConfigError) as error:
         print(f"tamis scan: {error}", file=sys.stderr)
         raise SystemExit(EXIT_USAGE) from error
     except ClusterAwayError as error:
@@ -120,20 +118,6 @@ def scan(  # noqa: PLR0913  the options of the command
 def _check(dns_zone: Path | None, *, local: bool) -> None:
     if dns_zone is not None and not local:
         raise ScanError("--dns-zone needs --local: the cluster asks its own resolvers")
-
-
-def _moment(now: str | None) -> float | None:
-    """The one time of --now, or None when each message brings its own. Raises ScanError."""
-    if now == "message":
-        return None
-    try:
-        return time.time() if now is None else _unix_time(datetime.fromisoformat(now))
-    except ValueError as error:
-        raise ScanError(f"--now {now}: not an ISO 8601 time") from error
-
-
-def _unix_time(moment: datetime) -> float:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 async def _scan_all(
@@ -166,19 +150,10 @@ def _message(path: Path, options: ScanOptions) -> Message:
         client=Client(ip=options.client_ip, helo=os.fsencode(options.helo)),
         sender=mail.sender,
         recipients=tuple(map(Recipient, mail.recipients)),
-        received_at_s=_received_at_s(mail) if options.now_s is None else options.now_s,
+        received_at_s=received_at_s(mail) if options.now_s is None else options.now_s,
         explained=True,
     )
     return Message(envelope, mail.header_block, mail.body)
-
-
-def _received_at_s(mail: MailFile) -> float:
-    """The time in the topmost Received field; without one that of Date, without that the clock's."""
-    for date in dates(mail.header_block):
-        # What email.utils has for odd dates.
-        with contextlib.suppress(ValueError, TypeError, IndexError, OverflowError):
-            return _unix_time(parsedate_to_datetime(date.decode("latin-1")))
-    return time.time()
 
 
 @contextlib.asynccontextmanager

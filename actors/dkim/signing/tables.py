@@ -211,6 +211,12 @@ def parse_key_entry(entry: Entry, author_domain: str = "") -> SigningRequest:
     return SigningRequest(entry.name, domain, selector, key)
 
 
+def is_for_any_domain(entry: Entry) -> bool:
+    """Whether an entry of a KeyTable means as many keys as there are authors' domains ("%")."""
+    domain, _, key = (part.strip() for part in (*entry.value.split(":", 2), "", "")[:3])
+    return domain == "%" or ("%" in key and key_is_path(key))
+
+
 def _is_selector(text: str) -> bool:
     """RFC 6376 section 3.1: labels of a domain name; the underscore is in use, too."""
     labels = text.split(".")

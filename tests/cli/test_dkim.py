@@ -1,0 +1,216 @@
+"""cli/dkim*.py: keys are made, published, tested; mail is signed, verified and explained, with DNS from a file."""
+
+import asyncio
+import contextlib
+import io
+import json
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from actors.adapters.zone import ZoneResolver
+from actors.dkim.key import parse_key
+from actors.dkim.signing.private_key import load_private_key
+from actors.dkim.signing.publication import PublishedKey, nsupdate_lines, txt_strings, zone_lines
+from cli.__main__ import main
+from tests.signing import ed25519_key, rsa_pem, rsa_record, zone
+
+MAIL = b"From: Alice <alice@example.org>\nTo: bob@example.net\nSubject: hello\n\nDear Bob\n"
+NOW = "2026-01-01T00:00:00"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    exit_code: object
+    stdout: bytes
+    stderr: str
+
+    @property
+    def rows(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+
+def dkim(*words: object, stdin: bytes = b"", monkeypatch: pytest.MonkeyPatch | None = None) -> Result:
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()
+    if monkeypatch:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main(["dkim", *map(str, words)])
+    return Result(ended.value.code, out.buffer.getvalue(), err.getvalue())  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with keys, their zone and a configuration, in which the commands run."""
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("rsa.private", rsa_pem()), ("ed.private", bytes(ed25519_key()))):
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o600)
+    (tmp_path / "mail").write_bytes(MAIL)
+    (tmp_path / "zone").write_text(zone())
+    (tmp_path / "keys").write_text("r example.org:rsa:./rsa.private\ne example.org:ed:./ed.private\nany %:x:/keys/%\n")
+    (tmp_path / "signing").write_text("*@example.org r\n*@example.org e:@%\n*@example.com any\n")
+    (tmp_path / "tamis.toml").write_text(
+        '[dkim.signing]\nkey_table = "file:keys"\nsigning_table = "refile:signing"\nmultiple_signatures = true\n'
+    )
+    return tmp_path
+
+
+KEYS = ("--key", "example.org:rsa:rsa.private", "--key", "example.org:ed:ed.private")
+
+
+@pytest.mark.parametrize("words", [KEYS, ("--config", "tamis.toml")])
+def test_what_sign_prints_verify_takes(words: tuple[str, ...], here: Path) -> None:
+    signed = dkim("sign", "mail", *words, "--now", NOW)
+    assert signed.exit_code == 0
+    assert signed.stdout.endswith(MAIL.replace(b"\n", b"\r\n"))
+    (here / "signed").write_bytes(signed.stdout)
+    verified = dkim("verify", "signed", "--dns-zone", "zone", "--now", NOW, "--json")
+    assert verified.exit_code == 0
+    assert [row["result"] for row in verified.rows] == ["pass", "pass"]
+    assert [row["facts"]["header.s"] for row in verified.rows] == ["rsa", "ed"]  # type: ignore[index]
+
+
+def test_verify_fails_for_mail_that_was_changed_or_never_signed(here: Path) -> None:
+    signed = dkim("sign", "mail", *KEYS, "--now", NOW).stdout
+    (here / "changed").write_bytes(signed.replace(b"Dear Bob", b"Dear Rob"))
+    result = dkim("verify", "changed", "--dns-zone", "zone", "--now", NOW)
+    assert (result.exit_code, result.stdout.count(b"dkim=fail (body hash mismatch)")) == (1, 2)
+    assert dkim("verify", "mail", "--dns-zone", "zone").exit_code == 1
+
+
+@pytest.mark.usefixtures("here")
+def test_sign_and_verify_read_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    signed = dkim("sign", *KEYS, "--now", NOW, stdin=MAIL, monkeypatch=monkeypatch).stdout
+    verified = dkim("verify", "-", "--dns-zone", "zone", "--now", NOW, stdin=signed, monkeypatch=monkeypatch)
+    assert verified.exit_code == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_sign_tells_machines_the_fields_alone() -> None:
+    (row,) = dkim("sign", "mail", *KEYS[:2], "--identity", "@mail.example.org", "--json").rows
+    assert (row["domain"], row["selector"], row["algorithm"]) == ("example.org", "rsa", "rsa-sha256")
+    assert str(row["field"]).startswith("DKIM-Signature: v=1;")
+    assert "i=@mail.example.org;" in str(row["field"])
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (("sign", "mail"), 2, "no key: say --key"),
+        (("sign", "mail", "--key", "example.org:rsa"), 2, "not DOMAIN:SELECTOR:FILE"),
+        (("sign", "mail", "--key", "example.org:rsa:nowhere"), 1, "No such file"),
+        (("sign", "nowhere", *KEYS), 1, "No such file"),
+        (("sign", "zone", *KEYS), 1, "there is no From field"),
+        (("sign", "mail", *KEYS, "--now", "soon"), 2, "not an ISO 8601 time"),
+        (("testkey",), 2, "no key: say --key"),
+        (("testkey", *KEYS, "--dns-zone", "nowhere"), 2, "--dns-zone"),
+        (("explain", "mail", "--macro", "x"), 2, "not NAME=VALUE"),
+        (("genkey", "-d", "example.org", "-s", "n", "--bits", "1024"), 2, "2048, 3072, 4096"),
+        (("genkey", "-d", "example.org", "-s", "rsa"), 1, "File exists"),
+        (("genkey", "-d", "example.org", "-s", "a/../b"), 2, "not DOMAIN:SELECTOR:FILE"),
+        (("genkey", "-d", "example.org", "-s", "n", "--note", "a;b"), 2, "semicolon"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_what_cannot_be_is_one_line_on_stderr(words: tuple[str, ...], exit_code: int, said: str) -> None:
+    result = dkim(*words)
+    assert result.exit_code == exit_code
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == b""
+
+
+def test_a_new_key_and_its_record_belong_together(here: Path) -> None:
+    words = ("--testmode", "--no-subdomains", "--restrict", "--hash-algorithms", "sha256", "--note", "made=today")
+    made = dkim("genkey", "-d", "Example.org", "-s", "new", "--type", "ed25519", *words, "--json")
+    assert made.exit_code == 0
+    private = here / "new.private"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    record = str(made.rows[0]["record"])
+    assert record.startswith("v=DKIM1; k=ed25519; h=sha256; s=email; t=y:s; n=made=3Dtoday; p=")
+    assert load_private_key(private.read_bytes()).matches(parse_key(record.encode()))
+    assert (here / "new.txt").read_text() == f'new._domainkey.example.org.\tIN\tTXT\t( "{record}" )\n'
+
+
+def test_a_long_record_is_split_into_strings_of_255_bytes() -> None:
+    key = PublishedKey("example.org", "long", rsa_record() + "A" * 400)
+    strings = txt_strings(key.record)
+    assert "".join(strings) == key.record
+    assert [len(text) for text in strings[:-1]] == [255] * (len(strings) - 1)
+    quoted = " ".join(f'"{text}"' for text in strings)
+    assert zone_lines([key], 300, "example.org") == [f"long._domainkey\t300\tIN\tTXT\t( {quoted} )"]
+    assert nsupdate_lines([key], 60, "192.0.2.1", "example.org") == [
+        "server 192.0.2.1",
+        "zone example.org.",
+        "update delete long._domainkey.example.org. TXT",
+        f"update add long._domainkey.example.org. 60 TXT {quoted}",
+        "send",
+    ]
+
+
+@pytest.mark.usefixtures("here")
+def test_genzone_writes_the_table_and_says_what_it_leaves_out() -> None:
+    result = dkim("genzone", "--config", "tamis.toml", "--origin", "example.org", "--ttl-s", "300")
+    assert result.exit_code == 0
+    lines = result.stdout.decode().splitlines()
+    assert [line.split("\t")[:4] for line in lines] == [
+        ["rsa._domainkey", "300", "IN", "TXT"],
+        ["ed._domainkey", "300", "IN", "TXT"],
+    ]
+    assert result.stderr == "any: for the author's domain, whichever it is: left out\n"
+    rows = dkim("genzone", *KEYS, "--json").rows
+    text = "\n".join(f'{row["name"]} TXT "{row["record"]}"' for row in rows)
+    assert asyncio.run(ZoneResolver.from_text(text).txt("rsa._domainkey.example.org")) == [rsa_record().encode()]
+
+
+@pytest.mark.parametrize(
+    ("records", "exit_code", "problems"),
+    [
+        (zone(), 0, ["", ""]),
+        (zone(rsa=rsa_record(1024)), 1, ["another key is published", "no key record"]),
+        (zone(rsa="v=DKIM1; p=", ed=rsa_record()), 1, ["key is revoked", "another key is published"]),
+        (
+            zone(rsa=f"h=sha1; {rsa_record()[9:]}", ed="v=DKIM1; k=ed25519; p=!"),
+            1,
+            ["the published key is not for sha256", "key is not base64"],
+        ),
+    ],
+)
+def test_testkey_compares_what_is_published(records: str, exit_code: int, problems: list[str], here: Path) -> None:
+    (here / "zone").write_text(records)
+    result = dkim("testkey", "--config", "tamis.toml", "--dns-zone", "zone", "--json")
+    assert [row["problem"] for row in result.rows] == problems
+    assert result.exit_code == exit_code
+
+
+def test_testkey_says_when_a_private_key_is_not_safe(here: Path) -> None:
+    (here / "ed.private").chmod(0o644)
+    result = dkim("testkey", *KEYS, "--dns-zone", "zone")
+    assert result.exit_code == 1
+    assert result.stdout == b"rsa._domainkey.example.org: key OK\n"
+    assert "others can read or write this key" in result.stderr
+
+
+def test_explain_tells_each_rule_and_the_keys(here: Path) -> None:
+    words = ("--config", "tamis.toml", "--client-ip", "127.0.0.1", "--macro", "{x}=1", "--recipient", "b@example.net")
+    result = dkim("explain", "mail", *words)
+    assert result.exit_code == 0
+    assert result.stdout.decode().splitlines()[-3:] == [
+        "=> sign",
+        "   key r: d=example.org s=rsa (rsa, 2048 bits)",
+        "   key e: d=example.org s=ed i=@example.org (ed25519, 256 bits)",
+    ]
+    (here / "rsa.private").unlink()
+    told = dkim("explain", "mail", *words, "--json")
+    assert told.exit_code == 1
+    assert [row["problem"] for row in told.rows[0]["signatures"]] == ["rsa.private: No such file or directory", ""]  # type: ignore[attr-defined, index]
+
+
+@pytest.mark.usefixtures("here")
+def test_explain_says_why_a_strangers_mail_is_verified() -> None:
+    (told,) = dkim("explain", "mail", "--config", "tamis.toml", "--client-ip", "203.0.113.9", "--json").rows
+    assert (told["disposition"], told["suspicious"], told["signatures"]) == ("verify", True, [])
+    assert {"rule": "authenticated", "applies": False, "text": "not authenticated"} in told["steps"]  # type: ignore[operator]
