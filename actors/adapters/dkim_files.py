@@ -52,9 +52,11 @@ def open_table(setting: str, directory: Path = Path()) -> NamedTable | PatternTa
 
 async def read_hosts(setting: str, directory: Path = Path()) -> HostList:
     """The list of hosts of a setting. Raises TableError."""
-    entries = await open_table(setting, directory).entries()
+    table = open_table(setting, directory)
+    names = [entry.name for entry in await table.entries()]
+    patterns = [name for name in names if "*" in name] if isinstance(table, PatternTable) else []
     try:
-        return HostList(entry.name for entry in entries)
+        return HostList((name for name in names if name not in patterns), patterns)
     except ValueError as error:
         raise TableError(f"{setting}: {error}") from error
 

@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+import dns.zone
 import pytest
 
 from actors.adapters.zone import ZoneResolver
@@ -142,6 +143,9 @@ def test_a_long_record_is_split_into_strings_of_255_bytes() -> None:
     assert [len(text) for text in strings[:-1]] == [255] * (len(strings) - 1)
     quoted = " ".join(f'"{text}"' for text in strings)
     assert zone_lines([key], 300, "example.org") == [f"long._domainkey\t300\tIN\tTXT\t( {quoted} )"]
+    read = dns.zone.from_text("\n".join(zone_lines([key], 300)), "example.org", check_origin=False)
+    (rdata,) = read.find_rdataset("long._domainkey", "TXT")
+    assert b"".join(rdata.strings) == key.record.encode()
     assert nsupdate_lines([key], 60, "192.0.2.1", "example.org") == [
         "server 192.0.2.1",
         "zone example.org.",

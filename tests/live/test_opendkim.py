@@ -255,7 +255,20 @@ def test_the_same_keys_are_chosen_for_500_authors(kind: str, table: str, multipl
 _HOSTS = (
     "10.0.0.0/8\n!10.1.0.0/16\n10.1.2.3\n192.0.2.7\n!192.0.2.8\n.inside.example\n!not.inside.example\n2001:db8::/32\n"
 )
+_HOST_PATTERNS = """
+192.0.3.*
+!192.0.3.9*
+relay*.pattern.example
+!relay3*
+*.star.example
+"""
 _CLIENTS = (
+    ("192.0.3.4", "a.example"),
+    ("192.0.3.98", "a.example"),
+    ("203.0.113.9", "relay1.pattern.example"),
+    ("203.0.113.9", "relay3.pattern.example"),
+    ("203.0.113.9", "x.star.example"),
+    ("10.2.3.4", "x.star.example"),
     ("10.2.3.4", "a.example"),
     ("10.1.0.9", "a.example"),
     ("10.1.2.3", "a.example"),
@@ -283,12 +296,13 @@ _AUTHORS = ("alice@example.org", "eve@example.net", "x@exempt.example", "alice@s
 _TO = ("bob@example.net", "plain@example.net")
 
 
-def test_the_same_mail_is_signed_verified_and_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "hosts").write_text(_HOSTS)
+@pytest.mark.parametrize("kind", ["file", "refile"])
+def test_the_same_mail_is_signed_verified_and_left_alone(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text(_HOSTS + _HOST_PATTERNS)
     lists = {
         "KeyTable": f"csl:k=example.org:rsa:{tmp_path}/rsa.private",
         "SigningTable": "csl:example.org=k,exempt.example=k",
-        "InternalHosts": f"file:{tmp_path}/hosts",
+        "InternalHosts": f"{kind}:{tmp_path}/hosts",
         "PeerList": "198.51.100.1,.peers.example",
         "ExemptDomains": "exempt.example",
         "DontSignMailTo": "plain@example.net",

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from actors.dkim.signing.tables import matches
+
 T = TypeVar("T")
 _NAME_CHARS_MAX = 253
 
@@ -26,8 +28,9 @@ class HostMatch:
 class HostList:
     """The clients that a list means."""
 
-    def __init__(self, entries: Iterable[str]) -> None:
-        """Raises ValueError for a network that is none."""
+    def __init__(self, entries: Iterable[str], patterns: Iterable[str] = ()) -> None:
+        """`patterns` hold "*" for any text. Raises ValueError for a network that is none."""
+        self._patterns = tuple(patterns)
         self._names: dict[str, HostMatch] = {}
         self._networks: dict[tuple[int, int, int], HostMatch] = {}
         for entry in entries:
@@ -47,7 +50,7 @@ class HostList:
 
     def match(self, hostname: str, ip: str) -> HostMatch | None:
         """The entry that decides about this client, None without any; `hostname` as the MTA verified it."""
-        by_name = next((self._names[name] for name in _names(hostname) if name in self._names), None)
+        by_name = next(filter(None, map(self._match_name, _names(hostname))), None)
         if by_name is not None and by_name.listed:
             return by_name
         # OpenDKIM asks for the address when the name is not listed, also when an entry with "!" says so.
@@ -61,11 +64,24 @@ class HostList:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         number, bits = int(address), address.max_prefixlen
+        if (address.version, bits, number) not in self._networks and (by_pattern := self._match_pattern(str(address))):
+            return by_pattern
         for length in self._lengths[address.version]:
             start = number >> (bits - length) << (bits - length)
             match = self._networks.get((address.version, length, start))
             if match is not None:
                 return match
+        return None
+
+    def _match_name(self, name: str) -> HostMatch | None:
+        return self._names.get(name) or self._match_pattern(name)
+
+    def _match_pattern(self, text: str) -> HostMatch | None:
+        """OpenDKIM looks for "!" and the text first, so a pattern that begins with "*" excludes."""
+        for looked_for, listed in ((f"!{text}", False), (text, True)):
+            for pattern in self._patterns:
+                if matches(pattern.lower(), looked_for):
+                    return HostMatch(pattern, listed)
         return None
 
     @staticmethod

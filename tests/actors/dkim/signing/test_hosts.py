@@ -72,3 +72,19 @@ def test_what_is_listed_and_excluded_alike_is_excluded() -> None:
 def test_a_network_that_is_none_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"192\.0\.2\.0/33"):
         HostList(["192.0.2.0/33"])
+
+
+def test_patterns_are_looked_for_with_the_exclamation_mark_first() -> None:
+    hosts = HostList(["192.0.2.9", "!192.0.2.0/24"], ["192.0.2.*", "!192.0.2.7*", "Relay*.example", "*.star.example"])
+    found = {ip: hosts.match("", ip) for ip in ("192.0.2.1", "192.0.2.9", "192.0.2.77", "192.0.3.1")}
+    assert {ip: match and (match.entry, match.listed) for ip, match in found.items()} == {
+        "192.0.2.1": ("192.0.2.*", True),
+        "192.0.2.9": ("192.0.2.9", True),
+        "192.0.2.77": ("!192.0.2.7*", False),
+        "192.0.3.1": None,
+    }
+    names = {name: hosts.match(name, "") for name in ("relay1.example", "x.star.example")}
+    assert {name: match and match.listed for name, match in names.items()} == {
+        "relay1.example": True,
+        "x.star.example": False,
+    }
