@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from actors.dkim.canonical import FieldsByName
-from actors.dkim.signing.tables import Address
+from actors.dkim.signing.tables import Address, is_name
 from actors.policy.author import FIELD_BYTES_MAX, ascii_domain, read_author
 from wire.message import unfold
 
@@ -39,7 +39,7 @@ def _first_address(value: bytes, name: str) -> Address:
         raise AuthorError(f"the {name} field is too long")
     local, _, domain = _mailbox(value.decode("utf-8", "replace")).rpartition("@")
     address = Address(local.strip(), ascii_domain(domain))
-    if not address.local or not address.domain or read_author(value).domains[:1] != (address.domain,):
+    if not address.local or not is_name(address.domain) or read_author(value).domains[:1] != (address.domain,):
         raise AuthorError(f"the {name} field has no address that can be read")
     return address
 

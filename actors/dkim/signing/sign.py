@@ -14,6 +14,7 @@ from actors.dkim.canonical import BodyHashes, Field, FieldsByName, relaxed_field
 from actors.dkim.signature import SIGNED_NAMES_MAX, signed_fields
 from actors.dkim.signing.options import SigningOptions
 from actors.dkim.signing.private_key import PrivateKey
+from actors.dkim.signing.tables import is_name
 
 FIELD_NAME = b"DKIM-Signature"
 LINE_BYTES_MAX = 78
@@ -59,6 +60,9 @@ def sign(
     It is the value of a `Field`: it begins with the blank that follows the colon, and has CRLF folds but no final CRLF.
     `fields` are the message's by lower-case name (`Message.fields_by_name`). Raises SigningError.
     """
+    for signer in signers:
+        if not is_name(signer.domain) or not is_name(signer.selector):
+            raise SigningError("domain or selector is no name")
     names = signed_names(fields, options)
     body_hash = base64.b64encode(body.sha256(relaxed=options.relaxed_body)).decode()
     signed = signed_fields(fields, names, (b"", b""))
@@ -120,7 +124,7 @@ def _tags(signer: Signer, options: SigningOptions, now_s: float) -> Mapping[str,
         tags["x"] = str(int(now_s) + options.ttl_s)
     local, _, domain = signer.identity.rpartition("@")
     # RFC 6376 section 3.5: i= is d= or below it. OpenDKIM leaves out one that is not, too.
-    if signer.identity and (domain.lower() == signer.domain or domain.lower().endswith("." + signer.domain)):
+    if is_name(domain) and (domain.lower() == signer.domain or domain.lower().endswith("." + signer.domain)):
         tags["i"] = f"{_quoted_printable(local)}@{domain}"
     return tags
 

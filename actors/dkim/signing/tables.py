@@ -15,6 +15,7 @@ from actors.policy.author import ascii_domain
 ADDRESS_CHARS_MAX = 320
 """RFC 5321 section 4.5.3.1, with room: a longer address is in no table."""
 _LABELS_MAX = 127
+_NAME_CHARS_MAX = 253
 
 
 class TableError(Exception):
@@ -200,9 +201,9 @@ def parse_key_entry(entry: Entry, author_domain: str = "") -> SigningRequest:
         raise TableError(f"the KeyTable's entry {entry.name} is not DOMAIN:SELECTOR:KEY")
     domain, selector, key = parts
     domain = author_domain if domain == "%" else ascii_domain(domain)
-    if not domain:
+    if not is_name(domain):
         raise TableError(f"the KeyTable's entry {entry.name} has no domain")
-    if not _is_selector(selector):
+    if not is_name(selector):
         raise TableError(f"the KeyTable's entry {entry.name} has no selector")
     if key_is_path(key):
         if "%" in key and not author_domain:
@@ -217,14 +218,14 @@ def is_for_any_domain(entry: Entry) -> bool:
     return domain == "%" or ("%" in key and key_is_path(key))
 
 
-def _is_selector(text: str) -> bool:
-    """RFC 6376 section 3.1: labels of a domain name; the underscore is in use, too."""
+def is_name(text: str) -> bool:
+    """Whether text can stand as d= or s=: labels of a domain name, in which the underscore is in use, too.
+
+    Nothing else may get into a tag list, the name of a key file or a question to DNS.
+    """
     labels = text.split(".")
-    return (
-        text.isascii()
-        and len(text) <= 253
-        and all(label.replace("-", "").replace("_", "").isalnum() for label in labels)
-    )
+    plain = text.isascii() and len(text) <= _NAME_CHARS_MAX
+    return plain and all(label.replace("-", "").replace("_", "").isalnum() for label in labels)
 
 
 def parse_entries(text: str, name: str) -> list[Entry]:

@@ -180,6 +180,9 @@ def test_the_author_is_the_first_address(value: bytes, address: str) -> None:
         b" " + b"(" * 8000 + b"a@example.org",
         b" a@example.org" + b" x" * 5000,
         b" \xff\xfe",
+        b" <x@a\\;l=0.example.org>",
+        b" <x@../../etc/shadow.example.org>",
+        b" <x@a/b.example.org>",
     ],
 )
 def test_what_names_no_address_is_refused(value: bytes) -> None:

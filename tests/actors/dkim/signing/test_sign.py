@@ -138,6 +138,8 @@ def test_tags_are_those_of_the_options_and_there_is_never_a_length() -> None:
         ("a;b=c d@example.org", b"a=3Bb=3Dc=20d@example.org"),
         ("@example.net", None),
         ("@notexample.org", None),
+        ("@a;l=0.example.org", None),
+        ("@a\r\nX: y.example.org", None),
         ("", None),
     ],
 )
@@ -164,6 +166,9 @@ def test_what_cannot_be_signed_is_refused() -> None:
         signed(message(b"To: a@example.org\r\n"), one)
     with pytest.raises(SigningError, match="more than 200"):
         signed(message(HEADERS + b"To: a@example.org\r\n" * 4000), one)
+    for domain, selector in (("a;l=0.example.org", "s"), ("example.org", "s;l=0"), ("example.org", ""), ("", "s")):
+        with pytest.raises(SigningError, match="no name"):
+            signed(message(HEADERS), Signer(domain, selector, one.key))
     assert signed(message(HEADERS), options=SigningOptions()).headers == message(HEADERS).headers
 
 
