@@ -25,7 +25,7 @@ RESULTS, MESSAGE_SIGNATURE, SEAL = b"arc-authentication-results", b"arc-message-
 """In the order in which a seal signs them (RFC 8617 section 5.1.1)."""
 
 _NAMES = (RESULTS, MESSAGE_SIGNATURE, SEAL)
-_SETS_MAX = 50
+SETS_MAX = 50
 """RFC 8617 section 4.2.1."""
 _INSTANCE = re.compile(rb"\s*+i\s*+=\s*+0*+([1-9][0-9]?)\s*+")
 
@@ -65,13 +65,13 @@ def read_chain(fields: FieldsByName) -> Chain | None:
     sets: dict[int, dict[bytes, Field]] = {}
     for name in _NAMES:
         for field in fields.get(name, ()):
-            arc_set = sets.setdefault(_instance(field), {})
+            arc_set = sets.setdefault(instance_of(field), {})
             if name in arc_set:
                 raise ChainError(f"two {name.decode()} in one set")
             arc_set[name] = field
     if not sets:
         return None
-    if sorted(sets) != list(range(1, len(sets) + 1)) or len(sets) > _SETS_MAX:
+    if sorted(sets) != list(range(1, len(sets) + 1)) or len(sets) > SETS_MAX:
         raise ChainError("instances are not 1 to at most 50 without gap")
     seals = tuple(_read_seal(instance, sets[instance]) for instance in range(1, len(sets) + 1))
     try:
@@ -100,7 +100,7 @@ def verify_chain(chain: Chain, keys: Mapping[str, PublicKey], evidence: Evidence
     return Verified(Outcome.PASS, f"{len(chain.seals)} sets verified")
 
 
-def _instance(field: Field) -> int:
+def instance_of(field: Field) -> int:
     """The i= of an ARC field: the first tag of the results (RFC 8617 section 4.1.1), anywhere in the others."""
     name, value = field
     tags = [value.partition(b";")[0]] if name.lower() == RESULTS else value.split(b";")
