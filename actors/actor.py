@@ -12,6 +12,8 @@ from typing import Protocol
 from actors.model import Finding, Lookup, Message, Stage
 from actors.ports import Clock
 
+_SHARE_FOR_LOOKUPS = 0.9
+
 
 @dataclass(slots=True)
 class Budget:
@@ -39,6 +41,10 @@ class Budget:
     def timeout(self, cap_s: float) -> asyncio.Timeout:
         """`async with budget.timeout(2.0):` raises TimeoutError after min(cap, what is left)."""
         return asyncio.timeout(min(cap_s, self.left_s))
+
+    def lookup_timeout(self, cap_s: float) -> asyncio.Timeout:
+        """The same for a wait whose end must still be reported: a part of what is left is kept for that."""
+        return asyncio.timeout(min(cap_s, self.left_s * _SHARE_FOR_LOOKUPS))
 
     def record(self, name: str, started_s: float, detail: str = "") -> None:
         """Note a wait for the outside world that began at `started_s` (monotonic) and has just ended."""

@@ -100,7 +100,7 @@ class DkimActor:
     async def _key(self, name: str, budget: Budget) -> PublicKey | Verified:
         started_s = budget.clock.monotonic_s()
         try:
-            async with budget.timeout(self._lookup_timeout_s):
+            async with budget.lookup_timeout(self._lookup_timeout_s):
                 records = await self._resolver.txt(name)
             return first_usable_key(records)
         except NameNotFound:

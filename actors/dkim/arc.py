@@ -27,7 +27,10 @@ RESULTS, MESSAGE_SIGNATURE, SEAL = b"arc-authentication-results", b"arc-message-
 _NAMES = (RESULTS, MESSAGE_SIGNATURE, SEAL)
 SETS_MAX = 50
 """RFC 8617 section 4.2.1."""
-_INSTANCE = re.compile(rb"\s*+i\s*+=\s*+0*+([1-9][0-9]?)\s*+")
+CHAIN_BYTES_MAX = 256 * 1024
+"""Of all fields of a chain: each seal signs all older sets, so the work grows with the square. 50 honest sets have
+half as much."""
+_INSTANCE = re.compile(rb"(?:\A|;)\s*+i\s*+=\s*+0*+([1-9][0-9]?)\s*+(?=;|\Z)")
 
 
 class ChainError(Exception):
@@ -62,6 +65,8 @@ class Chain:
 
 def read_chain(fields: FieldsByName) -> Chain | None:
     """The chain of a message, None when it has no ARC field. Raises ChainError."""
+    if sum(len(value) for name in _NAMES for _, value in fields.get(name, ())) > CHAIN_BYTES_MAX:
+        raise ChainError("the chain is too long")
     sets: dict[int, dict[bytes, Field]] = {}
     for name in _NAMES:
         for field in fields.get(name, ()):
@@ -103,12 +108,10 @@ def verify_chain(chain: Chain, keys: Mapping[str, PublicKey], evidence: Evidence
 def instance_of(field: Field) -> int:
     """The i= of an ARC field: the first tag of the results (RFC 8617 section 4.1.1), anywhere in the others."""
     name, value = field
-    tags = [value.partition(b";")[0]] if name.lower() == RESULTS else value.split(b";")
-    for tag in tags:
-        match = _INSTANCE.fullmatch(tag)
-        if match is not None:
-            return int(match[1])
-    raise ChainError(f"{name.decode('ascii', 'replace')} without instance")
+    match = _INSTANCE.match(value) if name.lower() == RESULTS else _INSTANCE.search(value)
+    if match is None:
+        raise ChainError(f"{name.decode('ascii', 'replace')} without instance")
+    return int(match[1])
 
 
 def _read_seal(instance: int, arc_set: Mapping[bytes, Field]) -> _Seal:

@@ -22,6 +22,9 @@ _RECORD_BYTES_MAX = 8192
 """Room for an RSA key of 16,384 bits, the largest that OpenSSL verifies with."""
 _RECORDS_MAX = 4
 """RFC 6376 section 3.6.2.2 leaves several records undefined: these many are tried."""
+_EXPONENT_MAX = 2**33
+"""Everybody's is 65537. A large one makes a verification cost what a signature costs; OpenSSL refuses it only above
+3,072 bits."""
 _ED25519_BITS = 256
 
 
@@ -91,10 +94,16 @@ def _public_key(key_type: bytes, key_bytes: bytes) -> tuple[Any, int]:
             # OpenSSL takes a SubjectPublicKeyInfo, which everybody publishes, and the bare RSAPublicKey of the RFC.
             public = load_der_public_key(key_bytes)
             if isinstance(public, RSAPublicKey):
-                return public, public.key_size
+                return _with_small_exponent(public), public.key_size
     except (ValueError, UnsupportedAlgorithm, nacl.exceptions.CryptoError) as error:
         raise KeyRecordError("key cannot be read") from error
     raise KeyRecordError("key is of an unknown type")
+
+
+def _with_small_exponent(key: RSAPublicKey) -> RSAPublicKey:
+    if key.public_numbers().e > _EXPONENT_MAX:
+        raise KeyRecordError("key has too large an exponent")
+    return key
 
 
 def _decode(text: bytes) -> bytes:

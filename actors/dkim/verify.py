@@ -3,7 +3,7 @@
 import msgspec
 
 from actors.config import DkimConfig
-from actors.dkim.canonical import BodyHashes, Field, FieldsByName, relaxed_field
+from actors.dkim.canonical import BodyHashes, Field, FieldsByName, RelaxedFields
 from actors.dkim.dkimpy import signature_holds
 from actors.dkim.key import PublicKey
 from actors.dkim.signature import Signature, signed_fields
@@ -25,6 +25,7 @@ class Evidence(msgspec.Struct, frozen=True):
     now_s: float
     """Unix time at which the message came."""
     config: DkimConfig
+    relaxed: RelaxedFields = msgspec.field(default_factory=RelaxedFields)
 
 
 def verify(signature: Signature, key: PublicKey, own_field: Field, evidence: Evidence) -> Verified:
@@ -40,7 +41,8 @@ def verify(signature: Signature, key: PublicKey, own_field: Field, evidence: Evi
         return Verified(Outcome.FAIL, "body hash mismatch")
     signed = signed_fields(evidence.fields, signature.signed_names, own_field)
     if signature.relaxed_header:
-        signed, own_field = [relaxed_field(field) for field in signed], relaxed_field(own_field)
+        relaxed = evidence.relaxed.of
+        signed, own_field = [relaxed(field) for field in signed], relaxed(own_field)
     if not signature_holds(signed, own_field, signature.signature, key.key_type, key.public):
         return Verified(Outcome.FAIL, "signature mismatch")
     if length is not None and length < body_bytes:

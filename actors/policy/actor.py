@@ -16,7 +16,7 @@ from actors.actor import Budget
 from actors.config import JudgementConfig
 from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outcome, Stage, error_finding
 from actors.policy.author import domain_of, read_author, signing_domains
-from actors.policy.dmarc import discover
+from actors.policy.dmarc import DISCOVERY_LIMIT_S, discover, unanswered
 from actors.policy.gtube import has_gtube
 from actors.policy.lists import AddressList, NameList, NetworkList, address_keys
 from actors.policy.spf import DETAIL_CHARS_MAX, check_spf
@@ -148,7 +148,11 @@ class PolicyActor:
             *signing_domains(message.header_values(b"dkim-signature"), self._signatures_max),
             domain_of(envelope.sender or envelope.client.helo),
         }
-        found = await discover(author, sorted(identifiers - {""}), TimedResolver(self._resolver, budget))
+        try:
+            async with budget.lookup_timeout(DISCOVERY_LIMIT_S):
+                found = await discover(author, sorted(identifiers - {""}), TimedResolver(self._resolver, budget))
+        except TimeoutError:
+            found = unanswered(author)
         return msgspec.structs.replace(found, facts={**found.facts, "ambiguous": "yes"}) if flaw else found
 
     async def _ask_store(self, questions: Sequence[Question], budget: Budget) -> list[Finding]:

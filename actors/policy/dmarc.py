@@ -16,6 +16,8 @@ _POLICIES = ("none", "quarantine", "reject")
 _LABELS_WALKED = 7
 """RFC 9989 section 4.10 step 4: after the name itself at most 7 labels remain, so at most 8 questions."""
 _RECORD_BYTES_MAX = 4096
+DISCOVERY_LIMIT_S = 6.0
+"""Cap of one discovery: it asks three times at most, each time all names at once."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -150,7 +152,7 @@ async def discover(domain: str, identifiers: Sequence[str], resolver: Resolver) 
     try:
         found = walk(domain, answers)
     except LookupFailed:
-        return Finding("policy", "dmarc_record", Outcome.TEMPERROR, detail="DNS gave no answer", facts=facts)
+        return unanswered(domain)
     applicable = policy_record(domain, found)
     if applicable is None:
         return Finding("policy", "dmarc_record", Outcome.NONE, detail="no record", facts=facts)
@@ -178,6 +180,11 @@ async def discover(domain: str, identifiers: Sequence[str], resolver: Resolver) 
             answers = await ask_walks(related, resolver)
         facts |= {f"org:{name}": _organization(name, answers) for name in related}
     return Finding("policy", "dmarc_record", Outcome.PASS, detail=f"p={record.p} at {name}", facts=facts)
+
+
+def unanswered(domain: str) -> Finding:
+    """The finding `dmarc_record` when DNS failed."""
+    return Finding("policy", "dmarc_record", Outcome.TEMPERROR, detail="DNS gave no answer", facts={"domain": domain})
 
 
 def _organization(domain: str, answers: Answers) -> str:

@@ -22,8 +22,6 @@ QUERIES_MAX = 75
 """Cap of DNS questions in one evaluation: 10 terms may each stand for a dozen."""
 TIME_LIMIT_S = 10.0
 """Cap of one evaluation; RFC 7208 section 4.6.4 allows 20 s, the client waits no shorter time elsewhere."""
-_SHARE_OF_BUDGET = 0.9
-"""What is left is for reporting a temperror instead of being cut off."""
 RECORD_BYTES_MAX = 4096
 """RFC 7208 section 3.4 wants a record to fit into 512 octets with everything else in its answer."""
 RECORD_TERMS_MAX = 250
@@ -141,7 +139,7 @@ async def check_spf(envelope: Envelope, resolver: Resolver, budget: Budget) -> F
     local_part = sender.rpartition("@")[0] or "postmaster"
     evaluator = _Evaluator(SpfResolver(resolver, client_ip))
     try:
-        async with budget.timeout(min(TIME_LIMIT_S, budget.left_s * _SHARE_OF_BUDGET)):
+        async with budget.lookup_timeout(TIME_LIMIT_S):
             result = await evaluator.evaluate(client_ip, f"{local_part}@{domain}", helo)
     except TimeoutError:
         return Finding("policy", "spf", Outcome.TEMPERROR, detail="time limit of the evaluation", facts=facts)

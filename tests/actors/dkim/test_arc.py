@@ -5,6 +5,7 @@ import pytest
 
 from actors.config import DkimConfig
 from actors.dkim.actor import DkimActor
+from actors.dkim.arc import CHAIN_BYTES_MAX, ChainError, instance_of
 from actors.model import Finding, Message, Stage
 from tests.fakes import NOW_S, FakeClock, FakeResolver, budget
 from tests.signing import BODY, HEADERS, message, rsa_pem, zone
@@ -123,3 +124,17 @@ async def test_lookups_that_fail_are_temperror_and_missing_keys_fail() -> None:
 async def test_hostile_fields_fail(value: bytes) -> None:
     for name in (b"ARC-Seal: ", b"ARC-Message-Signature: ", b"ARC-Authentication-Results: "):
         assert await outcome(name + value + b"\r\n" + HEADERS) == "fail"
+
+
+async def test_a_chain_above_the_cap_is_not_verified_at_all() -> None:
+    resolver = FakeResolver(zone())
+    assert await outcome(sealed(1) + b"ARC-Seal: i=2;" + b"x" * CHAIN_BYTES_MAX + b"\r\n", resolver=resolver) == "fail"
+    assert resolver.questions == []
+
+
+def test_the_instance_is_a_tag_of_its_own() -> None:
+    assert instance_of((b"ARC-Seal", b"a=rsa; \r\n i = 07 ;b=x")) == 7
+    assert instance_of((b"ARC-Authentication-Results", b" i=7; i=8")) == 7
+    for name, value in ((b"ARC-Seal", b"a=i=7; hi=8; i=123; i=9x"), (b"ARC-Authentication-Results", b"x; i=7")):
+        with pytest.raises(ChainError):
+            instance_of((name, value))

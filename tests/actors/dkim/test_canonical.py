@@ -6,7 +6,7 @@ import pytest
 from dkim.canonicalization import Relaxed, Simple
 
 from actors.dkim import canonical
-from actors.dkim.canonical import BodyHashes, relaxed_body, relaxed_field, simple_body
+from actors.dkim.canonical import BodyHashes, RelaxedFields, relaxed_body, relaxed_field, simple_body
 
 
 def test_the_example_of_the_rfc_comes_out_as_printed() -> None:
@@ -74,3 +74,16 @@ def test_a_length_beyond_the_body_is_the_body() -> None:
 
     assert hashes.sha256(relaxed=True, length=10**70) == hashes.sha256(relaxed=True)
     assert hashes.sha256(relaxed=True, length=2) != hashes.sha256(relaxed=True)
+
+
+def test_a_long_field_is_made_relaxed_once_however_many_signatures_ask() -> None:
+    relaxed, long, short = RelaxedFields(), (b"To", b"x  " * 5000), (b"To", b" x  y ")
+    assert relaxed.of(short) == relaxed_field(short) == (b"to", b"x y")
+    assert relaxed.of(long) == relaxed_field(long)
+    assert relaxed.of(long) is relaxed.of(long)
+
+
+@pytest.mark.parametrize("spaces", [1, 2, 7, 15, 16, 17, 64, 65, 1000])
+def test_runs_of_every_length_become_one_space(spaces: int) -> None:
+    run = b"\t" + b" " * (spaces - 1)
+    assert relaxed_body(b"a" + run + b"b\r\nc" + run + b"\r\n" + run + b"\r\n") == b"a b\r\nc\r\n"

@@ -4,6 +4,7 @@ import base64
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from actors.dkim.key import KeyRecordError, first_usable_key, parse_key
@@ -74,3 +75,10 @@ def test_the_first_usable_record_of_a_few_wins() -> None:
         first_usable_key([b"v=spf1 -all"] * 4 + [good])
     with pytest.raises(KeyRecordError, match="no key record"):
         first_usable_key([])
+
+
+def test_a_key_whose_use_would_cost_as_much_as_signing_is_refused() -> None:
+    numbers = RSAPublicNumbers(2**3000 + 1, 2**3072 - 2**1536 - 1)
+    der = numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    with pytest.raises(KeyRecordError, match="exponent"):
+        parse_key(b"p=" + base64.b64encode(der))

@@ -1,0 +1,159 @@
+"""Hostile mail through the actors that authenticate, as examinations run them: typed results, never a crash."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from actors.actor import Actor, Budget
+from actors.adapters.clock import SystemClock
+from actors.config import JudgementConfig
+from actors.decide.verdict import decide
+from actors.dkim.actor import DkimActor
+from actors.examine import examine_all, examine_guarded, known_at
+from actors.model import Action, Finding, Message, Outcome, Stage
+from actors.policy.actor import PolicyActor
+from actors.ports import Clock
+from tests.fakes import FakeClock, FakeResolver
+from tests.hostile_mail import CLIENT_IP, ENVELOPE, all_cases, chain
+from tests.signing import BODY, dkim_sign, zone
+
+CONFIG = JudgementConfig()
+TYPED = {
+    Outcome.NONE,
+    Outcome.PASS,
+    Outcome.FAIL,
+    Outcome.SOFTFAIL,
+    Outcome.NEUTRAL,
+    Outcome.POLICY,
+    Outcome.TEMPERROR,
+    Outcome.PERMERROR,
+    Outcome.SKIPPED,
+    Outcome.HIT,
+}
+
+
+def actors(resolver: FakeResolver, clock: Clock) -> list[Actor]:
+    return [DkimActor(CONFIG.dkim, resolver, clock), PolicyActor(CONFIG, resolver, None, clock)]
+
+
+async def examine(message: Message, resolver: FakeResolver) -> list[Finding]:
+    return await examine_all(actors(resolver, FakeClock()), message, FakeClock(), 20.0)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", all_cases())
+async def test_hostile_mail_ends_in_typed_results(name: str) -> None:
+    case = all_cases()[name]
+    findings = await examine(case.message, FakeResolver(case.zone))
+    assert {finding.outcome for finding in findings} <= TYPED
+    for expected, outcomes in case.expected.items():
+        told = {finding.outcome for finding in findings if finding.name == expected}
+        assert told, f"nothing is said of {expected}"
+        assert told <= set(outcomes), [finding for finding in findings if finding.name == expected][:3]
+    verdict = decide(findings, case.message, CONFIG, expected=("dkim", "policy"))
+    assert verdict.action in Action
+    assert not verdict.degraded
+
+
+EVERY_LOOKUP = Message(ENVELOPE, dkim_sign() + dkim_sign(a="ed25519-sha256", d="mail.example.org") + chain(2, 0), BODY)
+"""A message that makes us ask everything there is to ask."""
+ZONE = f"""
+{zone()}
+ed._domainkey.mail.example.org TXT "v=DKIM1; p="
+example.org TXT "v=spf1 a:a.example mx:b.example ptr exists:%{{i}}.e.example include:i.example -all"
+a.example A 198.51.100.1
+b.example MX 10 m.example
+m.example A 198.51.100.2
+25.2.0.192.in-addr.arpa PTR other.example
+other.example A {CLIENT_IP}
+i.example TXT "v=spf1 ip4:{CLIENT_IP} -all"
+_dmarc.org TXT "v=DMARC1; p=reject; np=reject"
+"""
+QUESTIONS = [
+    *("rsa._domainkey.example.org", "ed._domainkey.mail.example.org"),
+    *("example.org", "a.example", "b.example", "m.example", CLIENT_IP, "192.0.2.25.e.example", "i.example"),
+    *("_dmarc.example.org", "_dmarc.mail.example.org", "_dmarc.org"),
+]
+
+
+class Silent(FakeResolver):
+    """Never says anything about one name."""
+
+    def __init__(self, zone: str, name: str) -> None:
+        super().__init__(zone)
+        self._name = name
+
+    async def txt(self, name: str) -> Sequence[bytes]:
+        await self._wait(name)
+        return await super().txt(name)
+
+    async def addresses(self, name: str, *, ipv6: bool = False) -> Sequence[str]:
+        await self._wait(name)
+        return await super().addresses(name, ipv6=ipv6)
+
+    async def mx(self, name: str) -> Sequence[tuple[int, str]]:
+        await self._wait(name)
+        return await super().mx(name)
+
+    async def ptr(self, ip: str) -> Sequence[str]:
+        await self._wait(ip)
+        return await super().ptr(ip)
+
+    async def _wait(self, name: str) -> None:
+        if name == self._name:
+            await asyncio.Event().wait()
+
+
+async def examine_each_stage(message: Message, resolver: FakeResolver) -> list[Finding]:
+    """As in a cell, where each stage has a budget of its own."""
+    findings: list[Finding] = []
+    for stage in Stage:
+        for known in known_at(stage, message):
+            for actor in actors(resolver, SystemClock()):
+                if stage in actor.stages:
+                    findings += await examine_guarded(actor, stage, known, Budget.lasting(SystemClock(), 0.1))
+    return findings
+
+
+def by_name(findings: list[Finding]) -> dict[str, list[Outcome]]:
+    return {name: [one.outcome for one in findings if one.name == name] for name in {one.name for one in findings}}
+
+
+async def test_everything_is_asked_that_can_be_asked() -> None:
+    resolver = FakeResolver(ZONE)
+    found = by_name(await examine(EVERY_LOOKUP, resolver))
+    assert {name for name, _ in resolver.questions} == set(QUESTIONS)
+    assert found == {
+        "dkim": [Outcome.PASS, Outcome.PERMERROR],
+        "arc": [Outcome.PASS],
+        "spf": [Outcome.PASS],
+        "dmarc_record": [Outcome.PASS],
+    }
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+async def test_servfail_at_any_lookup_is_a_temperror_of_what_needed_it(name: str) -> None:
+    found = by_name(await examine(EVERY_LOOKUP, FakeResolver(ZONE, failing=[name])))
+    temporary = {finding for finding, told in found.items() if Outcome.TEMPERROR in told}
+    assert temporary <= needing(name)
+    assert {outcome for told in found.values() for outcome in told} <= TYPED
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+async def test_silence_at_any_lookup_is_a_temperror_of_what_needed_it(name: str) -> None:
+    found = by_name(await examine_each_stage(EVERY_LOOKUP, Silent(ZONE, name)))
+    temporary = {finding for finding, told in found.items() if Outcome.TEMPERROR in told}
+    assert temporary <= needing(name)
+    assert {outcome for told in found.values() for outcome in told} <= TYPED
+
+
+def needing(name: str) -> set[str]:
+    """The findings that may wait for this name."""
+    if "_domainkey" in name:
+        return {"dkim", "arc"}
+    return (
+        {"dmarc_record"}
+        if name.startswith("_dmarc")
+        else {"spf"} | ({"dmarc_record"} if name == "example.org" else set())
+    )

@@ -1,0 +1,257 @@
+"""Mail that wants to cost time or to break the authentication, case by case, with what must come of it.
+
+All of it is within the gateway's caps of 10,000 fields and 1 MB for a header section.
+
+Unit tests look at the outcomes, `bench/auth.py` at the CPU time. Everything is made here, from our own keys.
+"""
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from actors.config import DkimConfig
+from actors.dkim.canonical import BodyHashes
+from actors.dkim.seal import Sealer, seal
+from actors.dkim.verify import Evidence
+from actors.model import Client, Envelope, Message, Outcome, Recipient
+from tests.fakes import NOW_S
+from tests.signing import BODY, HEADERS, dkim_sign, ed25519_key, rsa_key, rsa_record, zone
+
+CLIENT_IP = "192.0.2.25"
+ENVELOPE = Envelope(
+    client=Client(CLIENT_IP, hostname=b"mail.example.org", helo=b"mail.example.org"),
+    sender=b"alice@example.org",
+    recipients=(Recipient(b"bob@example.net"),),
+    received_at_s=NOW_S,
+    mta_name="mx.example.net",
+)
+SPF = f'example.org TXT "v=spf1 ip4:{CLIENT_IP} -all"'
+DMARC = '_dmarc.example.org TXT "v=DMARC1; p=reject"'
+CANONICALIZATIONS = ("simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed")
+LARGEST_KEY_BITS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A message, its DNS, and by the name of a finding what it may come to."""
+
+    message: Message
+    expected: Mapping[str, tuple[Outcome, ...]]
+    zone: str = field(default_factory=lambda: f"{zone()}\n{SPF}\n{DMARC}")
+
+
+def cases() -> Iterator[tuple[str, Case]]:
+    """All of them by name."""
+    yield from _white_space()
+    yield from _signatures()
+    yield from _keys()
+    yield from _chains()
+    yield from _header_sections()
+    yield from _senders()
+
+
+def _mail(headers: bytes, body: bytes = BODY, envelope: Envelope = ENVELOPE) -> Message:
+    return Message(envelope, headers, body)
+
+
+def _dkim(*outcomes: Outcome) -> dict[str, tuple[Outcome, ...]]:
+    return {"dkim": outcomes}
+
+
+def _signed(headers: bytes, body: bytes, canonicalization: str, **tags: str) -> bytes:
+    """Five signatures; the body's hash is ours, since the oracle's canonicalisation is what the spaces attack."""
+    digest = BodyHashes(body).sha256(relaxed=canonicalization.endswith("relaxed"))
+    tags = {"c": canonicalization, "bh": base64.b64encode(digest).decode(), **tags}
+    return dkim_sign(headers, body, **tags) * 5 + headers
+
+
+def _white_space() -> Iterator[tuple[str, Case]]:
+    spaces = b"x" + b" " * 2**20 + b"y\r\n"
+    for canonicalization in CANONICALIZATIONS:
+        name = canonicalization.replace("/", "_")
+        mail = _mail(_signed(HEADERS, spaces, canonicalization), spaces)
+        yield f"spaces_1_mb_in_a_body_line_{name}", Case(mail, _dkim(Outcome.PASS))
+    lines = b" \r\n" * 350_000
+    yield "empty_lines_1_mb", Case(_mail(_signed(HEADERS, lines, "relaxed/relaxed"), lines), _dkim(Outcome.PASS))
+    tabs = b"x" + b"\t " * 2**19 + b"\r\n"
+    yield "tabs_and_spaces_1_mb", Case(_mail(_signed(HEADERS, tabs, "relaxed/relaxed"), tabs), _dkim(Outcome.PASS))
+    padded = HEADERS + b"X-Pad: x" + b" " * 1_000_000 + b"y\r\n"
+    for name in ("X-Pad", "Subject"):
+        headers = _signed(padded, BODY, "relaxed/relaxed", h=f"From:{name}")
+        yield f"spaces_1_mb_in_a_field_beside_{name.lower()}", Case(_mail(headers), {})
+    runs = HEADERS + b"X-Pad: " + (b"x" + b" " * 7) * 125_000 + b"\r\n"
+    yield "runs_of_7_spaces_1_mb_in_a_field", Case(_mail(_signed(runs, BODY, "relaxed/relaxed", h="From:X-Pad")), {})
+    folded = HEADERS + b"Subject: x" + b"\r\n " * 330_000 + b"\r\n"
+    yield "folds_1_mb_in_a_field", Case(_mail(folded), {})
+
+
+def _signatures() -> Iterator[tuple[str, Case]]:
+    for count in (201, 4000):
+        names = "From:" + ":".join(f"x{number}" for number in range(count))
+        many = b"".join(b"X%d: y\r\n" % number for number in range(count))
+        yield f"h_of_{count}_names", Case(_mail(dkim_sign(h=names) + many + HEADERS), _dkim(Outcome.PERMERROR))
+    same = "From:" + ":".join(["x"] * 199)
+    fields = b"X: y\r\n" * 4000 + HEADERS
+    yield "h_of_200_names_over_4000_fields", Case(_mail(dkim_sign(fields, h=same) * 5 + fields), _dkim(Outcome.PASS))
+    for bytes_ in (4_000, 20_000, 1_000_000):
+        blanks = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=rsa; h=from; bh=AAAA; b=A" + b" " * bytes_ + b"!"
+        yield f"b_of_{bytes_}_spaces", Case(_mail(blanks + b"\r\n" + HEADERS), _dkim(Outcome.PERMERROR))
+    thousand = dkim_sign() * 1000 + HEADERS
+    capped = {"dkim": (Outcome.PASS, Outcome.SKIPPED), "unverified": (Outcome.SKIPPED,)}
+    yield "signatures_1000", Case(_mail(thousand), capped)
+    broken = b"DKIM-Signature: " + b";" * 8000 + b"\r\n"
+    yield (
+        "signatures_125_of_semicolons",
+        Case(_mail(broken * 125 + HEADERS), _dkim(Outcome.PERMERROR, Outcome.SKIPPED)),
+    )
+    for name, text in (
+        ("nul", b"v=1; d=example.org\x00.evil.example; s=rsa; b=AAAA"),
+        ("nul_selector", b"v=1; a=rsa-sha256; d=example.org; s=evil.example.\x00.any; h=from; bh=AAAA; b=AAAA"),
+        ("parenthesis", b"v=1; a=rsa-sha256; d=example.org(.evil.example; s=rsa; h=from; bh=AAAA; b=AAAA"),
+        ("quote", b"v=1; a=rsa-sha256; d=example.org'a.evil.example; s=rsa; h=from; bh=AAAA; b=AAAA"),
+        ("8_bit", b"\xff\xfe=\xff; \x80"),
+        ("number", b"v=1; a=rsa-sha256; d=example.org; s=rsa; h=from; bh=AAAA; b=AAAA; l=" + b"9" * 5000),
+        ("empty", b""),
+    ):
+        yield (
+            f"signature_with_{name}",
+            Case(_mail(b"DKIM-Signature: " + text + b"\r\n" + HEADERS), _dkim(Outcome.PERMERROR)),
+        )
+
+
+def _keys() -> Iterator[tuple[str, Case]]:
+    records = {
+        "no_base64": "v=DKIM1; p=!!!",
+        "no_key": "v=DKIM1; p=AAAA",
+        "no_list": "v=DKIM1 p",
+        "empty": "",
+        "revoked": "v=DKIM1; p=",
+        "unknown_type": "v=DKIM1; k=dsa; p=AAAA",
+        "of_8_bit": "v=DKIM1; p=äöü",
+        "of_200_kb": "v=DKIM1; p=" + "A" * 200_000,
+        "of_semicolons": ";" * 8000,
+        "short_ed25519": "v=DKIM1; k=ed25519; p=AAAA",
+        "cut": rsa_record()[:200],
+    }
+    for name, record in records.items():
+        text = "\n".join((f'rsa._domainkey.example.org TXT "{record}"', SPF, DMARC))
+        yield f"key_{name}", Case(_mail(dkim_sign() * 5 + HEADERS), _dkim(Outcome.PERMERROR), text)
+    zero = "v=DKIM1; k=ed25519; p=" + base64.b64encode(bytes(32)).decode()
+    ed25519 = "\n".join((f'ed._domainkey.example.org TXT "{zero}"', SPF, DMARC))
+    yield (
+        "key_of_small_order",
+        Case(_mail(dkim_sign(a="ed25519-sha256") + HEADERS), _dkim(Outcome.FAIL, Outcome.PERMERROR), ed25519),
+    )
+    for name, numbers in (
+        (f"of_{LARGEST_KEY_BITS}_bits", rsa.RSAPublicNumbers(65537, _odd(LARGEST_KEY_BITS))),
+        ("with_a_large_exponent", rsa.RSAPublicNumbers(_odd(3071), _odd(3072))),
+        ("of_32768_bits", rsa.RSAPublicNumbers(65537, _odd(32_768))),
+        ("with_an_even_modulus", rsa.RSAPublicNumbers(65537, _odd(2048) - 1)),
+    ):
+        signature = base64.b64encode(b"\x00" + b"\x5a" * (numbers.n.bit_length() // 8 - 1)).decode()
+        field_ = dkim_sign(b=signature) if len(signature) < 7000 else dkim_sign()
+        text = "\n".join((f'rsa._domainkey.example.org TXT "{_record(numbers)}"', SPF, DMARC))
+        outcomes = (Outcome.FAIL, Outcome.PERMERROR)
+        yield f"key_{name}", Case(_mail(field_ * 5 + HEADERS), _dkim(*outcomes), text)
+
+
+def _odd(bits: int) -> int:
+    """A number of so many bits that no small prime divides more often than by chance: no modulus of a real key."""
+    return (1 << bits) - 1 - (1 << bits // 2)
+
+
+def _record(numbers: rsa.RSAPublicNumbers) -> str:
+    key = numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return "v=DKIM1; k=rsa; p=" + base64.b64encode(key).decode()
+
+
+@cache
+def chain(sets: int, results_bytes: int, bits: int = 2048) -> bytes:
+    """A header section with so many good ARC sets, each of whose results are so long."""
+    results = b"mx.example.org; spf=pass (" + b"x" * results_bytes + b")"
+    sealer = Sealer("example.org", "rsa", rsa_key(bits), (b"from",))
+    headers, outcome = HEADERS, Outcome.NONE
+    for _ in range(sets):
+        mail = _mail(headers)
+        leaving = Evidence(mail.fields_by_name, BodyHashes(BODY), NOW_S, DkimConfig())
+        fields = seal(leaving, outcome, results, sealer) or ()
+        headers, outcome = b"".join(b"%b:%b\r\n" % one for one in fields) + headers, Outcome.PASS
+    return headers
+
+
+def _chains() -> Iterator[tuple[str, Case]]:
+    yield "chain_of_50_sets", Case(_mail(chain(50, 0)), {"arc": (Outcome.PASS,)})
+    yield "chain_of_50_sets_of_3_kb", Case(_mail(chain(50, 3_000)), {"arc": (Outcome.PASS,)})
+    yield "chain_of_50_sets_of_15_kb", Case(_mail(chain(50, 15_000)), {"arc": (Outcome.FAIL,)})
+    sets = b"ARC-Seal: i=%d; cv=none\r\nARC-Message-Signature: i=%d\r\nARC-Authentication-Results: i=%d; x\r\n"
+    thousand = b"".join(sets % (number, number, number) for number in range(1, 1001))
+    yield "chain_of_1000_sets", Case(_mail(thousand + HEADERS), {"arc": (Outcome.FAIL,)})
+    gap = chain(1, 0).replace(b"i=1", b"i=2")
+    yield "chain_that_begins_with_2", Case(_mail(gap), {"arc": (Outcome.FAIL,)})
+    semicolons = b"ARC-Seal: " + b";" * 1_000_000 + b"\r\n" + HEADERS
+    yield "seal_of_1_mb_of_semicolons", Case(_mail(semicolons), {"arc": (Outcome.FAIL,)})
+
+
+def _header_sections() -> Iterator[tuple[str, Case]]:
+    umlaut = b"S\xfcbject: x\r\n\xc3\x9cber: y\r\nFr\xf6m: eve@example.net\r\n"
+    yield "names_that_are_not_ascii", Case(_mail(umlaut + dkim_sign() + HEADERS), _dkim(Outcome.PASS))
+    below = dkim_sign() + umlaut + HEADERS
+    yield "names_that_are_not_ascii_below_the_signature", Case(_mail(below), _dkim(Outcome.PASS))
+    no_colon = b"this is no field\r\n" * 3
+    yield "lines_without_a_colon", Case(_mail(no_colon + dkim_sign() + HEADERS), _dkim(Outcome.PASS))
+    yield "fields_10000", Case(_mail(b"X: y\r\n" * 9_990 + dkim_sign() + HEADERS), _dkim(Outcome.PASS))
+    results = b"Authentication-Results: mx.example.net; dkim=pass header.d=bank.example\r\n"
+    yield "results_1000_forged", Case(_mail(results * 1000 + HEADERS), {})
+    for name, text in (("comments", b"(" * 100_000), ("quotes", b'"\\' * 50_000), ("backslashes", b"\\" * 100_000)):
+        yield f"results_of_{name}", Case(_mail(b"Authentication-Results: " + text + b"\r\n" + HEADERS), {})
+        author = b"From: " + text + b"alice@example.org\r\n"
+        yield f"from_of_{name}", Case(_mail(author), {"dmarc_record": (Outcome.PERMERROR,)})
+    crowd = b"From: " + b",".join(b"a%d@d%d.example" % (n, n) for n in range(20_000)) + b"\r\n"
+    yield "from_of_20000_addresses", Case(_mail(crowd), {"dmarc_record": (Outcome.PERMERROR,)})
+    deep = b"From: a@" + b".".join([b"a"] * 126) + b"\r\n"
+    yield "from_of_126_labels", Case(_mail(deep), {"dmarc_record": (Outcome.NONE,)})
+    words = b"From: " + b"=?utf-8?B?" * 800 + b" <a@example.org>\r\n"
+    yield "from_of_encoded_words", Case(_mail(words), {"dmarc_record": (Outcome.PASS, Outcome.PERMERROR)})
+
+
+def _senders() -> Iterator[tuple[str, Case]]:
+    def spf(name: str, records: str, *outcomes: Outcome, sender: bytes = b"bo@a.example") -> tuple[str, Case]:
+        envelope = Envelope(client=ENVELOPE.client, sender=sender, received_at_s=NOW_S)
+        return name, Case(_mail(HEADERS, envelope=envelope), {"spf": outcomes}, f"{records}\n{DMARC}")
+
+    permerror = Outcome.PERMERROR
+    yield spf("spf_includes_itself", 'a.example TXT "v=spf1 include:a.example -all"', permerror)
+    yield spf("spf_redirects_to_itself", 'a.example TXT "v=spf1 redirect=a.example"', permerror)
+    loop = 'a.example TXT "v=spf1 include:b.example -all"\nb.example TXT "v=spf1 include:a.example -all"'
+    yield spf("spf_loop_of_two", loop, permerror)
+    chain = "\n".join(f'n{n}.example TXT "v=spf1 include:n{n + 1}.example -all"' for n in range(100))
+    yield spf("spf_chain_of_100", f'a.example TXT "v=spf1 include:n0.example -all"\n{chain}', permerror)
+    eleven = " ".join(f"a:h{n}.example" for n in range(11))
+    hosts = "\n".join(f"h{n}.example A 198.51.100.{n}" for n in range(11))
+    yield spf("spf_11_lookups", f'a.example TXT "v=spf1 {eleven} -all"\n{hosts}', permerror)
+    ten = " ".join(f"a:h{n}.example" for n in range(10))
+    yield spf("spf_10_lookups", f'a.example TXT "v=spf1 {ten} -all"\n{hosts}', Outcome.FAIL)
+    void = " ".join(f"a:void{n}.example" for n in range(3))
+    yield spf("spf_3_void_lookups", f'a.example TXT "v=spf1 {void} -all"', permerror)
+    mx = "\n".join(f"a.example MX {n} m{n}.example" for n in range(200))
+    yield spf("spf_mx_of_200_hosts", f'a.example TXT "v=spf1 mx -all"\n{mx}', permerror)
+    ptr = "\n".join(f"25.2.0.192.in-addr.arpa PTR p{n}.a.example\np{n}.a.example A 198.51.100.1" for n in range(200))
+    yield spf("spf_ptr_of_200_names", f'a.example TXT "v=spf1 ptr -all"\n{ptr}', Outcome.FAIL, permerror)
+    terms = "a.example TXT v=spf1 " + " ".join(["ip4:198.51.100.1"] * 249)
+    yield spf("spf_250_terms", terms, Outcome.NEUTRAL, permerror)
+    macros = "a.example TXT v=spf1 " + " ".join(["exists:" + "%{l1r-}" * 50 + ".a.example"] * 10) + " -all"
+    yield spf("spf_macros", macros, Outcome.FAIL, permerror, sender=b"-".join([b"x"] * 30) + b"@a.example")
+    yield spf("spf_sender_of_100_kb", "", Outcome.NONE, sender=b"a" * 100_000 + b"@" + b"b." * 50_000 + b"example")
+    yield spf("spf_sender_with_nul", SPF, Outcome.NONE, sender=b"bo@example.org\x00.evil.example")
+    yield spf("spf_sender_of_8_bit", SPF, Outcome.NONE, sender=b"\xff\xfe@\xff.example")
+
+
+@cache
+def all_cases() -> Mapping[str, Case]:
+    """Made once per run."""
+    ed25519_key()
+    return dict(cases())
