@@ -5,6 +5,7 @@ readers could read differently (several fields, several domains, another address
 reported as such, so that DMARC never judges one address while the user is shown another.
 """
 
+import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ FIELD_BYTES_MAX = 8 * 1024
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|["()<>,;:]|[^"()<>,;:\\]++|\\', re.DOTALL)
 _AFTER_AT = re.compile(r"@\s*+([^\s@]*+)")
 _SHOWN_DOMAIN = re.compile(r"@\s*+([\w.\-]++)")
+_ENCODED_WORD = re.compile(r"=\?[^?\s]*+\?([bq])\?([!->@-~]*+)\?=", re.IGNORECASE | re.ASCII)
 _DOMAIN_CHARS_MAX = 253
 _DOMAINS_MAX = 20
 """Of one field; the second one already makes it ambiguous."""
@@ -29,7 +31,7 @@ class _Reader:
 
     domains: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
-    """Domains of what looks like an address in the names of mailboxes and groups."""
+    """Domains of what looks like an address in the names of mailboxes and groups, or encoded in place of a mailbox."""
     plain: str = ""
     angle: str | None = None
     has_angle: bool = False
@@ -39,6 +41,7 @@ class _Reader:
             self.end_name()
         else:
             self.domains += _address_domains(self.plain)
+            self.shown += _encoded_domains(self.plain)
         self.plain, self.has_angle = "", False
 
     def end_name(self) -> None:
@@ -75,6 +78,19 @@ class _Reader:
 def _address_domains(text: str) -> list[str]:
     """What stands behind the @ of an address; several when there are several @, none when there is none."""
     return [text.rpartition("@")[2]] if text.count("@") == 1 else _AFTER_AT.findall(text)
+
+
+def _encoded_domains(text: str) -> list[str]:
+    """Domains of addresses in encoded words, which are none (RFC 2047 section 5) except to readers who decode first."""
+    domains = []
+    for encoding, encoded in _ENCODED_WORD.findall(text):
+        try:
+            base64 = encoding in "bB"
+            decoded = binascii.a2b_base64(encoded + "==") if base64 else binascii.a2b_qp(encoded, header=True)
+        except binascii.Error:
+            continue
+        domains += _SHOWN_DOMAIN.findall(decoded.decode("utf-8", "replace"))
+    return domains
 
 
 class Author(msgspec.Struct, frozen=True):

@@ -15,8 +15,7 @@ from actors.model import Action, Finding, Message, Outcome, Stage
 from actors.policy.actor import PolicyActor
 from actors.ports import Clock
 from tests.fakes import FakeClock, FakeResolver
-from tests.hostile_mail import CLIENT_IP, ENVELOPE, all_cases, chain
-from tests.signing import BODY, dkim_sign, zone
+from tests.hostile_mail import CLIENT_IP, all_cases, every_lookup, every_lookup_zone
 
 CONFIG = JudgementConfig()
 TYPED = {
@@ -45,7 +44,7 @@ async def examine(message: Message, resolver: FakeResolver) -> list[Finding]:
 @pytest.mark.parametrize("name", all_cases())
 async def test_hostile_mail_ends_in_typed_results(name: str) -> None:
     case = all_cases()[name]
-    findings = await examine(case.message, FakeResolver(case.zone))
+    findings = await examine(case.message, case.resolver())
     assert {finding.outcome for finding in findings} <= TYPED
     for expected, outcomes in case.expected.items():
         told = {finding.outcome for finding in findings if finding.name == expected}
@@ -56,20 +55,6 @@ async def test_hostile_mail_ends_in_typed_results(name: str) -> None:
     assert not verdict.degraded
 
 
-EVERY_LOOKUP = Message(ENVELOPE, dkim_sign() + dkim_sign(a="ed25519-sha256", d="mail.example.org") + chain(2, 0), BODY)
-"""A message that makes us ask everything there is to ask."""
-ZONE = f"""
-{zone()}
-ed._domainkey.mail.example.org TXT "v=DKIM1; p="
-example.org TXT "v=spf1 a:a.example mx:b.example ptr exists:%{{i}}.e.example include:i.example -all"
-a.example A 198.51.100.1
-b.example MX 10 m.example
-m.example A 198.51.100.2
-25.2.0.192.in-addr.arpa PTR other.example
-other.example A {CLIENT_IP}
-i.example TXT "v=spf1 ip4:{CLIENT_IP} -all"
-_dmarc.org TXT "v=DMARC1; p=reject; np=reject"
-"""
 QUESTIONS = [
     *("rsa._domainkey.example.org", "ed._domainkey.mail.example.org"),
     *("example.org", "a.example", "b.example", "m.example", CLIENT_IP, "192.0.2.25.e.example", "i.example"),
@@ -121,8 +106,8 @@ def by_name(findings: list[Finding]) -> dict[str, list[Outcome]]:
 
 
 async def test_everything_is_asked_that_can_be_asked() -> None:
-    resolver = FakeResolver(ZONE)
-    found = by_name(await examine(EVERY_LOOKUP, resolver))
+    resolver = FakeResolver(every_lookup_zone())
+    found = by_name(await examine(every_lookup(), resolver))
     assert {name for name, _ in resolver.questions} == set(QUESTIONS)
     assert found == {
         "dkim": [Outcome.PASS, Outcome.PERMERROR],
@@ -134,7 +119,7 @@ async def test_everything_is_asked_that_can_be_asked() -> None:
 
 @pytest.mark.parametrize("name", QUESTIONS)
 async def test_servfail_at_any_lookup_is_a_temperror_of_what_needed_it(name: str) -> None:
-    found = by_name(await examine(EVERY_LOOKUP, FakeResolver(ZONE, failing=[name])))
+    found = by_name(await examine(every_lookup(), FakeResolver(every_lookup_zone(), failing=[name])))
     temporary = {finding for finding, told in found.items() if Outcome.TEMPERROR in told}
     assert temporary <= needing(name)
     assert {outcome for told in found.values() for outcome in told} <= TYPED
@@ -142,7 +127,7 @@ async def test_servfail_at_any_lookup_is_a_temperror_of_what_needed_it(name: str
 
 @pytest.mark.parametrize("name", QUESTIONS)
 async def test_silence_at_any_lookup_is_a_temperror_of_what_needed_it(name: str) -> None:
-    found = by_name(await examine_each_stage(EVERY_LOOKUP, Silent(ZONE, name)))
+    found = by_name(await examine_each_stage(every_lookup(), Silent(every_lookup_zone(), name)))
     temporary = {finding for finding, told in found.items() if Outcome.TEMPERROR in told}
     assert temporary <= needing(name)
     assert {outcome for told in found.values() for outcome in told} <= TYPED

@@ -62,11 +62,18 @@ def test_the_domains_of_a_from_field_are_read_as_a_mail_program_would(value: byt
         (b"'a@bank.example' <b@evil.example>", "evil.example", "bank.example"),
         (b"x <a@b.example> y@z.example", "b.example", "z.example"),
         (b"a@bank.example: b@evil.example;", "evil.example", "bank.example"),
+        (b"=?utf-8?b?PGFAYmFuay5leGFtcGxlPg==?=, <b@evil.example>", "evil.example", "bank.example"),
+        (b"b@evil.example, =?utf-8?Q?a=40bank.example?=", "evil.example", "bank.example"),
         ("a@bücher.example <b@evil.example>".encode(), "evil.example", "xn--bcher-kva.example"),
     ],
 )
 def test_another_address_in_a_name_without_quotes_is_told(value: bytes, domain: str, shown: str) -> None:
     assert read_author(value) == Author((domain,), (shown,))
+
+
+@pytest.mark.parametrize("word", [b"=?utf-8?b?A?=", b"=?utf-8?b?!?=", b"=?x?q?=?=", b"=?utf-8?q?Doe?="])
+def test_an_encoded_word_without_an_address_shows_none(word: bytes) -> None:
+    assert read_author(word + b", a@b.example") == Author(("b.example",))
 
 
 def test_a_field_full_of_addresses_is_read_up_to_a_cap() -> None:
