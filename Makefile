@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test fuzz lint format lock bench accept-main accept-gateway accept-cluster capacity chaos soak clean
+.PHONY: setup demo test fuzz lint format lock bench accept-main accept-gateway accept-cluster accept-auth capacity chaos soak clean
 
 setup: $(STAMP)
 
@@ -57,6 +57,11 @@ accept-gateway: setup
 accept-cluster: setup
 	tests/services/install peers
 	$(BIN)/python -m tests.acceptance.cluster
+
+# The numbers and the bad input of authentication, at most 12 minutes.
+accept-auth: setup
+	tests/services/install
+	$(BIN)/python -m tests.acceptance.auth
 
 # A cell under 70 % of its load, broken in every way of docs/failures.md, at most 15 minutes; in `make test` a short form.
 chaos: setup

@@ -76,7 +76,7 @@ async def verify_ms(body: bytes, rounds: int) -> float:
 async def hostile_ms(case: Case, rounds: int) -> float:
     """All authentication of one hostile message, the verdict included."""
     config, clock = JudgementConfig(), SystemClock()
-    resolver = ZoneResolver.from_text(case.zone)
+    resolver = case.resolver()
     actors: list[Actor] = [
         DkimActor(config.dkim, resolver, clock),
         PolicyActor(config, resolver, None, clock),

@@ -18,7 +18,7 @@ from actors.dkim.canonical import BodyHashes
 from actors.dkim.seal import Sealer, seal
 from actors.dkim.verify import Evidence
 from actors.model import Client, Envelope, Message, Outcome, Recipient
-from tests.fakes import NOW_S
+from tests.fakes import NOW_S, FakeResolver
 from tests.signing import BODY, HEADERS, dkim_sign, ed25519_key, rsa_key, rsa_record, zone
 
 CLIENT_IP = "192.0.2.25"
@@ -42,6 +42,12 @@ class Case:
     message: Message
     expected: Mapping[str, tuple[Outcome, ...]]
     zone: str = field(default_factory=lambda: f"{zone()}\n{SPF}\n{DMARC}")
+    failing: tuple[str, ...] = ()
+    """Names for which DNS fails; "*" is all."""
+
+    def resolver(self) -> FakeResolver:
+        """Its DNS."""
+        return FakeResolver(self.zone, self.failing)
 
 
 def cases() -> Iterator[tuple[str, Case]]:
@@ -52,6 +58,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     yield from _chains()
     yield from _header_sections()
     yield from _senders()
+    yield from _lookups()
 
 
 def _mail(headers: bytes, body: bytes = BODY, envelope: Envelope = ENVELOPE) -> Message:
@@ -248,6 +255,34 @@ def _senders() -> Iterator[tuple[str, Case]]:
     yield spf("spf_sender_of_100_kb", "", Outcome.NONE, sender=b"a" * 100_000 + b"@" + b"b." * 50_000 + b"example")
     yield spf("spf_sender_with_nul", SPF, Outcome.NONE, sender=b"bo@example.org\x00.evil.example")
     yield spf("spf_sender_of_8_bit", SPF, Outcome.NONE, sender=b"\xff\xfe@\xff.example")
+
+
+@cache
+def every_lookup() -> Message:
+    """A message that makes us ask everything there is to ask, of `every_lookup_zone`."""
+    return _mail(dkim_sign() + dkim_sign(a="ed25519-sha256", d="mail.example.org") + chain(2, 0))
+
+
+def every_lookup_zone() -> str:
+    """See `every_lookup`."""
+    return f"""
+{zone()}
+ed._domainkey.mail.example.org TXT "v=DKIM1; p="
+example.org TXT "v=spf1 a:a.example mx:b.example ptr exists:%{{i}}.e.example include:i.example -all"
+a.example A 198.51.100.1
+b.example MX 10 m.example
+m.example A 198.51.100.2
+25.2.0.192.in-addr.arpa PTR other.example
+other.example A {CLIENT_IP}
+i.example TXT "v=spf1 ip4:{CLIENT_IP} -all"
+_dmarc.org TXT "v=DMARC1; p=reject; np=reject"
+"""
+
+
+def _lookups() -> Iterator[tuple[str, Case]]:
+    temporary = (Outcome.TEMPERROR,)
+    expected = {"dkim": temporary, "arc": temporary, "spf": temporary, "dmarc_record": temporary}
+    yield "dns_fails_everywhere", Case(every_lookup(), expected, every_lookup_zone(), ("*",))
 
 
 @cache
