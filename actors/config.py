@@ -258,6 +258,9 @@ class PolicyConfig(Section, frozen=True):
     dmarc_reject: bool = False
     """Reject when DMARC fails and the domain says p=reject. Off: RFC 9989 section 5.4 wants no rejection for that
     alone, since mail of mailing lists fails too."""
+    dmarc_public_suffixes: bool = False
+    """Find DMARC records and organizations by the public suffix list (RFC 7489) instead of the DNS tree walk of
+    RFC 9989: for comparison with receivers that have not changed yet."""
     symbol_points: dict[str, float] = msgspec.field(
         default_factory=lambda: {
             "policy.from_missing": 2.0,

@@ -16,10 +16,11 @@ from actors.actor import Budget
 from actors.config import JudgementConfig
 from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outcome, Stage, error_finding
 from actors.policy.author import domain_of, read_author, signing_domains
-from actors.policy.dmarc import DISCOVERY_LIMIT_S, discover, unanswered
+from actors.policy.dmarc import DISCOVERY_LIMIT_S, TREE_WALK, Organizations, discover, unanswered
 from actors.policy.gtube import has_gtube
 from actors.policy.lists import AddressList, NameList, NetworkList, address_keys
 from actors.policy.spf import DETAIL_CHARS_MAX, check_spf
+from actors.policy.suffixes import PublicSuffixes
 from actors.policy.timed import TimedResolver
 from actors.ports import Clock, Resolver, Store, StoreUnavailable
 
@@ -48,6 +49,8 @@ class PolicyActor:
         self._store = store if lists.redis_prefix else None
         self._clock = clock
         self._redis_prefix = lists.redis_prefix
+        public_suffixes = config.policy.dmarc_public_suffixes
+        self._organizations: Organizations = PublicSuffixes() if public_suffixes else TREE_WALK
         self._signatures_max = config.dkim.signatures_max
         self._clients = {
             "allow_client": NetworkList(lists.allow_clients),
@@ -150,7 +153,8 @@ class PolicyActor:
         }
         try:
             async with budget.lookup_timeout(DISCOVERY_LIMIT_S):
-                found = await discover(author, sorted(identifiers - {""}), TimedResolver(self._resolver, budget))
+                resolver = TimedResolver(self._resolver, budget)
+                found = await discover(author, sorted(identifiers - {""}), resolver, self._organizations)
         except TimeoutError:
             found = unanswered(author)
         return msgspec.structs.replace(found, facts={**found.facts, "ambiguous": "yes"}) if flaw else found

@@ -1,11 +1,13 @@
 """DMARC record discovery and organizational domains (RFC 9989 section 4.10): the DNS half of DMARC.
 
-`ask_walks` asks, all at once; `parse_record`, `walk` and `organizational_domain` are pure. The conclusion (alignment,
-policy) is drawn by `actors.decide.dmarc` from the facts given here, since only there the DKIM results are known.
+`ask_walks` asks, all at once; `parse_record`, `walk` and `organizational_domain` are pure. Where records stand and what
+an organization is, `TreeWalk` says, or `suffixes.PublicSuffixes` as before it. The conclusion (alignment, policy) is
+drawn by `actors.decide.dmarc` from the facts given here, since only there the DKIM results are known.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import msgspec
 
@@ -95,19 +97,49 @@ def walk_names(domain: str) -> list[str]:
     return [domain, *(".".join(labels[first:]) for first in range(start, len(labels)))]
 
 
-async def ask_walks(domains: Iterable[str], resolver: Resolver) -> Answers:
+class Organizations(Protocol):
+    """Where the records for a domain may stand, and to which organization it belongs."""
+
+    walks: bool
+    """Whether DNS has to be asked to know an organization."""
+
+    def names(self, domain: str) -> list[str]:
+        """The names at which records are looked for, the domain itself first."""
+
+    def of(self, domain: str, found: Walk) -> str:
+        """The organizational domain, given the records found at those names."""
+
+
+class TreeWalk:
+    """RFC 9989 section 4.10."""
+
+    walks = True
+
+    def names(self, domain: str) -> list[str]:
+        """The domain and its parents."""
+        return walk_names(domain)
+
+    def of(self, domain: str, found: Walk) -> str:
+        """As the records say."""
+        return organizational_domain(domain, found)
+
+
+TREE_WALK = TreeWalk()
+
+
+async def ask_walks(domains: Iterable[str], resolver: Resolver, organizations: Organizations = TREE_WALK) -> Answers:
     """Ask every name of every walk at the same time: one round trip instead of one for each label."""
-    names = list(dict.fromkeys(name for domain in domains for name in walk_names(domain)))
+    names = list(dict.fromkeys(name for domain in domains for name in organizations.names(domain)))
     return dict(zip(names, await resolver.txt_each([f"_dmarc.{name}" for name in names]), strict=True))
 
 
-def walk(domain: str, answers: Answers) -> Walk:
+def walk(domain: str, answers: Answers, organizations: Organizations = TREE_WALK) -> Walk:
     """The DNS Tree Walk from `domain` upwards; it ends early at a record that says psd=y or psd=n.
 
     Raises LookupFailed when a name on its way gave no answer.
     """
     found: list[tuple[str, Record]] = []
-    for name in walk_names(domain):
+    for name in organizations.names(domain):
         answer = answers[name]
         if isinstance(answer, LookupFailed):
             raise LookupFailed(*answer.args)
@@ -130,17 +162,18 @@ def organizational_domain(domain: str, found: Walk) -> str:
     return found[-1][0] if found else domain
 
 
-def policy_record(domain: str, found: Walk) -> tuple[str, Record] | None:
+def policy_record(domain: str, organization: str, found: Walk) -> tuple[str, Record] | None:
     """Where the record that applies to `domain` was found (section 4.10.1): itself, its organization, its PSD."""
     records = dict(found)
-    organization = organizational_domain(domain, found)
     for name in (domain, organization):
         if name in records:
             return name, records[name]
     return next(((name, record) for name, record in found if record.psd == "y"), None)
 
 
-async def discover(domain: str, identifiers: Sequence[str], resolver: Resolver) -> Finding:
+async def discover(
+    domain: str, identifiers: Sequence[str], resolver: Resolver, organizations: Organizations = TREE_WALK
+) -> Finding:
     """The finding `dmarc_record` for an author domain, with `org:` facts for the identifiers that may align with it.
 
     Outcome none: no record; temperror: DNS failed; permerror: a record that cannot be applied; pass: a record.
@@ -148,18 +181,18 @@ async def discover(domain: str, identifiers: Sequence[str], resolver: Resolver) 
     facts = {"domain": domain}
     # Who shares two labels with the author may belong to the same organization: asked along with it.
     near = [name for name in identifiers if name != domain and name.split(".")[-2:] == domain.split(".")[-2:]]
-    answers = await ask_walks([domain, *near], resolver)
+    answers = await ask_walks([domain, *(near if organizations.walks else ())], resolver, organizations)
     try:
-        found = walk(domain, answers)
+        found = walk(domain, answers, organizations)
     except LookupFailed:
         return unanswered(domain)
-    applicable = policy_record(domain, found)
+    organization = organizations.of(domain, found)
+    applicable = policy_record(domain, organization, found)
     if applicable is None:
         return Finding("policy", "dmarc_record", Outcome.NONE, detail="no record", facts=facts)
     name, record = applicable
     if not record.usable:
         return Finding("policy", "dmarc_record", Outcome.PERMERROR, detail=f"invalid policy at {name}", facts=facts)
-    organization = organizational_domain(domain, found)
     facts |= {
         "policy_domain": name,
         "org_domain": organization,
@@ -176,9 +209,9 @@ async def discover(domain: str, identifiers: Sequence[str], resolver: Resolver) 
         facts["rua"] = "yes"
     if "r" in (record.adkim, record.aspf):
         related = [name for name in identifiers if name != domain and _is_within(name, organization)]
-        if not answers.keys() >= set(related):
+        if organizations.walks and not answers.keys() >= set(related):
             answers = await ask_walks(related, resolver)
-        facts |= {f"org:{name}": _organization(name, answers) for name in related}
+        facts |= {f"org:{name}": _organization(name, answers, organizations) for name in related}
     return Finding("policy", "dmarc_record", Outcome.PASS, detail=f"p={record.p} at {name}", facts=facts)
 
 
@@ -187,9 +220,9 @@ def unanswered(domain: str) -> Finding:
     return Finding("policy", "dmarc_record", Outcome.TEMPERROR, detail="DNS gave no answer", facts={"domain": domain})
 
 
-def _organization(domain: str, answers: Answers) -> str:
+def _organization(domain: str, answers: Answers, organizations: Organizations) -> str:
     try:
-        return organizational_domain(domain, walk(domain, answers))
+        return organizations.of(domain, walk(domain, answers) if organizations.walks else ())
     except LookupFailed:
         return ""
 

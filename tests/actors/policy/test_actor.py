@@ -209,3 +209,11 @@ async def test_closing_gives_back_both_ports() -> None:
     await actor(resolver, store, Lists(redis_prefix="tamis")).close()
     assert resolver.closed
     assert store.closed
+
+
+@pytest.mark.parametrize("listed", [False, True])
+async def test_the_configuration_says_how_organizations_are_found(listed: bool) -> None:  # noqa: FBT001
+    resolver = FakeResolver(ZONE)
+    config = JudgementConfig(policy=PolicyConfig(dmarc_public_suffixes=listed))
+    await examine(PolicyActor(config, resolver, None, FakeClock()), Stage.HEADERS)
+    assert (("_dmarc.net", "TXT") in resolver.questions) is not listed

@@ -12,6 +12,7 @@ from actors.policy.dmarc import (
     walk,
     walk_names,
 )
+from actors.policy.suffixes import PublicSuffixes
 from tests.fakes import FakeResolver
 
 
@@ -188,3 +189,42 @@ def test_a_text_that_is_too_long_takes_no_place_in_the_cache() -> None:
     before = dmarc._parse_short.cache_info().currsize
     assert parse_record(b"v=DMARC1; p=reject; x=" + b"y" * 60_000) is None
     assert dmarc._parse_short.cache_info().currsize == before
+
+
+# --- by the public suffix list (RFC 7489) ----------------------------------------------------------------------------
+
+
+async def test_by_public_suffixes_only_the_domain_and_its_organization_are_asked() -> None:
+    resolver = FakeResolver('_dmarc.example.co.uk TXT "v=DMARC1; p=none; sp=reject"')
+    finding = await discover("a.b.example.co.uk", ["example.co.uk", "x.example.co.uk"], resolver, PublicSuffixes())
+    assert [name for name, _ in resolver.questions] == ["_dmarc.a.b.example.co.uk", "_dmarc.example.co.uk"]
+    assert finding.facts["policy_domain"] == finding.facts["org_domain"] == "example.co.uk"
+    assert finding.facts["org:x.example.co.uk"] == "example.co.uk"
+
+
+@pytest.mark.parametrize(
+    ("domain", "organization"),
+    [
+        ("a.b.example.com", "example.com"),
+        ("example.com", "example.com"),
+        ("a.example.co.uk", "example.co.uk"),
+        ("co.uk", "co.uk"),
+        ("a.b.unknown-tld", "b.unknown-tld"),
+        ("a.b.xn--55qx5d.cn", "b.xn--55qx5d.cn"),
+    ],
+)
+def test_the_organization_is_one_label_below_a_public_suffix(domain: str, organization: str) -> None:
+    assert PublicSuffixes().of(domain, ()) == organization
+
+
+async def test_records_between_domain_and_organization_count_for_the_tree_walk_alone() -> None:
+    zone = '_dmarc.dept.example.org TXT "v=DMARC1; p=reject; psd=n"\n_dmarc.example.org TXT "v=DMARC1; p=none"'
+    walked = await discover("a.dept.example.org", [], FakeResolver(zone))
+    listed = await discover("a.dept.example.org", [], FakeResolver(zone), PublicSuffixes())
+    assert (walked.facts["policy_domain"], listed.facts["policy_domain"]) == ("dept.example.org", "example.org")
+
+
+async def test_no_strangers_under_one_public_suffix_align() -> None:
+    zone = '_dmarc.a.co.uk TXT "v=DMARC1; p=reject"\n_dmarc.co.uk TXT "v=DMARC1; p=none"'
+    facts = (await discover("a.co.uk", ["b.co.uk", "co.uk"], FakeResolver(zone), PublicSuffixes())).facts
+    assert not [name for name in facts if name.startswith("org:")]
