@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from actors.model import Finding, Lookup, Message, Stage
-from actors.ports import Clock
+from actors.ports import Clock, LookupFailed
 
+DNS_QUESTIONS_MAX = 120
+"""Of one actor about one message at one stage, answers from the cache included: five signatures and 50 ARC sets, or the
+75 questions of SPF, or the eight names of each of seven DMARC walks."""
 _SHARE_FOR_LOOKUPS = 0.9
 
 
@@ -26,6 +29,7 @@ class Budget:
     started_s: float
     deadline_s: float
     lookups: list[Lookup] = field(default_factory=list)
+    dns_questions: int = 0
 
     @classmethod
     def lasting(cls, clock: Clock, budget_s: float) -> "Budget":
@@ -45,6 +49,12 @@ class Budget:
     def lookup_timeout(self, cap_s: float) -> asyncio.Timeout:
         """The same for a wait whose end must still be reported: a part of what is left is kept for that."""
         return asyncio.timeout(min(cap_s, self.left_s * _SHARE_FOR_LOOKUPS))
+
+    def ask_dns(self) -> None:
+        """Count a question that is to be asked. Raises LookupFailed when there have been too many."""
+        if self.dns_questions >= DNS_QUESTIONS_MAX:
+            raise LookupFailed(f"more than {DNS_QUESTIONS_MAX} DNS questions about one message")
+        self.dns_questions += 1
 
     def record(self, name: str, started_s: float, detail: str = "") -> None:
         """Note a wait for the outside world that began at `started_s` (monotonic) and has just ended."""

@@ -8,5 +8,6 @@
     body           ─► canonical.py  linear canonicalisation, hashed once          (pure)
                       verify.py     one signature, one verdict                    (pure)
                       arc.py        one chain, one verdict                        (pure)
+                      seal.py       the next set of a chain, for who forwards     (pure)
                       dkimpy.py     the only module that touches the library dkimpy
 """

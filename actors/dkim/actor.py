@@ -14,7 +14,15 @@ from actors.dkim import dkimpy
 from actors.dkim.arc import Chain, ChainError, read_chain, verify_chain
 from actors.dkim.canonical import BodyHashes, Field
 from actors.dkim.key import KeyRecordError, PublicKey, first_usable_key
-from actors.dkim.signature import Signature, SignatureError, field_tags, parse_signature
+from actors.dkim.signature import (
+    Signature,
+    SignatureError,
+    address_text,
+    domain_text,
+    field_tags,
+    parse_signature,
+    selector_text,
+)
 from actors.dkim.verify import Evidence, Verified, verify
 from actors.model import PLACE, Finding, Message, Outcome, Stage
 from actors.ports import Clock, LookupFailed, NameNotFound, Resolver
@@ -22,7 +30,7 @@ from actors.ports import Clock, LookupFailed, NameNotFound, Resolver
 _UNIQUE_SIGNATURE_BYTES = 8
 """RFC 6008 section 3: header.b holds at least so many characters, and as many as make it unique."""
 _SKIPPED_MAX = 20
-_FACT_BYTES_MAX = 320
+_FACT_CHARS_MAX = 320
 """The longest mail address (RFC 5321 section 4.5.3.1: 64 + 1 + 255)."""
 
 Keys = Mapping[str, PublicKey | Verified]
@@ -100,6 +108,7 @@ class DkimActor:
     async def _key(self, name: str, budget: Budget) -> PublicKey | Verified:
         started_s = budget.clock.monotonic_s()
         try:
+            budget.ask_dns()
             async with budget.lookup_timeout(self._lookup_timeout_s):
                 records = await self._resolver.txt(name)
             return first_usable_key(records)
@@ -169,28 +178,28 @@ def _judge_chain(chain: Chain | Verified, keys: Keys, evidence: Evidence) -> Fin
 
 def _facts(tags: Mapping[bytes, bytes], unique: int) -> dict[str, str]:
     """What Authentication-Results and DMARC need (RFC 8601 section 2.7.1, RFC 6008); only plain ASCII tags."""
-    domain = tags.get(b"d", b"")
+    domain = domain_text(tags.get(b"d", b"")).lower()
     wanted = {
-        "header.d": domain.lower(),
-        "header.s": tags.get(b"s", b""),
-        "header.a": tags.get(b"a", b""),
-        "header.b": _signature_text(tags)[:unique],
-        "header.i": tags.get(b"i", b"") or (b"@" + domain.lower() if domain else b""),
+        "header.d": domain,
+        "header.s": selector_text(tags.get(b"s", b"")),
+        "header.a": domain_text(tags.get(b"a", b"")),
+        "header.b": _signature_text(tags)[:unique].decode("ascii", "replace"),
+        "header.i": address_text(tags.get(b"i", b"")) or (f"@{domain}" if domain else ""),
     }
     return {
-        name: value.decode()
+        name: value
         for name, value in wanted.items()
-        if value and len(value) <= _FACT_BYTES_MAX and value.isascii() and value.decode().isprintable()
+        if value and len(value) <= _FACT_CHARS_MAX and value.isascii() and value.isprintable()
     }
 
 
 def _unique_length(all_tags: list[Mapping[bytes, bytes]]) -> int:
     """How many characters of b= tell different signatures apart, at least eight."""
     texts = {_signature_text(tags) for tags in all_tags}
-    for length in range(_UNIQUE_SIGNATURE_BYTES, _FACT_BYTES_MAX):
+    for length in range(_UNIQUE_SIGNATURE_BYTES, _FACT_CHARS_MAX):
         if len({text[:length] for text in texts}) == len(texts):
             return length
-    return _FACT_BYTES_MAX
+    return _FACT_CHARS_MAX
 
 
 def _signature_text(tags: Mapping[bytes, bytes]) -> bytes:

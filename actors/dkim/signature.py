@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from actors.dkim.canonical import Field, FieldsByName
 from actors.dkim.tags import TagListError, parse_tags
+from actors.domains import ascii_domain
 
 FIELD_BYTES_MAX = 8192
 SIGNED_NAMES_MAX = 200
@@ -35,6 +36,7 @@ class Signature:
     algorithm: bytes
     key_type: bytes
     domain: str
+    """d= as A-labels, and so are the selector and the domain of the identity (RFC 8616 section 5)."""
     selector: str
     identity: str
     signature: bytes
@@ -114,7 +116,7 @@ def _parse(tags: Mapping[bytes, bytes], *, seal: bool = False) -> Signature:
         key_type=_ALGORITHMS[algorithm],
         domain=domain,
         selector=_name(tags, b"s", _SELECTOR),
-        identity=_text(tags.get(b"i", b"")) or f"@{domain}",
+        identity=address_text(tags.get(b"i", b"")) or f"@{domain}",
         signature=_base64_text(tags, b"b"),
         body_hash=b"" if seal else base64.b64decode(_base64_text(tags, b"bh")),
         signed_names=() if seal else _signed_names(tags),
@@ -144,12 +146,25 @@ def _required(tags: Mapping[bytes, bytes], tag: bytes) -> bytes:
     return value
 
 
-def _text(value: bytes) -> str:
-    return value.decode("ascii", "replace")
+def domain_text(value: bytes) -> str:
+    """A domain of a tag, U-labels as A-labels; what is no domain comes as it is, or as "" when it is not ASCII."""
+    return value.decode("ascii") if value.isascii() else ascii_domain(value.decode("utf-8", "replace"))
+
+
+def selector_text(value: bytes) -> str:
+    """A selector, as `domain_text`; it may be one label alone, which is no domain, so it is read with one behind it."""
+    return domain_text(value + b".org").removesuffix(".org")
+
+
+def address_text(value: bytes) -> str:
+    """The address of i=, its domain as `domain_text`; a local part may be UTF-8."""
+    local_part, at, domain = value.rpartition(b"@")
+    return local_part.decode("utf-8", "replace") + at.decode() + domain_text(domain)
 
 
 def _name(tags: Mapping[bytes, bytes], tag: bytes, pattern: re.Pattern[str]) -> str:
-    name = _text(_required(tags, tag))
+    value = _required(tags, tag)
+    name = selector_text(value) if tag == b"s" else domain_text(value)
     if not pattern.fullmatch(name) or len(name) > 253:
         raise SignatureError(f"{tag.decode()}= is not a domain name")
     return name

@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import idna
 import msgspec
+
+from actors.domains import ascii_domain
 
 FIELD_BYTES_MAX = 8 * 1024
 """A longer From field is not read: no mail program writes one."""
@@ -20,7 +21,6 @@ _PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|["()<>,;:]|[^"()<>,;:\\]++|\\', re.
 _AFTER_AT = re.compile(r"@\s*+([^\s@]*+)")
 _SHOWN_DOMAIN = re.compile(r"@\s*+([\w.\-]++)")
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*+\?([bq])\?([!->@-~]*+)\?=", re.IGNORECASE | re.ASCII)
-_DOMAIN_CHARS_MAX = 253
 _DOMAINS_MAX = 20
 """Of one field; the second one already makes it ambiguous."""
 
@@ -124,22 +124,6 @@ def read_author(value: bytes) -> Author:
     domains = dict.fromkeys(ascii_domain(domain) for domain in reader.domains[:_DOMAINS_MAX])
     shown = dict.fromkeys(ascii_domain(domain.strip("-_.")) for domain in reader.shown[:_DOMAINS_MAX])
     return Author(tuple(domains), tuple(domain for domain in shown if domain and domain not in domains))
-
-
-def ascii_domain(text: str) -> str:
-    """A domain as A-labels in lower case without final dot; "" when it is none (literals, empty labels, no dot)."""
-    domain = text.strip().rstrip(".").lower()
-    if not domain or len(domain) > _DOMAIN_CHARS_MAX or domain.startswith("["):
-        return ""
-    if not domain.isascii():
-        try:
-            # As mail programs do: UTS 46, non-transitional. Python's own codec is IDNA 2003: sharp s differs.
-            domain = idna.encode(domain, uts46=True, transitional=False).decode("ascii")
-        except idna.IDNAError:
-            return ""
-    if "." not in domain or not domain.isprintable() or " " in domain or ".." in domain or domain.startswith("."):
-        return ""
-    return domain
 
 
 def domain_of(address: bytes) -> str:

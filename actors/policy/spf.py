@@ -102,7 +102,8 @@ class _Session(EvaluationSession):
         if rcode not in ("NOERROR", "NXDOMAIN"):
             raise DnsError(f"{rtype} {name}: {rcode}")
         self._cache[key] = answer
-        if not answers and not self._void_exempt:
+        # RFC 8616 section 4: a term whose macro is no ASCII does not match; no question was asked, so none was void.
+        if not answers and not self._void_exempt and name.isascii():
             self.limits.void_used += 1
             self._enforce_void(name)
         return answer

@@ -11,15 +11,17 @@ import pytest
 from publicsuffixlist import PublicSuffixList
 
 from actors.decide.dmarc import evaluate_dmarc
+from actors.domains import ascii_domain
 from actors.model import Finding, Outcome
-from actors.policy.author import ascii_domain
-from actors.policy.dmarc import discover
+from actors.policy.dmarc import TREE_WALK, Organizations, discover
+from actors.policy.suffixes import PublicSuffixes
 from tests.fakes import FakeResolver
 
 pytestmark = pytest.mark.data
 
 
-async def test_the_results_that_receivers_recorded_are_ours(corpora: Path) -> None:
+@pytest.mark.parametrize("organizations", [TREE_WALK, PublicSuffixes()], ids=["tree_walk", "public_suffixes"])
+async def test_the_results_that_receivers_recorded_are_ours(corpora: Path, organizations: Organizations) -> None:
     suffixes = PublicSuffixList()
     wrong, count = [], 0
     with (corpora / "signed_mail" / "dmarc.tsv").open(encoding="utf-8", newline="") as rows:
@@ -38,7 +40,7 @@ async def test_the_results_that_receivers_recorded_are_ours(corpora: Path) -> No
                 }
             )
             identifiers = sorted({sender, *(d for _, d in signed)} - {""})
-            findings.append(await discover(author, identifiers, FakeResolver(zone)))
+            findings.append(await discover(author, identifiers, FakeResolver(zone), organizations))
             dmarc = evaluate_dmarc(findings)
             count += 1
             if dmarc is None or dmarc.outcome != row["dmarc_result"]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import dkim
 import pytest
 
-from actors.actor import Budget
+from actors.actor import DNS_QUESTIONS_MAX, Budget
 from actors.config import DkimConfig
 from actors.dkim.actor import DkimActor
 from actors.dkim.canonical import BodyHashes
@@ -119,6 +119,13 @@ async def test_a_key_that_does_not_come_in_time_is_temperror() -> None:
     (found,) = await silent.examine(Stage.MESSAGE, signed_message(), budget())
 
     assert found.outcome is Outcome.TEMPERROR
+
+
+async def test_a_key_beyond_the_limit_of_questions_is_temperror() -> None:
+    resolver, limited = FakeResolver(zone()), budget()
+    limited.dns_questions = DNS_QUESTIONS_MAX
+    (found,) = await actor(resolver).examine(Stage.MESSAGE, signed_message(), limited)
+    assert (found.outcome, resolver.questions) == (Outcome.TEMPERROR, [])
 
 
 async def test_the_wrong_kind_of_key_is_permerror() -> None:
@@ -305,6 +312,35 @@ async def test_a_signature_may_sign_older_ones_but_never_itself() -> None:
 async def test_a_b_inside_another_tag_stays() -> None:
     for canonicalization in CANONICALIZATIONS:
         assert (await judge(signed_message(c=canonicalization, z="Subject:a|\r\n b=20c")))[0] == "pass"
+
+
+@pytest.mark.parametrize("canonicalization", CANONICALIZATIONS)
+async def test_internationalised_mail_is_verified_by_its_a_labels(canonicalization: str) -> None:
+    """RFC 8616 section 5: d=, s= and the domain of i= may be U-labels; DNS and DMARC know A-labels."""
+    headers = "From: Jürgen <jürgen@bücher.example>\r\nTo: b@example.net\r\nSubject: Grüße\r\n".encode()
+    known = FakeResolver(f'xn--schlssel-95a._domainkey.xn--bcher-kva.example TXT "{rsa_record()}"')
+    tags = {"d": "bücher.example", "s": "schlüssel", "i": "jürgen@news.BÜCHER.example", "h": "From:To:Subject"}
+    (found,) = await examine(signed_message(headers, c=canonicalization, **tags), known)
+    assert (found.outcome, found.detail) == (Outcome.PASS, "signature verified")
+    assert found.facts["header.d"] == "xn--bcher-kva.example"
+    assert found.facts["header.s"] == "xn--schlssel-95a"
+
+
+async def test_an_identity_may_be_written_in_other_labels_than_its_domain() -> None:
+    known = FakeResolver(f'rsa._domainkey.xn--bcher-kva.example TXT "{rsa_record()}"')
+    for domain, identity in (
+        ("bücher.example", "@xn--bcher-kva.example"),
+        ("xn--bcher-kva.example", "@bücher.example"),
+    ):
+        (found,) = await examine(signed_message(d=domain, i=identity), known)
+        assert (found.outcome, found.facts["header.i"]) == (Outcome.PASS, "@xn--bcher-kva.example")
+
+
+@pytest.mark.parametrize(
+    "tags", [{"d": "b\ufffdcher.example"}, {"d": "a..bücher.example"}, {"s": "ü..x"}, {"i": "@büro.example"}]
+)
+async def test_what_is_no_internationalised_name_is_permerror(tags: dict[str, str]) -> None:
+    assert (await judge(signed_message(**tags)))[0] == "permerror"
 
 
 async def test_at_the_headers_stage_the_keys_are_asked_for_and_nothing_is_said() -> None:

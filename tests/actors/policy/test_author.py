@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.policy.author import FIELD_BYTES_MAX, Author, ascii_domain, domain_of, read_author, signing_domains
+from actors.domains import ascii_domain
+from actors.policy.author import FIELD_BYTES_MAX, Author, domain_of, read_author, signing_domains
 
 
 @pytest.mark.parametrize(

@@ -158,3 +158,12 @@ async def test_what_is_wrong_with_a_record_is_told_in_few_words() -> None:
 async def test_a_number_beyond_pythons_limit_is_a_permerror() -> None:
     resolver = FakeResolver(f'x.example TXT "v=spf1 a:%{{d{"1" * 5000}}}.example -all"')
     assert (await check_spf(envelope(b"bo@x.example"), resolver, budget())).outcome is Outcome.PERMERROR
+
+
+async def test_internationalised_senders_are_checked_by_their_a_labels() -> None:
+    """RFC 8616 section 4: the domain as A-labels; terms with a local part that is not ASCII do not match."""
+    terms = " ".join(f"exists:%{{l}}.{n}.example" for n in range(4))
+    zone = f'xn--bcher-kva.example TXT "v=spf1 {terms} ip4:192.0.2.0/24 -all"'
+    resolver = FakeResolver(zone)
+    finding = await check_spf(envelope("jürgen@bücher.example".encode()), resolver, budget())
+    assert (finding.outcome, finding.facts["domain"]) == (Outcome.PASS, "xn--bcher-kva.example")

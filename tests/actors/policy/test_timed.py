@@ -2,8 +2,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from actors.actor import DNS_QUESTIONS_MAX
 from actors.policy.timed import TimedResolver
-from actors.ports import NameNotFound
+from actors.ports import LookupFailed, NameNotFound
 from tests.fakes import FakeClock, FakeResolver, budget
 
 
@@ -44,3 +45,21 @@ async def test_an_answer_from_the_cache_is_no_wait() -> None:
     assert await resolver.addresses("x.example") == ["192.0.2.1"]
     assert await resolver.mx("x.example") == [(5, "m.example")]
     assert spent.lookups == []
+
+
+async def test_questions_beyond_the_limit_fail_without_being_asked() -> None:
+    resolver, limited = FakeResolver('a.example TXT "x"'), budget()
+    asked = TimedResolver(resolver, limited)
+    limited.dns_questions = DNS_QUESTIONS_MAX - 2
+    first, *others = await asked.txt_each(["a.example", "b.example", "c.example"])
+    assert first == [b"x"]
+    assert [type(other) for other in others] == [NameNotFound, LookupFailed]
+    for question in (
+        asked.txt("d.example"),
+        asked.mx("e.example"),
+        asked.ptr("192.0.2.1"),
+        asked.addresses("f.example"),
+    ):
+        with pytest.raises(LookupFailed, match="more than 120 DNS questions"):
+            await question
+    assert resolver.questions == [("a.example", "TXT"), ("b.example", "TXT")]
