@@ -105,11 +105,16 @@ class DkimConfig(Section, frozen=True):
     """RSA keys below are a policy failure (RFC 8301 section 3.2)."""
     clock_drift_s: int = 300
     """Tolerance for t= in the future and x= in the past."""
+    unsigned_tail: str = "policy"
+    """What a good signature is worth whose l= leaves text at the end unsigned (RFC 6376 section 8.2): policy or fail,
+    neither of which is a pass for DMARC, or pass for those who trust such text all the same."""
     signing: SigningConfig = SigningConfig()
 
     def __post_init__(self) -> None:
         # RFC 8301 section 3.2: shorter RSA keys must not be taken for valid.
         _check_least(self, signatures_max=1, key_bits_min=1024, clock_drift_s=0)
+        if self.unsigned_tail not in ("policy", "fail", "pass"):
+            raise ValueError("`unsigned_tail` must be policy, fail or pass")
 
 
 class ClassifierConfig(Section, frozen=True):
@@ -148,6 +153,8 @@ class HeadersConfig(Section, frozen=True):
 
     authserv_id: str = ""
     """authserv-id of Authentication-Results (RFC 8601 section 2.5); empty = the MTA's own name (macro j)."""
+    removed_authserv_ids: tuple[str, ...] = ()
+    """Further ids whose Authentication-Results are removed from what comes in: former names, other hosts of ours."""
     authentication_results: bool = True
     """Write Authentication-Results; forged ones of our authserv-id are removed in any case."""
     flag: str = "X-Spam-Flag"
@@ -174,6 +181,9 @@ class HeadersConfig(Section, frozen=True):
             raise ValueError("`degraded` must not be empty: mail that was not fully checked has to say so")
         if not (self.authserv_id.isascii() and self.authserv_id.isprintable()) or " " in self.authserv_id:
             raise ValueError("`authserv_id` must be printable ASCII without spaces")
+        for one in self.removed_authserv_ids:
+            if not one or not one.isascii() or not one.isprintable() or " " in one:
+                raise ValueError("`removed_authserv_ids` must hold printable ASCII without spaces")
 
 
 class ErrorPolicy(Section, frozen=True):

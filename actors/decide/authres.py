@@ -57,7 +57,7 @@ def authentication_results_edits(
 ) -> tuple[tuple[DeleteHeader, ...], tuple[Edit, ...]]:
     """(deletions of forged fields, insertion of ours at the top)."""
     authserv_id = headers.authserv_id or message.envelope.mta_name or "localhost"
-    forged = tuple(forged_fields(message, authserv_id))
+    forged = tuple(forged_fields(message, (authserv_id, *headers.removed_authserv_ids)))
     if not headers.authentication_results or message.envelope.direction is Direction.OUTBOUND:
         return forged, ()
     return forged, (InsertHeader(0, FIELD.encode("ascii"), field_body(authserv_id, findings, dmarc)),)
@@ -96,19 +96,19 @@ def _words(method: str, finding: Finding, properties: Iterable[str]) -> list[str
     return words
 
 
-def forged_fields(message: Message, authserv_id: str) -> Iterator[DeleteHeader]:
-    """Authentication-Results fields that came with the message and bear our id, last first (RFC 8601 section 5).
+def forged_fields(message: Message, authserv_ids: Iterable[str]) -> Iterator[DeleteHeader]:
+    """Authentication-Results fields that came with the message and bear an id of ours, last first (RFC 8601 section 5).
 
     A name that is folded before its colon makes the MTA's count uncertain: then all go.
     """
-    ours = authserv_id.encode("ascii", "replace").lower().rstrip(b".")
+    ours = [authserv_id.encode("ascii", "replace").lower().rstrip(b".") for authserv_id in authserv_ids]
     own_name = FIELD.lower().encode("ascii")
     fields = fields_named(message, own_name)
     uncertain = any(not name for name, _ in fields)
     found = [
         DeleteHeader(name or FIELD.encode("ascii"), occurrence)
         for occurrence, (name, value) in enumerate(fields, start=1)
-        if uncertain or occurrence > _FIELDS_READ_MAX or claims_to_be(value, ours)
+        if uncertain or occurrence > _FIELDS_READ_MAX or any(claims_to_be(value, one) for one in ours)
     ]
     return reversed(found)
 

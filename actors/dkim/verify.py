@@ -47,7 +47,7 @@ def verify(signature: Signature, key: PublicKey, own_field: Field, evidence: Evi
         return Verified(Outcome.FAIL, "signature mismatch")
     if length is not None and length < body_bytes:
         # RFC 6376 section 8.2: whoever likes can append to what l= leaves out.
-        return Verified(Outcome.POLICY, f"l= leaves {body_bytes - length} bytes of the body unsigned")
+        return Verified(Outcome(config.unsigned_tail), f"l= leaves {body_bytes - length} bytes of the body unsigned")
     return Verified(Outcome.PASS, "signature verified")
 
 

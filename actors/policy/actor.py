@@ -17,6 +17,7 @@ from actors.config import JudgementConfig
 from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outcome, Stage, error_finding
 from actors.policy.author import domain_of, read_author, signing_domains
 from actors.policy.dmarc import DISCOVERY_LIMIT_S, TREE_WALK, Organizations, discover, unanswered
+from actors.policy.form import has_bare_line_ends, repeated_fields
 from actors.policy.gtube import has_gtube
 from actors.policy.lists import AddressList, NameList, NetworkList, address_keys
 from actors.policy.spf import DETAIL_CHARS_MAX, check_spf
@@ -37,7 +38,7 @@ class Question:
 
 
 class PolicyActor:
-    """Reports the findings spf, dmarc_record, gtube, from_*, allow_* and deny_*."""
+    """Reports spf, dmarc_record, gtube, fields_repeated, bare_line_ends, from_*, allow_* and deny_*."""
 
     name = "policy"
     stages = frozenset(Stage)
@@ -135,6 +136,11 @@ class PolicyActor:
 
     async def _message(self, message: Message, budget: Budget) -> list[Finding]:
         findings = [Finding("policy", "gtube", Outcome.HIT)] if has_gtube(message.body) else []
+        repeated = repeated_fields(message)
+        if repeated:
+            findings.append(Finding("policy", "fields_repeated", Outcome.HIT, detail=", ".join(repeated)))
+        if has_bare_line_ends(message):
+            findings.append(Finding("policy", "bare_line_ends", Outcome.HIT))
         flaw, author = _author(message)
         if flaw:
             findings.append(Finding("policy", flaw, Outcome.HIT))

@@ -15,6 +15,11 @@ from wire.config import ConfigError, load
         ('[headers]\ndegraded = ""', "`degraded` must not be empty"),
         ('[headers]\nscore = "X Spam"', "`score` must be a header field name"),
         ('[headers]\nauthserv_id = "a\\r\\nX: y"', "`authserv_id` must be printable ASCII without spaces"),
+        (
+            '[headers]\nremoved_authserv_ids = ["a", ""]',
+            "`removed_authserv_ids` must hold printable ASCII without spaces",
+        ),
+        ('[dkim]\nunsigned_tail = "accept"', "`unsigned_tail` must be policy, fail or pass"),
         ('[policy.on_error]\ndkim = "shrug"', "`dkim` must be ignore, tempfail, quarantine or reject"),
         ('[policy.on_error]\nuninspected = "tempfail"', "`uninspected` must be ignore, quarantine or reject"),
         ('[policy.lists]\nallow_clients = ["10.0.0.0/33"]', "no IP address or network"),

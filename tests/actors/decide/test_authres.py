@@ -203,6 +203,18 @@ def test_a_hundred_forgeries_are_all_removed() -> None:
     assert removed(*[b" mx.example.org; spf=pass"] * 100) == list(range(100, 0, -1))
 
 
+def test_further_ids_can_be_named_whose_fields_are_removed() -> None:
+    headers = HeadersConfig(removed_authserv_ids=("Old.example.org", "mx2.example.org"))
+    mail = message(
+        b" mx2.example.org; spf=pass",
+        b" other.example; spf=pass",
+        b" (x) old.EXAMPLE.org. 1; spf=pass",
+        b" mx.example.org; x=y",
+    )
+    edits, _ = authentication_results_edits((), None, mail, headers)
+    assert [edit.occurrence for edit in edits] == [4, 3, 1]
+
+
 def test_forgeries_are_removed_even_when_we_write_none() -> None:
     assert removed(b" mx.example.org; spf=pass", write=False) == [1]
 

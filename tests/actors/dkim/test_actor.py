@@ -176,6 +176,16 @@ async def test_a_length_that_covers_the_body_passes_and_one_with_text_appended_d
     assert (await judge(signed_message(l="1")))[0] == "policy"
 
 
+@pytest.mark.parametrize("answer", ["policy", "fail", "pass"])
+async def test_what_a_partly_signed_body_is_worth_is_configured(answer: str) -> None:
+    config = DkimConfig(unsigned_tail=answer)
+    tested = DkimActor(config, FakeResolver(zone()), FakeClock())
+    for length, expected in ((1, answer), (None, "pass")):
+        signed = signed_message(**({"l": str(length)} if length else {}))
+        (found,) = await tested.examine(Stage.MESSAGE, signed, budget())
+        assert found.outcome.value == expected
+
+
 @pytest.mark.parametrize(
     ("signed_after_s", "expires_after_s", "outcome"),
     [(0, 600, "pass"), (299, None, "pass"), (301, None, "fail"), (-900, -299, "pass"), (-900, -301, "fail")],

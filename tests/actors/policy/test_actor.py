@@ -217,3 +217,10 @@ async def test_the_configuration_says_how_organizations_are_found(listed: bool) 
     config = JudgementConfig(policy=PolicyConfig(dmarc_public_suffixes=listed))
     await examine(PolicyActor(config, resolver, None, FakeClock()), Stage.HEADERS)
     assert (("_dmarc.net", "TXT") in resolver.questions) is not listed
+
+
+async def test_mail_that_two_readers_may_read_differently_is_told() -> None:
+    message = Message(ENVELOPE, HEADERS + b"Subject: a\r\nSubject: b\r\n", b"a\n.\r\n")
+    found = {one.name: one.detail for one in await examine(actor(), Stage.MESSAGE, message)}
+    assert found["fields_repeated"] == "subject"
+    assert "bare_line_ends" in found
