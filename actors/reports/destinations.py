@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from actors.policy.author import ascii_domain
+from actors.domains import ascii_domain
 from actors.policy.dmarc import Answers, Record, ask_walks, organizational_domain, parse_record, parse_records, walk
 from actors.ports import LookupFailed, NameNotFound, Resolver
 from actors.reports.names import is_mailbox

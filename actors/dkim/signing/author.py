@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from actors.dkim.canonical import FieldsByName
 from actors.dkim.signing.tables import Address, is_name
-from actors.policy.author import FIELD_BYTES_MAX, ascii_domain, read_author
+from actors.domains import ascii_domain
+from actors.policy.author import FIELD_BYTES_MAX, read_author
 from wire.message import unfold
 
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|["()<>,;:]|[^"()<>,;:\\]++|\\', re.DOTALL)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from actors.dkim.signing.options import key_is_path
-from actors.policy.author import ascii_domain
+from actors.domains import ascii_domain
 
 ADDRESS_CHARS_MAX = 320
 """RFC 5321 section 4.5.3.1, with room: a longer address is in no table."""
