@@ -6,7 +6,9 @@ Its RequireSafeKeys is off: it looks at the directories above a key, too, and re
 
 import asyncio
 import itertools
+import os
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,6 +108,7 @@ def opendkim(directory: Path, settings: Mapping[str, str]) -> Iterator[Judge]:
         server.wait_until(socket.exists, "it listens")
         yield Judge(socket)
     finally:
+        os.kill(server.pid, signal.SIGKILL)  # libmilter looks after SIGTERM every five seconds only.
         server.stop()
 
 
