@@ -3,6 +3,7 @@
 A service that is missing skips the test at home with the reason, and fails it in CI.
 """
 
+import fcntl
 import os
 import shutil
 import socket
@@ -24,6 +25,15 @@ def skip_or_fail(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"cannot be skipped in CI: {reason}")
     pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under `pytest -n` live tests are one group: they mostly wait, but have the machine to themselves, while unit tests
+    compute in the other process.
+    """
+    for item in items:
+        if any(item.get_closest_marker(name) for name in LIVE_MARKERS):
+            item.add_marker(pytest.mark.xdist_group("live"))
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +62,10 @@ def corpora() -> Path:
         # Also in CI: the material is not part of the project, a clone elsewhere cannot have it.
         pytest.skip(f"no corpora: {unpack} does not exist and TAMIS_CORPORA is not set")
     target = PROJECT / ".test-data"
-    subprocess.run([str(unpack), str(target)], check=True)
+    target.mkdir(exist_ok=True)
+    with (target / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Of two pytest processes one unpacks and one waits.
+        subprocess.run([str(unpack), str(target)], check=True)
     return target
 
 
