@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from actors.dkim.signing.config import SigningConfig
+from actors.policy.config import DkimFailures, FormFailures
 from actors.redis_url import parse_redis_url
 from actors.reports.config import DmarcReportConfig
 from wire.config import ConfigError, Section
@@ -108,6 +109,12 @@ class DkimConfig(Section, frozen=True):
     unsigned_tail: str = "policy"
     """What a good signature is worth whose l= leaves text at the end unsigned (RFC 6376 section 8.2): policy or fail,
     neither of which is a pass for DMARC, or pass for those who trust such text all the same."""
+    must_be_signed: tuple[str, ...] = ()
+    """Header fields every one of which a signature has to cover where the message has them, else it is worth no more
+    than `policy` (OpenDKIM's MustBeSigned). From always is covered: a second one breaks the signature."""
+    signers_first: tuple[str, ...] = ()
+    """Domains whose signatures are verified before all others when there are more than `signatures_max`, which else
+    are the topmost (OpenDKIM's TrustSignaturesFrom)."""
     signing: SigningConfig = SigningConfig()
 
     def __post_init__(self) -> None:
@@ -282,6 +289,8 @@ class PolicyConfig(Section, frozen=True):
     one's own replaces the default one (of 4,150 SpamAssassin ham none has such a From, of 1,500 phishing 203)."""
     lists: Lists = Lists()
     on_error: ErrorPolicy = ErrorPolicy()
+    on_dkim: DkimFailures = DkimFailures()
+    on_form: FormFailures = FormFailures()
 
     def __post_init__(self) -> None:
         if not 0 < self.classifier_spam_probability < 1:

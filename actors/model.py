@@ -173,6 +173,10 @@ class Message(msgspec.Struct, frozen=True, dict=True):
 
 PLACE = "place"
 """Fact of a finding about one of several like things in a message: which one, counted from the top (0 = first)."""
+KEY = "key"
+"""Fact of a finding about a DKIM signature that did not pass: what is special about its key."""
+NO_KEY, TEST_KEY = "missing", "testing"
+"""DNS says that there is none; its owner only tries it out (t=y)."""
 
 
 class Finding(msgspec.Struct, frozen=True):

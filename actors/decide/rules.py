@@ -4,19 +4,23 @@ A rule reads a `Case` and answers a `Ruling`, or None when it has nothing to say
 matter. Public texts (`Reply`) are generic; what was found is in the reason, which stays in our logs.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from actors.config import JudgementConfig, PolicyConfig
+from actors.decide.dkim import dkim_failures
 from actors.decide.score import Points
-from actors.model import Action, DeleteHeader, Finding, Message, Outcome, Reply
+from actors.model import Action, DeleteHeader, Direction, Finding, Message, Outcome, Reply
 
 MALWARE = Reply(554, "5.7.1", "Message refused: malware found")
 SPAM = Reply(550, "5.7.1", "Message refused as spam")
 DENIED = Reply(550, "5.7.1", "Access denied")
 RECIPIENT_DENIED = Reply(550, "5.7.1", "Recipient refused")
 UNAUTHENTICATED = Reply(550, "5.7.1", "Message refused by the DMARC policy of its author domain")
+UNSIGNED = Reply(550, "5.7.20", "Message refused: it has no acceptable DKIM signature")
+"""Enhanced code of RFC 7372 section 3.1."""
+MALFORMED = Reply(550, "5.6.0", "Message refused: it is not in the form of RFC 5322")
 FORGED = Reply(554, "5.6.0", "Message refused: its header is not acceptable")
 UNCHECKED = Reply(550, "5.7.1", "Message refused: it could not be checked")
 TRY_LATER = Reply(451, "4.7.1", "Service unavailable, try again later")
@@ -29,6 +33,14 @@ UNINSPECTED = "uninspected"
 
 NOT_DELIVERED = (Action.TEMPFAIL, Action.DISCARD, Action.REJECT)
 _SEVEREST_FIRST = ("reject", "quarantine", "tempfail")
+_BETTER_LATER_FIRST = ("tempfail", "reject", "discard", "quarantine")
+_FORM = {
+    "fields_repeated": "fields",
+    "from_missing": "fields",
+    "date_missing": "fields",
+    "bare_line_ends": "line_ends",
+}
+"""Findings of the policy actor to keys of [policy.on_form]."""
 _NAMED_MAX = 5
 _NAME_CHARS_MAX = 200
 
@@ -179,6 +191,30 @@ def authenticated_allowance(case: Case) -> str | None:
     return None
 
 
+def malformed(case: Case) -> Ruling | None:
+    """The form of RFC 5322 is broken, and [policy.on_form] says more than accept."""
+    hits = {f.name for f in case.findings if f.actor == "policy" and f.outcome is Outcome.HIT and f.name in _FORM}
+    return _answered(case, {hit: getattr(case.config.policy.on_form, _FORM[hit]) for hit in hits}, MALFORMED)
+
+
+def dkim_failed(case: Case) -> Ruling | None:
+    """No DKIM signature is good, and [policy.on_dkim] says more than accept of what is wrong."""
+    failures = dkim_failures(case.findings)
+    return _answered(case, {name: getattr(case.config.policy.on_dkim, name) for name in failures}, UNSIGNED)
+
+
+def _answered(case: Case, answers: Mapping[str, str], refusal: Reply) -> Ruling | None:
+    """The action that inbound mail gets by these, from what is wrong to the action for it."""
+    if case.message.envelope.direction is not Direction.INBOUND:
+        return None
+    for action in _BETTER_LATER_FIRST:
+        why = [name for name, answer in answers.items() if answer == action]
+        if why:
+            reply = {"tempfail": TRY_LATER, "reject": refusal}.get(action)
+            return Ruling(Action(action), listing(why), reply)
+    return None
+
+
 def dmarc_rejected(case: Case) -> Ruling | None:
     """DMARC failed, the domain's owner asks to reject, and [policy] dmarc_reject agrees."""
     dmarc = case.dmarc
@@ -226,6 +262,8 @@ MESSAGE_RULES: tuple[Rule, ...] = (
     forged_header,
     unchecked,
     allowed,
+    malformed,
+    dkim_failed,
     dmarc_rejected,
     score_reached,
 )

@@ -24,9 +24,11 @@ from actors.decide.rules import (
     denied_helo,
     denied_recipient,
     denied_sender,
+    dkim_failed,
     dmarc_rejected,
     gtube,
     infected,
+    malformed,
     threshold_reached,
     thresholds,
     unchecked,
@@ -124,7 +126,7 @@ def _unchecked(
 
 
 def _unless_ignored(answer: str) -> Iterator[Action]:
-    if answer != "ignore":
+    if answer not in ("ignore", "accept"):
         yield Action(answer)
 
 
@@ -135,7 +137,27 @@ def _allowance_may_come(case: Case, outstanding: frozenset[str]) -> bool:
     return "dkim" in outstanding and case.hit("allow_sender") is not None
 
 
+def _form_and_signatures(case: Case, outstanding: frozenset[str]) -> Generator[Action, None, bool]:
+    """What the form and the signatures lead to; returns whether one certainly decides."""
+    for actor, rule, answers in (
+        ("policy", malformed, case.config.policy.on_form),
+        ("dkim", dkim_failed, case.config.policy.on_dkim),
+    ):
+        if actor in outstanding:
+            for key in answers.__struct_fields__:
+                yield from _unless_ignored(getattr(answers, key))
+        ruling = rule(case)
+        if ruling is not None:
+            yield ruling.action
+            if actor not in outstanding:
+                return True
+    return False
+
+
 def _dmarc_and_score(case: Case, outstanding: frozenset[str]) -> Iterator[Action]:
+    certain = yield from _form_and_signatures(case, outstanding)
+    if certain:
+        return
     if case.config.policy.dmarc_reject and _AUTHENTICATING & outstanding:
         yield Action.REJECT
     elif dmarc_rejected(case):

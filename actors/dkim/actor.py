@@ -4,7 +4,8 @@ At the headers stage it only asks for the keys, so that they are in the resolver
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -13,6 +14,7 @@ from actors.config import DkimConfig
 from actors.dkim import dkimpy
 from actors.dkim.arc import Chain, ChainError, read_chain, verify_chain
 from actors.dkim.canonical import BodyHashes, Field
+from actors.dkim.chosen import chosen_signatures
 from actors.dkim.key import KeyRecordError, PublicKey, first_usable_key
 from actors.dkim.signature import (
     Signature,
@@ -23,8 +25,8 @@ from actors.dkim.signature import (
     parse_signature,
     selector_text,
 )
-from actors.dkim.verify import Evidence, Verified, verify
-from actors.model import PLACE, Finding, Message, Outcome, Stage
+from actors.dkim.verify import Evidence, Verified, coverage_problem, verify
+from actors.model import KEY, NO_KEY, PLACE, TEST_KEY, Finding, Message, Outcome, Stage
 from actors.ports import Clock, LookupFailed, NameNotFound, Resolver
 
 _UNIQUE_SIGNATURE_BYTES = 8
@@ -40,6 +42,8 @@ Keys = Mapping[str, PublicKey | Verified]
 class _Candidate(msgspec.Struct, frozen=True):
     """A DKIM-Signature field and what was read of it."""
 
+    place: int
+    """Which DKIM-Signature it is, from the top."""
     field: Field
     tags: Mapping[bytes, bytes]
     signature: Signature | Verified
@@ -60,7 +64,8 @@ class DkimActor:
 
     async def examine(self, stage: Stage, message: Message, budget: Budget) -> tuple[Finding, ...]:
         """One finding `dkim` per signature ("none" without any), one finding `arc` when there are ARC fields."""
-        candidates, skipped = self._read_signatures(message)
+        signatures = message.fields_by_name.get(b"dkim-signature", ())
+        candidates = [_read(place, signatures[place]) for place in chosen_signatures(signatures, self._config)]
         chain = _chain_or_failure(message)
         names = {one.signature.key_name for one in candidates if isinstance(one.signature, Signature)}
         if isinstance(chain, Chain):
@@ -77,12 +82,12 @@ class DkimActor:
                 "dkim",
                 judged.outcome,
                 detail=judged.reason,
-                facts=_facts(one.tags, unique) | {PLACE: str(index)},
+                facts=_facts(one.tags, unique) | {PLACE: str(one.place)} | ({KEY: judged.key} if judged.key else {}),
             )
-            for index, one in enumerate(candidates)
+            for one in candidates
             for judged in [_judge(one, keys, evidence)]
         ]
-        findings += _unverified(len(candidates), skipped)
+        findings += _unverified([one.place for one in candidates], len(signatures))
         if not findings:
             findings.append(Finding("dkim", "unsigned", Outcome.NONE, detail="no signature"))
         if chain is not None:
@@ -92,12 +97,6 @@ class DkimActor:
     async def close(self) -> None:
         """Give back the resolver's sockets."""
         await self._resolver.close()
-
-    def _read_signatures(self, message: Message) -> tuple[list[_Candidate], int]:
-        """The topmost signatures up to the cap, and how many there are beyond it."""
-        fields = message.fields_by_name.get(b"dkim-signature", ())
-        chosen = fields[: self._config.signatures_max]
-        return [_read(field) for field in chosen], len(fields) - len(chosen)
 
     async def _lookup(self, names: Iterable[str], budget: Budget) -> Keys:
         """Ask for all keys at the same time; each name gets a key or a verdict."""
@@ -113,7 +112,7 @@ class DkimActor:
                 records = await self._resolver.txt(name)
             return first_usable_key(records)
         except NameNotFound:
-            return Verified(Outcome.PERMERROR, "no key record")
+            return Verified(Outcome.PERMERROR, "no key record", NO_KEY)
         except KeyRecordError as error:
             return Verified(Outcome.PERMERROR, str(error))
         except (LookupFailed, TimeoutError):
@@ -122,26 +121,27 @@ class DkimActor:
             budget.record("dns.query", started_s, f"TXT {name}")
 
 
-def _unverified(verified: int, skipped: int) -> list[Finding]:
+def _unverified(chosen: Sequence[int], count: int) -> list[Finding]:
     """One finding for each signature beyond the cap, up to a bound: thousands must cost nothing here and later."""
-    detail = f"beyond the first {verified} signatures"
-    findings = [
-        Finding("dkim", "dkim", Outcome.SKIPPED, detail=detail, facts={PLACE: str(verified + number)})
-        for number in range(min(skipped, _SKIPPED_MAX))
-    ]
+    skipped = count - len(chosen)
+    if not skipped:
+        return []
+    detail = f"beyond the first {len(chosen)} signatures"
+    places = islice((place for place in range(count) if place not in chosen), _SKIPPED_MAX)
+    findings = [Finding("dkim", "dkim", Outcome.SKIPPED, detail=detail, facts={PLACE: str(place)}) for place in places]
     if skipped > _SKIPPED_MAX:
         more = f"{skipped - _SKIPPED_MAX} more signatures"
         findings.append(Finding("dkim", "unverified", Outcome.SKIPPED, detail=more))
     return findings
 
 
-def _read(field: Field) -> _Candidate:
+def _read(place: int, field: Field) -> _Candidate:
     tags: Mapping[bytes, bytes] = {}
     try:
         tags = field_tags(field[1])
-        return _Candidate(field, tags, parse_signature(tags))
+        return _Candidate(place, field, tags, parse_signature(tags))
     except SignatureError as error:
-        return _Candidate(field, tags, Verified(Outcome.PERMERROR, str(error)))
+        return _Candidate(place, field, tags, Verified(Outcome.PERMERROR, str(error)))
 
 
 def _judge(candidate: _Candidate, keys: Keys, evidence: Evidence) -> Verified:
@@ -151,7 +151,12 @@ def _judge(candidate: _Candidate, keys: Keys, evidence: Evidence) -> Verified:
     key = keys[signature.key_name]
     if isinstance(key, Verified):
         return key
-    return verify(signature, key, candidate.field, evidence)
+    judged = verify(signature, key, candidate.field, evidence)
+    if judged.outcome is Outcome.PASS:
+        return coverage_problem(signature, evidence.fields, evidence.config) or judged
+    if key.testing:
+        return Verified(judged.outcome, f"{judged.reason} (the key is in test mode)", TEST_KEY)
+    return judged
 
 
 def _chain_or_failure(message: Message) -> Chain | Verified | None:

@@ -45,6 +45,8 @@ class PublicKey:
     """False when h= names only other hash algorithms."""
     identity_is_domain: bool
     """t=s: the domain of i= must be d= itself and not a subdomain."""
+    testing: bool
+    """t=y: the owner tries it out, a failure is to count as no signature."""
 
 
 def first_usable_key(records: Sequence[bytes]) -> PublicKey:
@@ -76,13 +78,15 @@ def parse_key(record: bytes) -> PublicKey:
     if not {b"*", b"email"} & _list(tags.get(b"s", b"*")):
         raise KeyRecordError("key is not for email")
     key_type = tags.get(b"k", b"rsa")
+    flags = _list(tags.get(b"t", b""))
     public, bits = _public_key(key_type, _decode(tags[b"p"]))
     return PublicKey(
         key_type,
         public,
         bits,
         sha256_allowed=b"h" not in tags or b"sha256" in _list(tags[b"h"]),
-        identity_is_domain=b"s" in _list(tags.get(b"t", b"")),
+        identity_is_domain=b"s" in flags,
+        testing=b"y" in flags,
     )
 
 

@@ -15,6 +15,8 @@ class Verified(msgspec.Struct, frozen=True):
 
     outcome: Outcome
     reason: str
+    key: str = ""
+    """NO_KEY or TEST_KEY (actors/model.py)."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -49,6 +51,15 @@ def verify(signature: Signature, key: PublicKey, own_field: Field, evidence: Evi
         # RFC 6376 section 8.2: whoever likes can append to what l= leaves out.
         return Verified(Outcome(config.unsigned_tail), f"l= leaves {body_bytes - length} bytes of the body unsigned")
     return Verified(Outcome.PASS, "signature verified")
+
+
+def coverage_problem(signature: Signature, fields: FieldsByName, config: DkimConfig) -> Verified | None:
+    """Whether the message has fields that we want signed, and h= leaves one of them out."""
+    for name in config.must_be_signed:
+        there = len(fields.get(name.lower().encode(), ()))
+        if there and signature.signed_names.count(name.lower().encode()) < there:
+            return Verified(Outcome.POLICY, f"{name} is not signed")
+    return None
 
 
 def time_problem(signature: Signature, config: DkimConfig, now_s: float) -> Verified | None:

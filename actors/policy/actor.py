@@ -14,10 +14,11 @@ import msgspec
 
 from actors.actor import Budget
 from actors.config import JudgementConfig
+from actors.dkim.chosen import chosen_signatures, signing_domain
 from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outcome, Stage, error_finding
-from actors.policy.author import domain_of, read_author, signing_domains
+from actors.policy.author import domain_of, read_author
 from actors.policy.dmarc import DISCOVERY_LIMIT_S, TREE_WALK, Organizations, discover, unanswered
-from actors.policy.form import has_bare_line_ends, repeated_fields
+from actors.policy.form import form_flaws
 from actors.policy.gtube import has_gtube
 from actors.policy.lists import AddressList, NameList, NetworkList, address_keys
 from actors.policy.spf import DETAIL_CHARS_MAX, check_spf
@@ -38,7 +39,7 @@ class Question:
 
 
 class PolicyActor:
-    """Reports spf, dmarc_record, gtube, fields_repeated, bare_line_ends, from_*, allow_* and deny_*."""
+    """Reports spf, dmarc_record, gtube, fields_repeated, date_missing, bare_line_ends, from_*, allow_* and deny_*."""
 
     name = "policy"
     stages = frozenset(Stage)
@@ -52,7 +53,7 @@ class PolicyActor:
         self._redis_prefix = lists.redis_prefix
         public_suffixes = config.policy.dmarc_public_suffixes
         self._organizations: Organizations = PublicSuffixes() if public_suffixes else TREE_WALK
-        self._signatures_max = config.dkim.signatures_max
+        self._dkim = config.dkim
         self._clients = {
             "allow_client": NetworkList(lists.allow_clients),
             "deny_client": NetworkList(lists.deny_clients),
@@ -136,11 +137,7 @@ class PolicyActor:
 
     async def _message(self, message: Message, budget: Budget) -> list[Finding]:
         findings = [Finding("policy", "gtube", Outcome.HIT)] if has_gtube(message.body) else []
-        repeated = repeated_fields(message)
-        if repeated:
-            findings.append(Finding("policy", "fields_repeated", Outcome.HIT, detail=", ".join(repeated)))
-        if has_bare_line_ends(message):
-            findings.append(Finding("policy", "bare_line_ends", Outcome.HIT))
+        findings += form_flaws(message)
         flaw, author = _author(message)
         if flaw:
             findings.append(Finding("policy", flaw, Outcome.HIT))
@@ -153,8 +150,9 @@ class PolicyActor:
             return Finding("policy", "dmarc_record", Outcome.SKIPPED, detail="not received from outside")
         if not author:
             return Finding("policy", "dmarc_record", Outcome.PERMERROR, detail="not exactly one author domain")
+        signatures = message.fields_by_name.get(b"dkim-signature", ())
         identifiers = {
-            *signing_domains(message.header_values(b"dkim-signature"), self._signatures_max),
+            *(signing_domain(signatures[place][1]) for place in chosen_signatures(signatures, self._dkim)),
             domain_of(envelope.sender or envelope.client.helo),
         }
         try:

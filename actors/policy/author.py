@@ -7,7 +7,6 @@ reported as such, so that DMARC never judges one address while the user is shown
 
 import binascii
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -129,16 +128,3 @@ def read_author(value: bytes) -> Author:
 def domain_of(address: bytes) -> str:
     """The domain of an envelope address, as `ascii_domain`."""
     return ascii_domain(address.decode("utf-8", "replace").rpartition("@")[2])
-
-
-def signing_domains(signatures: Sequence[bytes], signatures_max: int) -> tuple[str, ...]:
-    """The distinct d= domains of the first `signatures_max` DKIM-Signature values."""
-    domains = []
-    for signature in signatures[:signatures_max]:
-        match = _SIGNING_DOMAIN.search(signature[:FIELD_BYTES_MAX])
-        if match:
-            domains.append(ascii_domain(match[1].decode("utf-8", "replace")))
-    return tuple(dict.fromkeys(domain for domain in domains if domain))
-
-
-_SIGNING_DOMAIN = re.compile(rb"(?:\A|;)[ \t\r\n]*+d[ \t\r\n]*+=[ \t\r\n]*+([^; \t\r\n]++)")

@@ -1,10 +1,11 @@
-"""What RFC 5322 forbids, as readers differ in what they make of it: a field twice, a CR or LF alone. Pure."""
+"""What RFC 5322 forbids since readers take it differently: a field twice or not there, a CR or LF alone. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from actors.model import Message
+from actors.model import Direction, Finding, Message, Outcome
 
 _ONCE = (
+    b"from",
     b"date",
     b"sender",
     b"reply-to",
@@ -19,7 +20,19 @@ _ONCE = (
     b"content-type",
     b"content-transfer-encoding",
 )
-"""At most one of each (RFC 5322 section 3.6, RFC 2045 section 3); of From `author.py` tells."""
+"""At most one of each (RFC 5322 section 3.6, RFC 2045 section 3)."""
+
+
+def form_flaws(message: Message) -> Iterator[Finding]:
+    """The findings fields_repeated, date_missing and bare_line_ends; that From is missing `author.py` tells."""
+    repeated = repeated_fields(message)
+    if repeated:
+        yield Finding("policy", "fields_repeated", Outcome.HIT, detail=", ".join(repeated))
+    # What a program of ours submits without a Date gets one from the MTA afterwards (RFC 6409 section 8.1).
+    if b"date" not in message.fields_by_name and message.envelope.direction is Direction.INBOUND:
+        yield Finding("policy", "date_missing", Outcome.HIT)
+    if has_bare_line_ends(message):
+        yield Finding("policy", "bare_line_ends", Outcome.HIT)
 
 
 def repeated_fields(message: Message) -> Sequence[str]:

@@ -10,6 +10,9 @@ from actors.config import ErrorPolicy, HeadersConfig, JudgementConfig, Lists, Po
 from actors.decide import decide, settled
 from actors.decide.settled import possible_actions
 from actors.model import (
+    KEY,
+    NO_KEY,
+    TEST_KEY,
     Action,
     Direction,
     Envelope,
@@ -21,6 +24,7 @@ from actors.model import (
     cut_finding,
     error_finding,
 )
+from actors.policy.config import DkimFailures, FormFailures
 
 CONFIG = JudgementConfig()
 ACTORS = ("dkim", "policy", "classifier", "antivirus")
@@ -49,7 +53,7 @@ _records = st.fixed_dictionaries(
     {"domain": _domains, "policy_domain": _domains, "org_domain": _domains},
     optional={"p": st.sampled_from(["none", "quarantine", "reject"]), "adkim": st.sampled_from("rs")},
 )
-_hits = ["gtube", "deny_client", "deny_helo", "deny_sender", "from_missing"]
+_hits = ["gtube", "deny_client", "deny_helo", "deny_sender", "from_missing", "bare_line_ends"]
 
 
 def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
@@ -65,9 +69,11 @@ def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
             said = st.builds(
                 Finding,
                 st.just(actor),
-                st.sampled_from(["dkim", "arc"]),
-                st.sampled_from(_AUTH),
-                facts=_facts("header.d"),
+                st.sampled_from(["dkim", "arc", "unsigned"]),
+                st.sampled_from([*_AUTH, Outcome.POLICY]),
+                facts=st.fixed_dictionaries(
+                    {}, optional={"header.d": _domains, KEY: st.sampled_from([NO_KEY, TEST_KEY])}
+                ),
             )
         case _:
             allow = ["allow_client", "allow_sender"] if lists.allow_clients else []
@@ -99,6 +105,7 @@ def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
 
 
 _answers = st.sampled_from(["ignore", "tempfail", "quarantine", "reject"])
+_actions = st.sampled_from(["accept", "quarantine", "discard", "reject"])
 _points = st.sampled_from([-20.0, -2.0, 0.0, 1.5, 6.0, 20.0])
 _thresholds = st.sampled_from([0.0, 4.0, 9.5, 15.0])
 _symbols = st.dictionaries(
@@ -129,6 +136,16 @@ _configs = st.builds(
             antivirus=_answers,
             uninspected=st.sampled_from(["ignore", "quarantine", "reject"]),
         ),
+        on_dkim=st.sampled_from([DkimFailures()])
+        | st.builds(
+            DkimFailures,
+            no_signature=_actions,
+            bad_signature=_actions,
+            key_not_found=_actions,
+            dns_error=_actions | st.just("tempfail"),
+            security=_actions,
+        ),
+        on_form=st.builds(FormFailures, fields=_actions, line_ends=_actions),
     ),
 )
 
@@ -239,3 +256,14 @@ def test_a_verdict_names_what_was_cut_and_misses_nothing() -> None:
     assert "cut: dkim, policy" in verdict.reasons
     assert not verdict.degraded
     assert not verdict.missing
+
+
+def test_a_signature_that_fails_or_a_broken_form_could_still_refuse_the_mail() -> None:
+    failed = Finding("dkim", "dkim", Outcome.FAIL)
+    config = JudgementConfig(policy=PolicyConfig(on_dkim=DkimFailures(bad_signature="quarantine")))
+    known = [SPF, CLEAN, HAM]
+    assert possible_actions(known, {"dkim"}, MESSAGE, config) == {Action.ACCEPT, Action.QUARANTINE}
+    assert possible_actions([*known, failed], (), MESSAGE, config) == {Action.QUARANTINE}
+    assert possible_actions([*known, SIGNED], (), MESSAGE, config) == {Action.ACCEPT}
+    form = JudgementConfig(policy=PolicyConfig(on_form=FormFailures(line_ends="discard")))
+    assert Action.DISCARD in possible_actions([SIGNED, CLEAN, HAM], {"policy"}, MESSAGE, form)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Sequence
+from typing import Any
 
 import dkim
 import pytest
@@ -11,7 +12,7 @@ from actors.actor import DNS_QUESTIONS_MAX, Budget
 from actors.config import DkimConfig
 from actors.dkim.actor import DkimActor
 from actors.dkim.canonical import BodyHashes
-from actors.model import Finding, Message, Outcome, Stage
+from actors.model import KEY, NO_KEY, PLACE, TEST_KEY, Finding, Message, Outcome, Stage
 from tests.fakes import NOW_S, FakeClock, FakeResolver, budget
 from tests.signing import (
     BODY,
@@ -28,15 +29,15 @@ CANONICALIZATIONS = ("simple/simple", "simple/relaxed", "relaxed/simple", "relax
 ALGORITHMS = ("rsa-sha256", "ed25519-sha256")
 
 
-def actor(resolver: FakeResolver | None = None, **settings: int) -> DkimActor:
+def actor(resolver: FakeResolver | None = None, **settings: Any) -> DkimActor:
     return DkimActor(DkimConfig(**settings), resolver or FakeResolver(zone()), FakeClock())
 
 
-async def examine(subject: Message, resolver: FakeResolver | None = None, **settings: int) -> Sequence[Finding]:
+async def examine(subject: Message, resolver: FakeResolver | None = None, **settings: Any) -> Sequence[Finding]:
     return await actor(resolver, **settings).examine(Stage.MESSAGE, subject, budget())
 
 
-async def judge(subject: Message, resolver: FakeResolver | None = None, **settings: int) -> tuple[str, str]:
+async def judge(subject: Message, resolver: FakeResolver | None = None, **settings: Any) -> tuple[str, str]:
     """Outcome and detail of the only signature."""
     (found,) = await examine(subject, resolver, **settings)
     return found.outcome.value, found.detail
@@ -369,3 +370,49 @@ async def test_lookups_are_recorded_for_the_trace() -> None:
     assert [(lookup.name, lookup.detail) for lookup in spent.lookups] == [
         ("dns.query", "TXT rsa._domainkey.example.org")
     ]
+
+
+async def test_the_key_of_a_failure_is_told_when_it_is_missing_or_only_tried_out() -> None:
+    """RFC 6376 section 3.6.1: who tests is to be treated as if he had not signed."""
+    changed = message(dkim_sign() + HEADERS, BODY + b"more\r\n")
+    testing = FakeResolver(zone(rsa=f"{rsa_record()}; t=s:y"))
+    (missing,) = await examine(signed_message(), FakeResolver(""))
+    (tested,) = await examine(changed, testing)
+    (failed,) = await examine(changed)
+    (good,) = await examine(signed_message(), testing)
+    assert (missing.outcome, missing.facts[KEY]) == (Outcome.PERMERROR, NO_KEY)
+    assert (tested.outcome, tested.facts[KEY]) == (Outcome.FAIL, TEST_KEY)
+    assert "test mode" in tested.detail
+    assert KEY not in failed.facts
+    assert (good.outcome, good.facts.get(KEY)) == (Outcome.PASS, None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "signed", "wanted", "outcome"),
+    [
+        (HEADERS, "From:To:Subject", ("Subject",), "pass"),
+        (HEADERS, "From:To", ("Subject",), "policy"),
+        (HEADERS, "From:To", ("subject", "to"), "policy"),
+        (HEADERS, "From:To", ("Reply-To",), "pass"),
+        (b"Subject: another\r\n" + HEADERS, "From:Subject", ("Subject",), "policy"),
+        (b"Subject: another\r\n" + HEADERS, "From:Subject:Subject", ("Subject",), "pass"),
+    ],
+)
+async def test_fields_that_must_be_signed_are_all_signed_or_the_signature_does_not_count(
+    headers: bytes, signed: str, wanted: tuple[str, ...], outcome: str
+) -> None:
+    subject = signed_message(headers, h=signed)
+    assert (await judge(subject))[0] == "pass"
+    assert (await judge(subject, must_be_signed=wanted))[0] == outcome
+
+
+async def test_a_failing_signature_fails_whatever_it_leaves_unsigned() -> None:
+    subject = message(dkim_sign(h="From") + HEADERS, BODY + b"more\r\n")
+    assert (await judge(subject, must_be_signed=("Subject",)))[0] == "fail"
+
+
+async def test_a_signer_that_comes_first_is_verified_beyond_the_cap_and_keeps_its_place() -> None:
+    junk = dkim_sign(d="junk.example") * 9
+    found = await examine(message(junk + dkim_sign() + HEADERS), signers_first=("example.org",))
+    assert [one.facts[PLACE] for one in found if one.outcome is Outcome.PASS] == ["9"]
+    assert [one.facts[PLACE] for one in found if one.outcome is Outcome.SKIPPED] == ["4", "5", "6", "7", "8"]

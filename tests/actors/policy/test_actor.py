@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from actors.config import JudgementConfig, Lists, PolicyConfig
+from actors.config import DkimConfig, JudgementConfig, Lists, PolicyConfig
 from actors.model import Client, Direction, Envelope, Finding, Message, Outcome, Recipient, Stage
 from actors.policy.actor import PolicyActor
 from actors.policy.gtube import GTUBE
@@ -17,7 +17,8 @@ ENVELOPE = Envelope(
     sender=b"Bo@bounce.example.net",
     recipients=(Recipient(b"ann@example.org"), Recipient(b"Eve@Example.org")),
 )
-HEADERS = b"From: Bo <bo@example.net>\r\nDKIM-Signature: v=1; d=news.example.net; s=a; b=x\r\n"
+DATE = b"Date: Thu, 1 Jan 2026 00:00:00 +0000\r\n"
+HEADERS = DATE + b"From: Bo <bo@example.net>\r\nDKIM-Signature: v=1; d=news.example.net; s=a; b=x\r\n"
 
 
 def actor(
@@ -170,17 +171,19 @@ async def test_a_store_that_is_away_is_an_error_and_the_rest_is_reported_all_the
     ],
 )
 async def test_without_exactly_one_author_domain_dmarc_is_a_permerror(headers: bytes, flaw: str) -> None:
-    findings = await examine(actor(), Stage.MESSAGE, Message(ENVELOPE, headers, b""))
-    assert outcomes(findings) == {flaw: Outcome.HIT, "dmarc_record": Outcome.PERMERROR}
+    findings = await examine(actor(), Stage.MESSAGE, Message(ENVELOPE, DATE + headers, b""))
+    found = outcomes(findings)
+    found.pop("fields_repeated", None)
+    assert found == {flaw: Outcome.HIT, "dmarc_record": Outcome.PERMERROR}
 
 
 async def test_two_authors_of_one_domain_are_one_author_domain() -> None:
-    message = Message(ENVELOPE, b"From: a@example.net, b@Example.net\r\n")
+    message = Message(ENVELOPE, DATE + b"From: a@example.net, b@Example.net\r\n")
     assert outcomes(await examine(actor(), Stage.MESSAGE, message)) == {"dmarc_record": Outcome.PASS}
 
 
 async def test_a_name_that_shows_another_domain_is_told_beside_the_authors_record() -> None:
-    message = Message(ENVELOPE, b"From: ceo@bank.example <bo@example.net>\r\n")
+    message = Message(ENVELOPE, DATE + b"From: ceo@bank.example <bo@example.net>\r\n")
     findings = await examine(actor(), Stage.MESSAGE, message)
     assert outcomes(findings) == {"from_multiple": Outcome.HIT, "dmarc_record": Outcome.PASS}
     assert (findings[1].facts["domain"], findings[1].facts["ambiguous"]) == ("example.net", "yes")
@@ -224,3 +227,20 @@ async def test_mail_that_two_readers_may_read_differently_is_told() -> None:
     found = {one.name: one.detail for one in await examine(actor(), Stage.MESSAGE, message)}
     assert found["fields_repeated"] == "subject"
     assert "bare_line_ends" in found
+
+
+async def test_mail_without_a_date_is_told_unless_it_is_our_own() -> None:
+    undated = b"From: a@example.net\r\n"
+    own = Envelope(direction=Direction.OUTBOUND)
+    assert "date_missing" in outcomes(await examine(actor(), Stage.MESSAGE, Message(ENVELOPE, undated)))
+    assert "date_missing" not in outcomes(await examine(actor(), Stage.MESSAGE, Message(ENVELOPE, DATE + undated)))
+    assert "date_missing" not in outcomes(await examine(actor(), Stage.MESSAGE, Message(own, undated)))
+
+
+async def test_the_organization_of_a_signer_that_comes_first_is_told_however_deep_it_stands() -> None:
+    many = b"".join(b"DKIM-Signature: v=1; d=s%d.example.net; s=a; b=x\r\n" % number for number in range(9))
+    for first in ((), ("s8.example.net",)):
+        config = JudgementConfig(dkim=DkimConfig(signers_first=first))
+        asked = PolicyActor(config, FakeResolver(ZONE), None, FakeClock())
+        found = await examine(asked, Stage.MESSAGE, Message(ENVELOPE, DATE + many + b"From: a@example.net\r\n"))
+        assert ("org:s8.example.net" in found[0].facts) is bool(first)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.domains import ascii_domain
-from actors.policy.author import FIELD_BYTES_MAX, Author, domain_of, read_author, signing_domains
+from actors.policy.author import FIELD_BYTES_MAX, Author, domain_of, read_author
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,3 @@ def test_an_envelope_address_has_a_domain() -> None:
     assert domain_of(b'"a@b"@Example.org') == "example.org"
     assert domain_of(b"postmaster") == ""
     assert domain_of(b"") == ""
-
-
-def test_signing_domains_are_read_from_the_first_signatures_only() -> None:
-    signatures = [
-        b" v=1; d=A.example; s=x; b=d",
-        b" v=1; s=d; d = b.example ; h=d",
-        b" v=1; bd=no.example; b=;d=c.example",
-        b" v=1; s=x",
-        b" v=1; d=late.example",
-    ]
-    assert signing_domains(signatures, 4) == ("a.example", "b.example", "c.example")

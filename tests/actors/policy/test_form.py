@@ -8,6 +8,7 @@ from actors.policy.form import has_bare_line_ends, repeated_fields
     ("headers", "repeated"),
     [
         (b"From: a\r\nReceived: b\r\nReceived: c\r\nComments: d\r\nComments: e\r\n", []),
+        (b"From: a\r\nFrom: a\r\n", ["from"]),
         (b"Subject: a\r\nsubject : b\r\nTO: c\r\nTo: d\r\nTo: e\r\n", ["to", "subject"]),
         (b"Content-Type: text/plain\r\nContent-Type: text/html\r\n", ["content-type"]),
         (b"", []),
