@@ -115,6 +115,9 @@ class DkimConfig(Section, frozen=True):
     signers_first: tuple[str, ...] = ()
     """Domains whose signatures are verified before all others when there are more than `signatures_max`, which else
     are the topmost (OpenDKIM's TrustSignaturesFrom)."""
+    trusted_sealers: tuple[str, ...] = ()
+    """Domains (d= of ARC-Seal) of forwarders whose word counts: a DMARC failure is forgiven when the chain holds and
+    one of them, with none but them after it, saw DMARC pass for the same author. Empty: ARC is only reported."""
     signing: SigningConfig = SigningConfig()
 
     def __post_init__(self) -> None:
@@ -230,6 +233,8 @@ class Lists(Section, frozen=True):
     or at HELO if `[gateway.early]` says so."""
     allow_senders: tuple[str, ...] = ()
     """Envelope senders or domains; count only when SPF or aligned DKIM passes."""
+    allow_authors: tuple[str, ...] = ()
+    """Domains of From, accepted without scoring like the others; count only when DMARC passes."""
     deny_senders: tuple[str, ...] = ()
     """Envelope senders or domains, refused at RCPT, or at MAIL if `[gateway.early]` says so."""
     deny_recipients: tuple[str, ...] = ()

@@ -177,6 +177,10 @@ KEY = "key"
 """Fact of a finding about a DKIM signature that did not pass: what is special about its key."""
 NO_KEY, TEST_KEY = "missing", "testing"
 """DNS says that there is none; its owner only tries it out (t=y)."""
+VOUCHED = "vouched"
+"""Fact of the finding `arc`: the author domain that DMARC passed for when a trusted sealer got the message."""
+FORGIVEN = "forgiven"
+"""Fact of a finding `dmarc` that is a failure: who vouched for the author, so that nothing follows from it."""
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ DKIM said is in their own findings. `evaluate_dmarc` draws the conclusion once, 
 
 from collections.abc import Iterable, Mapping
 
-from actors.model import Finding, Outcome, is_unheard
+from actors.model import FORGIVEN, VOUCHED, Finding, Outcome, is_unheard
 
 ORG_FACT = "org:"
 """Facts `org:DOMAIN` of the finding `dmarc_record`: the organizational domain of DOMAIN, "" when DNS failed."""
@@ -37,7 +37,27 @@ def evaluate_dmarc(findings: Iterable[Finding]) -> Finding | None:
     else:
         outcome, detail = Outcome.FAIL, "no aligned identifier passed"
     facts = {"header.from": author, "policy.dmarc": applicable_policy(record.facts), "aligned": ",".join(aligned)}
+    if outcome is Outcome.FAIL and (sealer := _forgiving(findings, record.facts)):
+        facts[FORGIVEN] = sealer
+        detail = f"{detail}; passed before {sealer} forwarded it"
     return Finding("policy", "dmarc", outcome, detail=detail, facts=facts)
+
+
+def is_forgiven(dmarc: Finding) -> bool:
+    """Whether a failure has no consequences (RFC 9990 section 3.1.6: trusted_forwarder)."""
+    return FORGIVEN in dmarc.facts
+
+
+def _forgiving(findings: Iterable[Finding], record: Mapping[str, str]) -> str:
+    """The newest sealer of a chain in which a trusted one saw DMARC pass for this author; "" when there is none."""
+    author = record.get("domain", "")
+    if not author or record.get("ambiguous") == "yes":
+        return ""
+    for finding in findings:
+        vouched = finding.actor == "dkim" and finding.name == "arc" and finding.outcome is Outcome.PASS
+        if vouched and finding.facts.get(VOUCHED) == author:
+            return finding.facts.get("header.d", "")
+    return ""
 
 
 def applicable_policy(record: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from actors.config import JudgementConfig, PolicyConfig
 from actors.decide.dkim import dkim_failures
+from actors.decide.dmarc import is_forgiven
 from actors.decide.score import Points
 from actors.model import Action, DeleteHeader, Direction, Finding, Message, Outcome, Reply
 
@@ -171,10 +172,16 @@ def allowed(case: Case) -> Ruling | None:
 
 
 def authenticated_allowance(case: Case) -> str | None:
-    """Why this mail skips scoring. A client's address is proven by its connection, a sender only by SPF or DKIM."""
+    """Why this mail skips scoring: the client's address, or a sender proven by SPF or DKIM, or an author by DMARC.
+
+    A name that anyone can write is never enough: what is forged of a domain on the list is scored like all other mail.
+    """
     client = case.hit("allow_client")
     if client is not None:
         return client.detail
+    author, dmarc = case.hit("allow_author"), case.dmarc
+    if author is not None and dmarc is not None and dmarc.outcome is Outcome.PASS:
+        return f"{author.detail}, DMARC pass"
     sender = case.hit("allow_sender")
     if sender is None:
         return None
@@ -220,7 +227,7 @@ def dmarc_rejected(case: Case) -> Ruling | None:
     dmarc = case.dmarc
     if not case.config.policy.dmarc_reject or dmarc is None or dmarc.outcome is not Outcome.FAIL:
         return None
-    if dmarc.facts.get("policy.dmarc") != "reject":
+    if dmarc.facts.get("policy.dmarc") != "reject" or is_forgiven(dmarc):
         return None
     return Ruling(Action.REJECT, f"{dmarc.facts.get('header.from', '')} publishes reject", UNAUTHENTICATED)
 

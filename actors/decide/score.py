@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from actors.config import PolicyConfig
+from actors.decide.dmarc import is_forgiven
 from actors.model import Finding, Outcome
 
 _PROBABILITY_MARGIN = 1e-9
@@ -80,7 +81,7 @@ def _classifier(findings: tuple[Finding, ...], policy: PolicyConfig) -> Iterator
 
 
 def _authentication(findings: tuple[Finding, ...], dmarc: Finding | None, policy: PolicyConfig) -> Iterator[Points]:
-    if dmarc is not None and dmarc.outcome is Outcome.PASS:
+    if dmarc is not None and (dmarc.outcome is Outcome.PASS or is_forgiven(dmarc)):
         # An aligned pass vouches for the author: an SPF failure beside it is forwarding, not forgery.
         return
     spf = {f.outcome for f in findings if f.actor == "policy" and f.name == "spf"}

@@ -132,9 +132,9 @@ def _unless_ignored(answer: str) -> Iterator[Action]:
 
 def _allowance_may_come(case: Case, outstanding: frozenset[str]) -> bool:
     lists = case.config.policy.lists
-    if "policy" in outstanding and (lists.allow_clients or lists.allow_senders):
+    if "policy" in outstanding and (lists.allow_clients or lists.allow_senders or lists.allow_authors):
         return True
-    return "dkim" in outstanding and case.hit("allow_sender") is not None
+    return "dkim" in outstanding and bool(case.hit("allow_sender") or case.hit("allow_author"))
 
 
 def _form_and_signatures(case: Case, outstanding: frozenset[str]) -> Generator[Action, None, bool]:

@@ -26,7 +26,8 @@ from actors.dkim.signature import (
     selector_text,
 )
 from actors.dkim.verify import Evidence, Verified, coverage_problem, verify
-from actors.model import KEY, NO_KEY, PLACE, TEST_KEY, Finding, Message, Outcome, Stage
+from actors.dkim.vouching import vouched_author
+from actors.model import KEY, NO_KEY, PLACE, TEST_KEY, VOUCHED, Finding, Message, Outcome, Stage
 from actors.ports import Clock, LookupFailed, NameNotFound, Resolver
 
 _UNIQUE_SIGNATURE_BYTES = 8
@@ -178,6 +179,9 @@ def _judge_chain(chain: Chain | Verified, keys: Keys, evidence: Evidence) -> Fin
     else:
         judged = verify_chain(chain, found, evidence)
     facts = {"header.d": chain.sealer, "sets": str(len(chain.seals))}
+    if judged.outcome is Outcome.PASS and evidence.config.trusted_sealers:
+        author = vouched_author(chain, {domain.lower() for domain in evidence.config.trusted_sealers})
+        facts |= {VOUCHED: author} if author else {}
     return Finding("dkim", "arc", judged.outcome, detail=judged.reason, facts=facts)
 
 

@@ -62,6 +62,7 @@ class PolicyActor:
             "allow_sender": AddressList(lists.allow_senders),
             "deny_sender": AddressList(lists.deny_senders),
         }
+        self._allowed_authors = AddressList(lists.allow_authors)
         self._denied_helos = NameList(lists.deny_helos)
         self._denied_recipients = AddressList(lists.deny_recipients)
 
@@ -141,6 +142,9 @@ class PolicyActor:
         flaw, author = _author(message)
         if flaw:
             findings.append(Finding("policy", flaw, Outcome.HIT))
+        entry = self._allowed_authors.match(author)
+        if entry is not None:
+            findings.append(_listed("allow_author", entry, domain=author))
         findings.append(await self._dmarc_record(message, flaw, author, budget))
         return findings
 

@@ -4,12 +4,13 @@ domain, with SPF and DKIM of his own in order, gets no DMARC pass that a reader 
 
 import pytest
 
-from actors.config import JudgementConfig
+from actors.config import JudgementConfig, Lists, PolicyConfig
+from actors.decide import decide
 from actors.decide.authres import field_body
 from actors.decide.dmarc import evaluate_dmarc
 from actors.dkim.actor import DkimActor
 from actors.examine import examine_all
-from actors.model import Client, Envelope, Finding, Message, Outcome
+from actors.model import Client, Envelope, Finding, Message, Outcome, Verdict
 from actors.policy.actor import PolicyActor
 from tests.fakes import NOW_S, FakeClock, FakeResolver
 from tests.signing import BODY, dkim_sign, rsa_record
@@ -30,6 +31,24 @@ OWN = b"From: <eve@attack.example>\r\n"
 SPOOFED = b"From: <admin@legitimate.example>\r\n"
 
 
+def mail(author: bytes, sender: bytes, helo: bytes = b"helo.attack.example", **tags: str | None) -> Message:
+    """What the attacker sends, signed for his own domain."""
+    headers = author + REST
+    signed = dkim_sign(headers, BODY, **{"d": "attack.example", "h": "From:To:Subject", **tags}) + headers
+    return Message(Envelope(client=Client(ATTACKER_IP, helo=helo), sender=sender, received_at_s=NOW_S), signed, BODY)
+
+
+async def examined(message: Message, config: JudgementConfig) -> list[Finding]:
+    resolver, clock = FakeResolver(ZONE), FakeClock()
+    actors = [DkimActor(config.dkim, resolver, clock), PolicyActor(config, resolver, None, clock)]
+    return await examine_all(actors, message, clock, 20.0)
+
+
+async def judged(author: bytes, sender: bytes, config: JudgementConfig) -> Verdict:
+    message = mail(author, sender)
+    return decide(await examined(message, config), message, config)
+
+
 async def dmarc(
     author: bytes,
     sender: bytes = b"eve@attack.example",
@@ -37,12 +56,7 @@ async def dmarc(
     **tags: str | None,
 ) -> tuple[Finding, list[Finding]]:
     """(the finding dmarc, all others) of a mail that the attacker has signed for his own domain."""
-    headers = author + REST
-    signed = dkim_sign(headers, BODY, **{"d": "attack.example", "h": "From:To:Subject", **tags}) + headers
-    envelope = Envelope(client=Client(ATTACKER_IP, helo=helo), sender=sender, received_at_s=NOW_S)
-    config, resolver, clock = JudgementConfig(), FakeResolver(ZONE), FakeClock()
-    actors = [DkimActor(config.dkim, resolver, clock), PolicyActor(config, resolver, None, clock)]
-    findings = await examine_all(actors, Message(envelope, signed, BODY), clock, 20.0)
+    findings = await examined(mail(author, sender, helo, **tags), JudgementConfig())
     conclusion = evaluate_dmarc(findings)
     assert conclusion is not None
     return conclusion, findings
@@ -192,3 +206,27 @@ async def test_what_is_added_to_a_good_signature_of_the_spoofed_domain_breaks_it
         outcomes.append(conclusion.outcome)
     assert outcomes[0] is Outcome.PASS
     assert Outcome.PASS not in outcomes[1:]
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        SPOOFED,
+        b"From: <eve@attack.example>\r\nFrom: <admin@legitimate.example>\r\n",
+        b"From: admin@legitimate.example <eve@attack.example>\r\n",
+        b"From: <admin@legitimate.example>, <eve@attack.example>\r\n",
+    ],
+)
+async def test_who_forges_a_domain_that_is_on_an_allow_list_gets_nothing_from_it(author: bytes) -> None:
+    """The list is asked about the author and about the sender, and what is written there is not enough."""
+    lists = Lists(allow_authors=("legitimate.example",), allow_senders=("legitimate.example",))
+    config = JudgementConfig(policy=PolicyConfig(lists=lists))
+    for sender in (b"eve@attack.example", b"admin@legitimate.example"):
+        verdict = await judged(author, sender, config)
+        assert not verdict.reasons[0].startswith("allowed:")
+
+
+async def test_the_true_author_on_an_allow_list_is_let_in() -> None:
+    config = JudgementConfig(policy=PolicyConfig(lists=Lists(allow_authors=("attack.example",))))
+    verdict = await judged(OWN, b"eve@attack.example", config)
+    assert verdict.reasons[0] == "allowed: listed as attack.example, DMARC pass"

@@ -13,6 +13,7 @@ from actors.model import (
     KEY,
     NO_KEY,
     TEST_KEY,
+    VOUCHED,
     Action,
     Direction,
     Envelope,
@@ -72,11 +73,11 @@ def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
                 st.sampled_from(["dkim", "arc", "unsigned"]),
                 st.sampled_from([*_AUTH, Outcome.POLICY]),
                 facts=st.fixed_dictionaries(
-                    {}, optional={"header.d": _domains, KEY: st.sampled_from([NO_KEY, TEST_KEY])}
+                    {}, optional={"header.d": _domains, KEY: st.sampled_from([NO_KEY, TEST_KEY]), VOUCHED: _domains}
                 ),
             )
         case _:
-            allow = ["allow_client", "allow_sender"] if lists.allow_clients else []
+            allow = ["allow_client", "allow_sender", "allow_author"] if lists.allow_clients else []
             said = st.one_of(
                 st.builds(
                     Finding,
