@@ -164,7 +164,10 @@ class HeadersConfig(Section, frozen=True):
     authserv_id: str = ""
     """authserv-id of Authentication-Results (RFC 8601 section 2.5); empty = the MTA's own name (macro j)."""
     removed_authserv_ids: tuple[str, ...] = ()
-    """Further ids whose Authentication-Results are removed from what comes in: former names, other hosts of ours."""
+    """Further ids whose Authentication-Results are removed from what comes in: former names, other hosts of ours;
+    ".example.org" is every id below that domain, "*" every id at all (OpenDKIM's RemoveARFrom)."""
+    authserv_id_with_queue_id: bool = False
+    """Write "ID/QUEUE-ID" in place of the id (OpenDKIM's AuthservIDWithJobID). As ours is read either form."""
     authentication_results: bool = True
     """Write Authentication-Results; forged ones of our authserv-id are removed in any case."""
     flag: str = "X-Spam-Flag"

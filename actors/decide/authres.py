@@ -56,10 +56,13 @@ def authentication_results_edits(
     findings: Sequence[Finding], dmarc: Finding | None, message: Message, headers: HeadersConfig
 ) -> tuple[tuple[DeleteHeader, ...], tuple[Edit, ...]]:
     """(deletions of forged fields, insertion of ours at the top)."""
-    authserv_id = headers.authserv_id or message.envelope.mta_name or "localhost"
+    envelope = message.envelope
+    authserv_id = headers.authserv_id or envelope.mta_name or "localhost"
     forged = tuple(forged_fields(message, (authserv_id, *headers.removed_authserv_ids)))
-    if not headers.authentication_results or message.envelope.direction is Direction.OUTBOUND:
+    if not headers.authentication_results or envelope.direction is Direction.OUTBOUND:
         return forged, ()
+    if headers.authserv_id_with_queue_id and envelope.queue_id:
+        authserv_id = f"{authserv_id}/{envelope.queue_id}"
     return forged, (InsertHeader(0, FIELD.encode("ascii"), field_body(authserv_id, findings, dmarc)),)
 
 
@@ -104,21 +107,27 @@ def forged_fields(message: Message, authserv_ids: Iterable[str]) -> Iterator[Del
     ours = [authserv_id.encode("ascii", "replace").lower().rstrip(b".") for authserv_id in authserv_ids]
     own_name = FIELD.lower().encode("ascii")
     fields = fields_named(message, own_name)
-    uncertain = any(not name for name, _ in fields)
+    everybodys = b"*" in ours or any(not name for name, _ in fields)
     found = [
         DeleteHeader(name or FIELD.encode("ascii"), occurrence)
         for occurrence, (name, value) in enumerate(fields, start=1)
-        if uncertain or occurrence > _FIELDS_READ_MAX or any(claims_to_be(value, one) for one in ours)
+        if everybodys or occurrence > _FIELDS_READ_MAX or any(claims_to_be(value, one) for one in ours)
     ]
     return reversed(found)
 
 
 def claims_to_be(value: bytes, ours: bytes) -> bool:
-    """Whether an Authentication-Results body bears the id `ours` (lower case), as any reader might read it."""
+    """Whether an Authentication-Results body bears the id `ours` (lower case), as any reader might read it.
+
+    One that begins with a dot is every id below that domain.
+    """
     found = read_authserv_id(value)
     if found is None or not _PLAIN_ID.fullmatch(found):
         return _could_claim(value, ours)
-    return found.lower().rstrip(b".") == ours
+    name = found.lower().rstrip(b".")
+    # Behind a slash stands the queue's id, as we and OpenDKIM write it.
+    names = name, name.partition(b"/")[0].rstrip(b".")
+    return any(one.endswith(ours) if ours.startswith(b".") else one == ours for one in names)
 
 
 def _could_claim(value: bytes, ours: bytes) -> bool:

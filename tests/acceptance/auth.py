@@ -7,7 +7,7 @@ of checks or groups only these run, and all other lines are short.
 import sys
 from collections.abc import Callable
 
-from tests.acceptance.auth_numbers import cpu
+from tests.acceptance.auth_numbers import cpu, sign_cpu
 from tests.acceptance.auth_rows import GROUPS
 from tests.acceptance.pytests import run_rows
 from tests.acceptance.report import Report
@@ -31,7 +31,7 @@ def check_of(group: Group) -> Check:
 
 def checks() -> dict[str, Check]:
     """All checks by name, in the order in which they run: CPU time first, with nothing beside it."""
-    return {cpu.__name__: cpu} | {group.name: check_of(group) for group in GROUPS}
+    return {check.__name__: check for check in (cpu, sign_cpu)} | {group.name: check_of(group) for group in GROUPS}
 
 
 def main(names: list[str]) -> int:

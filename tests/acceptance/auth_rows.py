@@ -1,6 +1,6 @@
 """The lines of `make accept-auth` that are tests: what must hold, and which tests prove it.
 
-A row whose tests are not named yet is `short`.
+A row whose tests are not named yet is `short`: those stand together in `OTHERS`.
 """
 
 from tests.acceptance.pytests import Row
@@ -11,26 +11,64 @@ ACTORS = "tests/actors"
 HOSTILE = f"{ACTORS}/test_hostile_mail.py"
 SPOOFING = f"{ACTORS}/test_spoofing.py"
 SIGNED = f"{CONFORMANCE}/test_signed_mail.py"
+OPENDKIM = "tests/live/test_opendkim.py"
+DKIM = f"{ACTORS}/dkim/test_actor.py"
+SIGNING = f"{ACTORS}/dkim/signing"
+RESULTS = f"{ACTORS}/decide/test_authres.py"
+FAILURES = f"{ACTORS}/decide/test_failures.py"
+DNS = f"{ACTORS}/adapters/test_dns.py"
+DMARC = f"{ACTORS}/policy/test_dmarc.py"
+REPORTS = f"{ACTORS}/reports"
+CLI = "tests/cli"
+
+
+def each(file: str, *tests: str) -> tuple[str, ...]:
+    """Several tests of one file."""
+    return tuple(f"{file}::{test}" for test in tests)
+
 
 CORPORA = Group(
     "corpora",
     300,
     (
-        Row("spf_suite", (f"{CONFORMANCE}/test_spf.py",)),
+        Row("spf_suite", (f"{CONFORMANCE}/test_spf.py",), "203_of_203"),
         Row(
             "arc_validation_suite",
-            (f"{CONFORMANCE}/test_arc.py::test_every_case_of_the_validation_suite_has_its_expected_result",),
+            each(f"{CONFORMANCE}/test_arc.py", "test_every_case_of_the_validation_suite_has_its_expected_result"),
+            "all",
         ),
         Row(
             "arc_signing_suite",
-            (f"{CONFORMANCE}/test_arc.py::test_every_case_of_the_signing_suite_is_sealed_as_it_says",),
+            each(f"{CONFORMANCE}/test_arc.py", "test_every_case_of_the_signing_suite_is_sealed_as_it_says"),
+            "all",
         ),
-        Row("dkim_verdicts_signed_mail", (f"{SIGNED}::test_every_dkim_signature_is_judged_as_at_signing_time",)),
-        Row("arc_verdicts_signed_mail", (f"{SIGNED}::test_every_arc_chain_is_judged_as_recorded",)),
-        Row("dmarc_verdicts_signed_mail", (f"{CONFORMANCE}/test_dmarc.py",)),
+        Row(
+            "dkim_verdicts_signed_mail",
+            each(SIGNED, "test_every_dkim_signature_is_judged_as_at_signing_time"),
+            "100%",
+        ),
+        Row("arc_verdicts_signed_mail", each(SIGNED, "test_every_arc_chain_is_judged_as_recorded"), ">=99.9%"),
+        Row("dmarc_verdicts_signed_mail", (f"{CONFORMANCE}/test_dmarc.py",), ">=99.5%"),
         Row(
             "changed_mail_fails",
-            (f"{SIGNED}::test_every_passing_signature_fails_with_one_body_byte_or_one_signed_field_changed",),
+            each(SIGNED, "test_every_passing_signature_fails_with_one_body_byte_or_one_signed_field_changed"),
+            "100%",
+        ),
+    ),
+)
+INTEROP = Group(
+    "interop",
+    120,
+    (
+        Row("opendkim_verifies_what_we_sign", each(OPENDKIM, "test_opendkim_verifies_what_we_sign")),
+        Row("we_verify_what_opendkim_signs", each(OPENDKIM, "test_we_verify_what_opendkim_signs")),
+        Row(
+            "opendkim_and_we_choose_the_same_keys",
+            each(OPENDKIM, "test_the_same_keys_are_chosen_for_500_authors"),
+        ),
+        Row(
+            "opendkim_and_we_sign_the_same_mail",
+            each(OPENDKIM, "test_the_same_mail_is_signed_verified_and_left_alone"),
         ),
     ),
 )
@@ -39,42 +77,330 @@ VERIFY = Group(
     180,
     (
         Row(
-            "authentication_results_written_read_removed",
-            (f"{ACTORS}/decide/test_authres.py", f"{ACTORS}/decide/test_authres_reader.py"),
+            "dkim_algorithms_and_canonicalizations",
+            each(
+                DKIM,
+                "test_every_algorithm_and_canonicalization_passes",
+                "test_what_dkimpy_signs_passes",
+                "test_tampered_mail_fails",
+            ),
         ),
-        Row("dmarc_tree_walk", (f"{ACTORS}/policy/test_dmarc.py", f"{ACTORS}/decide/test_dmarc.py")),
-        Row("dns_layer", (f"{ACTORS}/adapters/test_dns.py", f"{ACTORS}/adapters/test_ttl_cache.py")),
+        Row("dkim_rsa_sha1_is_permerror", each(DKIM, "test_sha1_is_permerror_even_when_it_would_verify")),
+        Row(
+            "dkim_l_as_policy_says",
+            each(
+                DKIM,
+                "test_a_length_that_covers_the_body_passes_and_one_with_text_appended_does_not",
+                "test_what_a_partly_signed_body_is_worth_is_configured",
+            ),
+        ),
+        Row(
+            "dkim_x_and_t_with_clock_drift",
+            each(DKIM, "test_the_clock_is_the_time_of_receipt_with_the_configured_drift"),
+        ),
+        Row("dkim_key_size_minimum", each(DKIM, "test_a_key_below_the_minimum_is_policy")),
+        Row(
+            "dkim_several_signatures_capped",
+            (
+                *each(
+                    DKIM,
+                    "test_one_finding_per_signature_in_order_and_the_rest_skipped",
+                    "test_a_signer_that_comes_first_is_verified_beyond_the_cap_and_keeps_its_place",
+                ),
+                f"{ACTORS}/dkim/test_chosen.py",
+            ),
+        ),
+        Row(
+            "dkim_temperror_permerror_fail_apart",
+            each(
+                DKIM,
+                "test_a_missing_or_unusable_key_is_permerror_and_a_failed_lookup_is_temperror",
+                "test_a_key_that_does_not_come_in_time_is_temperror",
+                "test_another_key_fails",
+            ),
+        ),
+        Row(
+            "dkim_action_for_each_failure",
+            (
+                *each(
+                    FAILURES,
+                    "test_each_failure_can_have_each_action",
+                    "test_by_default_no_failure_is_held_against_the_mail",
+                    "test_the_failure_of_a_key_in_test_mode_counts_as_no_signature",
+                ),
+                *each(DKIM, "test_the_key_of_a_failure_is_told_when_it_is_missing_or_only_tried_out"),
+            ),
+        ),
+        Row(
+            "dkim_must_be_signed",
+            each(DKIM, "test_fields_that_must_be_signed_are_all_signed_or_the_signature_does_not_count"),
+        ),
         Row("arc_seals", (f"{ACTORS}/dkim/test_seal.py",)),
+        Row("arc_trusted_sealers_forgive_dmarc", (f"{ACTORS}/dkim/test_vouching.py",)),
+        Row("spf_with_limits", (f"{ACTORS}/policy/test_spf.py",)),
+        Row("dmarc_tree_walk", (DMARC, f"{ACTORS}/decide/test_dmarc.py")),
+        Row(
+            "dmarc_by_public_suffixes",
+            (
+                *each(
+                    DMARC,
+                    "test_by_public_suffixes_only_the_domain_and_its_organization_are_asked",
+                    "test_the_organization_is_one_label_below_a_public_suffix",
+                ),
+                *each(f"{ACTORS}/policy/test_actor.py", "test_the_configuration_says_how_organizations_are_found"),
+            ),
+        ),
+        Row(
+            "authentication_results_written",
+            each(
+                RESULTS,
+                "test_every_method_is_written_as_rfc_8601_wants_it",
+                "test_authres_reads_what_we_write",
+                "test_no_domain_and_no_reason_can_forge_a_result",
+                "test_the_queue_id_can_be_told_with_the_id",
+            ),
+        ),
+        Row("authentication_results_read", (f"{ACTORS}/decide/test_authres_reader.py",)),
+        Row(
+            "authentication_results_forged_removed",
+            each(
+                RESULTS,
+                "test_a_field_that_bears_our_id_in_any_disguise_is_removed",
+                "test_a_foreign_field_is_kept",
+                "test_forgeries_are_removed_from_the_last_to_the_first",
+                "test_a_hundred_forgeries_are_all_removed",
+                "test_further_ids_can_be_named_whose_fields_are_removed",
+            ),
+        ),
+        Row(
+            "internationalised_mail",
+            (
+                *each(
+                    DKIM,
+                    "test_internationalised_mail_is_verified_by_its_a_labels",
+                    "test_an_identity_may_be_written_in_other_labels_than_its_domain",
+                    "test_what_is_no_internationalised_name_is_permerror",
+                ),
+                *each(f"{ACTORS}/policy/test_spf.py", "test_internationalised_senders_are_checked_by_their_a_labels"),
+            ),
+        ),
+        Row(
+            "allow_lists_want_proof",
+            each(
+                SPOOFING,
+                "test_who_forges_a_domain_that_is_on_an_allow_list_gets_nothing_from_it",
+                "test_the_true_author_on_an_allow_list_is_let_in",
+            ),
+        ),
+        Row(
+            "form_of_rfc_5322",
+            (f"{ACTORS}/policy/test_form.py", *each(FAILURES, "test_each_flaw_of_form_can_have_each_action")),
+        ),
+    ),
+)
+NAMES = Group(
+    "names",
+    120,
+    (
+        Row(
+            "dns_cache_with_ttl",
+            (
+                f"{ACTORS}/adapters/test_ttl_cache.py",
+                *each(
+                    DNS,
+                    "test_an_answer_is_asked_once_in_its_time_whatever_the_case",
+                    "test_no_answer_stays_longer_than_a_day",
+                ),
+            ),
+        ),
+        Row("dns_cache_hits_are_counted", each(DNS, "test_what_the_cache_knew_is_counted")),
+        Row(
+            "dns_in_flight_coalescing",
+            each(
+                DNS,
+                "test_all_who_ask_at_the_same_time_share_one_question",
+                "test_a_cancelled_asker_takes_nothing_from_the_others",
+            ),
+        ),
+        Row(
+            "dns_negative_caching",
+            each(
+                DNS,
+                "test_names_that_are_not_there_are_remembered_for_the_negative_ttl",
+                "test_a_question_that_failed_is_not_asked_again_for_a_while_that_grows",
+            ),
+        ),
+        Row(
+            "dns_questions_per_message_capped",
+            (
+                *each(f"{ACTORS}/policy/test_timed.py", "test_questions_beyond_the_limit_fail_without_being_asked"),
+                *each(DKIM, "test_a_key_beyond_the_limit_of_questions_is_temperror"),
+            ),
+        ),
+        Row(
+            "dns_breaker",
+            each(
+                DNS,
+                "test_when_no_name_server_answers_questions_fail_at_once_until_one_does",
+                "test_a_dead_list_is_not_waited_for_and_nothing_else_fails",
+            ),
+        ),
+        Row(
+            "dns_nxdomain_nodata_servfail_apart",
+            each(
+                DNS,
+                "test_ares_tells_nxdomain_from_nodata",
+                "test_a_name_server_that_is_silent_or_away_is_a_failure_within_the_cap",
+            ),
+        ),
+        Row(
+            "dns_zone_file",
+            (
+                f"{ACTORS}/adapters/test_zone.py",
+                *each(f"{CLI}/test_scan.py", "test_signed_mail_passes_spf_dkim_and_dmarc"),
+            ),
+        ),
+    ),
+)
+SIGN = Group(
+    "sign",
+    180,
+    (
+        Row(
+            "key_table_and_signing_table",
+            (f"{SIGNING}/test_tables.py", f"{ACTORS}/adapters/test_dkim_files.py"),
+        ),
+        Row("internal_peer_and_exempt_hosts", (f"{SIGNING}/test_decision.py", f"{SIGNING}/test_hosts.py")),
+        Row(
+            "sign_decision_explained",
+            each(
+                f"{CLI}/test_dkim.py",
+                "test_explain_tells_each_rule_and_the_keys",
+                "test_explain_says_why_a_strangers_mail_is_verified",
+            ),
+        ),
+        Row(
+            "sign_several_signatures",
+            each(f"{SIGNING}/test_sign.py", "test_several_signatures_hold_independently_of_each_other"),
+        ),
+        Row(
+            "sign_headers_oversigned_and_omitted",
+            each(
+                f"{SIGNING}/test_sign.py",
+                "test_each_field_is_named_as_often_as_it_is_there_and_once_more_when_oversigned",
+                "test_omitted_names_are_not_signed_but_from_always_is",
+            ),
+        ),
+        Row(
+            "sign_x_and_never_l",
+            each(f"{SIGNING}/test_sign.py", "test_tags_are_those_of_the_options_and_there_is_never_a_length"),
+        ),
+        Row(
+            "keys_genkey_genzone_testkey",
+            each(
+                f"{CLI}/test_dkim.py",
+                "test_a_new_key_and_its_record_belong_together",
+                "test_a_long_record_is_split_into_strings_of_255_bytes",
+                "test_genzone_writes_the_table_and_says_what_it_leaves_out",
+                "test_testkey_compares_what_is_published",
+            ),
+        ),
+        Row(
+            "keys_sign_verify",
+            each(
+                f"{CLI}/test_dkim.py",
+                "test_what_sign_prints_verify_takes",
+                "test_verify_fails_for_mail_that_was_changed_or_never_signed",
+            ),
+        ),
+        Row(
+            "private_keys_are_never_shown",
+            (
+                f"{SIGNING}/test_private_key.py",
+                *each(f"{SIGNING}/test_tables.py", "test_a_key_is_never_shown"),
+                *each(f"{ACTORS}/dkim/test_seal.py", "test_the_private_key_is_in_no_text"),
+            ),
+        ),
+    ),
+)
+REPORTING = Group(
+    "reporting",
+    120,
+    (
+        Row("dmarc_report_xml_valid", (f"{REPORTS}/test_report.py", f"{REPORTS}/test_chain.py")),
+        Row("dmarc_report_counted_in_redis", (f"{REPORTS}/test_tally.py", f"{ACTORS}/adapters/test_redis_reports.py")),
+        Row("dmarc_report_external_destinations", (f"{REPORTS}/test_destinations.py",)),
+        Row("dmarc_report_sent_once_or_written", (f"{REPORTS}/test_delivery.py", f"{CLI}/test_dmarc.py")),
     ),
 )
 BAD_INPUT = Group(
     "bad_input",
     180,
     (
-        Row("bad_mail_typed_results", (f"{HOSTILE}::test_hostile_mail_ends_in_typed_results",)),
+        Row("bad_mail_typed_results", each(HOSTILE, "test_hostile_mail_ends_in_typed_results")),
         Row(
             "bad_1000_signatures_capped",
             (
                 f"{HOSTILE}::test_hostile_mail_ends_in_typed_results[signatures_1000]",
-                f"{ACTORS}/dkim/test_actor.py::test_a_thousand_signatures_cost_no_more_than_the_cap",
+                *each(DKIM, "test_a_thousand_signatures_cost_no_more_than_the_cap"),
             ),
         ),
         Row(
             "bad_dns_silence_and_servfail",
-            (
-                f"{HOSTILE}::test_servfail_at_any_lookup_is_a_temperror_of_what_needed_it",
-                f"{HOSTILE}::test_silence_at_any_lookup_is_a_temperror_of_what_needed_it",
+            each(
+                HOSTILE,
+                "test_everything_is_asked_that_can_be_asked",
+                "test_servfail_at_any_lookup_is_a_temperror_of_what_needed_it",
+                "test_silence_at_any_lookup_is_a_temperror_of_what_needed_it",
             ),
         ),
-        Row("spoofing_from", (f"{SPOOFING}::test_a_from_that_shows_the_spoofed_domain_gets_no_pass",)),
-        Row("spoofing_envelope", (f"{SPOOFING}::test_no_envelope_authenticates_the_spoofed_author",)),
+        Row(
+            "bad_nesting_of_results_and_mime",
+            (
+                *each(
+                    f"{ACTORS}/decide/test_authres_reader.py",
+                    "test_nesting_and_escapes_end_in_a_reason",
+                    "test_any_bytes_are_results_or_a_reason",
+                ),
+                *each(
+                    f"{ACTORS}/test_mime.py",
+                    "test_hostile_structure_does_not_hang",
+                    "test_a_flood_of_encoded_words_hides_nothing",
+                ),
+            ),
+        ),
+        Row(
+            "spoofing_from",
+            each(
+                SPOOFING,
+                "test_a_from_that_shows_the_spoofed_domain_gets_no_pass",
+                "test_another_field_never_is_the_author",
+            ),
+        ),
+        Row("spoofing_envelope", each(SPOOFING, "test_no_envelope_authenticates_the_spoofed_author")),
         Row(
             "spoofing_signatures",
-            (
-                f"{SPOOFING}::test_no_signature_of_the_attacker_authenticates_the_spoofed_author",
-                f"{SPOOFING}::test_what_is_added_to_a_good_signature_of_the_spoofed_domain_breaks_it",
+            each(
+                SPOOFING,
+                "test_no_signature_of_the_attacker_authenticates_the_spoofed_author",
+                "test_what_is_added_to_a_good_signature_of_the_spoofed_domain_breaks_it",
             ),
         ),
     ),
 )
-GROUPS = (CORPORA, VERIFY, BAD_INPUT)
+OTHERS = Group(
+    "others",
+    300,
+    (
+        # Deliverables whose tests stand on other branches: name them here when they are merged.
+        Row("cell_signs_what_leaves", ()),
+        Row("cell_seals_and_resigns_for_forwarders", ()),
+        Row("key_tables_in_redis_and_sql", ()),
+        Row("private_keys_by_file_redis_and_command", ()),
+        Row("import_opendkim_conf", ()),
+        Row("rotation_publishes_waits_switches_retires", ()),
+        Row("rotation_survives_being_killed_at_any_step", ()),
+        Row("rotation_dry_run_status_audit_log", ()),
+    ),
+)
+GROUPS = (CORPORA, INTEROP, VERIFY, NAMES, SIGN, REPORTING, BAD_INPUT, OTHERS)

@@ -1,6 +1,6 @@
 """The validation and signing suites of the ARC authors, all cases."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,9 @@ async def validated(message: Message, zone: ZoneResolver) -> Finding:
     return next((one for one in findings if one.name == "arc"), Finding("dkim", "arc", Outcome.NONE))
 
 
-async def test_every_case_of_the_validation_suite_has_its_expected_result(corpora: Path) -> None:
+async def test_every_case_of_the_validation_suite_has_its_expected_result(
+    corpora: Path, record_property: Callable[[str, object], None]
+) -> None:
     wrong, count = [], 0
     for name, case, zone, _ in cases(corpora / "conformance" / "arc" / "arc-draft-validation-tests.yml"):
         found = await validated(message_of(case), zone)
@@ -54,11 +56,14 @@ async def test_every_case_of_the_validation_suite_has_its_expected_result(corpor
         if found.outcome != expected:
             wrong.append((name, expected, found.outcome, found.detail))
 
+    record_property("figure", f"{count - len(wrong)}_of_{count}")
     assert count == VALIDATION_CASES
     assert wrong == []
 
 
-async def test_every_case_of_the_signing_suite_is_sealed_as_it_says(corpora: Path) -> None:
+async def test_every_case_of_the_signing_suite_is_sealed_as_it_says(
+    corpora: Path, record_property: Callable[[str, object], None]
+) -> None:
     wrong, count = [], 0
     for name, case, zone, scenario in cases(corpora / "conformance" / "arc" / "arc-draft-sign-tests.yml"):
         message = message_of(case)
@@ -75,6 +80,7 @@ async def test_every_case_of_the_signing_suite_is_sealed_as_it_says(corpora: Pat
         if written != expected:
             wrong.append((name, written, expected))
 
+    record_property("figure", f"{count - len(wrong)}_of_{count}")
     assert count == SIGNING_CASES
     assert wrong == []
 

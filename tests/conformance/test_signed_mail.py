@@ -6,7 +6,7 @@ The clock is the time of the topmost Received field, as in `tamis scan --now mes
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from random import Random
@@ -75,12 +75,18 @@ def with_one_signed_field_changed(message: Message, signature: bytes, random: Ra
     return Message(message.envelope, block, message.body)
 
 
+def _share(count: int, wrong: Sequence[object]) -> str:
+    return f"{100 * (count - len(wrong)) / count:.2f}%_of_{count}"
+
+
 def rows(table: Path) -> Iterator[dict[str, str]]:
     with table.open(encoding="utf-8", newline="") as lines:
         yield from csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
-async def test_every_dkim_signature_is_judged_as_at_signing_time(actor: DkimActor, data: Path) -> None:
+async def test_every_dkim_signature_is_judged_as_at_signing_time(
+    actor: DkimActor, data: Path, record_property: Callable[[str, object], None]
+) -> None:
     compared: Counter[tuple[str, str]] = Counter()
     different = []
     for row in rows(data / "dkim.tsv"):
@@ -91,12 +97,14 @@ async def test_every_dkim_signature_is_judged_as_at_signing_time(actor: DkimActo
         if judged.outcome is not EXPECTED[verdict]:
             different.append((row["file"], row["signature_index"], verdict, judged.outcome.value, judged.detail))
 
-    print(f"DKIM: {compared.total() - len(different)} of {compared.total()} agree", dict(compared))  # noqa: T201
+    record_property("figure", _share(compared.total(), different))
     assert compared.total() == DKIM_SIGNATURES
     assert different == []
 
 
-async def test_every_arc_chain_is_judged_as_recorded(actor: DkimActor, data: Path) -> None:
+async def test_every_arc_chain_is_judged_as_recorded(
+    actor: DkimActor, data: Path, record_property: Callable[[str, object], None]
+) -> None:
     compared: Counter[tuple[str, str]] = Counter()
     different = []
     for row in rows(data / "arc.tsv"):
@@ -106,13 +114,13 @@ async def test_every_arc_chain_is_judged_as_recorded(actor: DkimActor, data: Pat
         if judged.outcome is not EXPECTED[verdict]:
             different.append((row["file"], verdict, judged.outcome.value, judged.detail))
 
-    print(f"ARC: {compared.total() - len(different)} of {compared.total()} agree", dict(compared))  # noqa: T201
+    record_property("figure", _share(compared.total(), different))
     assert compared.total() == ARC_CHAINS
     assert different == []
 
 
 async def test_every_passing_signature_fails_with_one_body_byte_or_one_signed_field_changed(
-    actor: DkimActor, data: Path
+    actor: DkimActor, data: Path, record_property: Callable[[str, object], None]
 ) -> None:
     random, changed = Random(5), Counter[str]()
     still_passing = []
@@ -130,7 +138,7 @@ async def test_every_passing_signature_fails_with_one_body_byte_or_one_signed_fi
             if (await outcomes(actor, mutant))[index] is not Outcome.FAIL:
                 still_passing.append((row["file"], index, kind))
 
-    print(f"mutants: {changed.total() - len(still_passing)} of {changed.total()} fail", dict(changed))  # noqa: T201
+    record_property("figure", _share(changed.total(), still_passing))
     assert changed["field"] == PASSING_SIGNATURES
     assert changed["body"] > PASSING_SIGNATURES - 10
     assert still_passing == []

@@ -1,7 +1,7 @@
 """The openspf.org suite for RFC 7208, all cases, through our adapter and the Resolver port."""
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,9 @@ def cases(suite: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
             yield f"{scenario['description']}: {name}", case, scenario["zonedata"]
 
 
-async def test_every_case_of_the_rfc_7208_suite_has_an_expected_result(corpora: Path) -> None:
+async def test_every_case_of_the_rfc_7208_suite_has_an_expected_result(
+    corpora: Path, record_property: Callable[[str, object], None]
+) -> None:
     wrong, count = [], 0
     for name, case, zonedata in cases(corpora / "conformance" / "spf" / "rfc7208-tests.yml"):
         envelope = Envelope(
@@ -80,5 +82,6 @@ async def test_every_case_of_the_rfc_7208_suite_has_an_expected_result(corpora: 
         count += 1
         if finding.outcome not in expected:
             wrong.append(f"{name}: {finding.outcome} ({finding.detail}), expected {expected}")
+    record_property("figure", f"{count - len(wrong)}_of_{count}")
     assert not wrong, "\n".join(wrong)
     assert count == CASES

@@ -120,6 +120,17 @@ def test_the_id_is_the_configured_one_or_the_name_of_the_mta(configured: str, mt
     assert edits == (InsertHeader(0, b"Authentication-Results", written + b"; none"),)
 
 
+@pytest.mark.parametrize(
+    ("queue_id", "written"), [("4fB1", b'"mx.example.org/4fB1"; none'), ("", b"mx.example.org; none")]
+)
+def test_the_queue_id_can_be_told_with_the_id(queue_id: str, written: bytes) -> None:
+    headers = HeadersConfig(authserv_id_with_queue_id=True)
+    mail = Message(Envelope(mta_name=OURS, queue_id=queue_id))
+    _, edits = authentication_results_edits((), None, mail, headers)
+    assert edits == (InsertHeader(0, b"Authentication-Results", written),)
+    assert removed(b" " + written.replace(b"none", b"spf=pass")) == [1]
+
+
 def test_outbound_mail_gets_no_results_but_loses_forged_ones() -> None:
     envelope = Envelope(mta_name=OURS, direction=Direction.OUTBOUND)
     outbound = Message(envelope, b"Authentication-Results: mx.example.org; spf=pass\r\n")
@@ -150,6 +161,8 @@ def test_outbound_mail_gets_no_results_but_loses_forged_ones() -> None:
         b" @mx.example.org; spf=pass",
         b" mx.example.org spf=pass",
         b" mx.example.org/1; spf=pass",
+        b' "mx.example.org/4fB1"; spf=pass',
+        b' "MX.example.org./4fB1"; spf=pass',
         b" ; mx.example.org; spf=pass",
         b" =?utf-8?q?mx.ex=61mple.org?=; spf=pass",
         b" " + b"(" * 5000 + b"mx.example.org; spf=pass",
@@ -181,6 +194,7 @@ def test_a_field_that_bears_our_id_in_any_disguise_is_removed(body: bytes) -> No
         b" (mx.example.org) other.example.org; spf=pass",
         b" xmx.example.org; spf=pass",
         b" mx.example.org.evil.example; spf=pass",
+        b' "mx.example.orgs/4fB1"; spf=pass',
         b" (unreadable other.example.org",
         b' "other.example.org "; spf=pass reason="caf\xc3\xa9"',
         b" other . example . org; spf=pass",
@@ -213,6 +227,20 @@ def test_further_ids_can_be_named_whose_fields_are_removed() -> None:
     )
     edits, _ = authentication_results_edits((), None, mail, headers)
     assert [edit.occurrence for edit in edits] == [4, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("named", "kept"),
+    [(".example.org", [b"example.org", b"relay.example"]), ("*", []), ("relay.example", [b"example.org"])],
+)
+def test_a_domain_or_all_can_be_named(named: str, kept: list[bytes]) -> None:
+    ids = [b"a.EXAMPLE.org", b"b.c.example.org.", b"example.org", b"relay.example"]
+    if named == "relay.example":
+        ids = ids[2:]
+    mail = message(*[b" %b; spf=pass" % one for one in ids], mta_name="mx.example")
+    edits, _ = authentication_results_edits((), None, mail, HeadersConfig(removed_authserv_ids=(named,)))
+    gone = {edit.occurrence for edit in edits if isinstance(edit, DeleteHeader)}
+    assert [one for number, one in enumerate(ids, start=1) if number not in gone] == kept
 
 
 def test_forgeries_are_removed_even_when_we_write_none() -> None:
