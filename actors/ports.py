@@ -7,7 +7,7 @@ their own beyond it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from actors.reports.row import Counts
 
@@ -20,6 +20,14 @@ class Clock(Protocol):
 
     def unix_s(self) -> float:
         """Seconds since 1970, for stamps that leave the process."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """What counts what it does, for `tamis status`."""
+
+    def counters(self) -> Mapping[str, int]:
+        """By name, since it began. Who shares a port tells its counts, so equal names are the same count."""
 
 
 class NameNotFound(Exception):

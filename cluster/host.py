@@ -17,7 +17,7 @@ from functools import partial
 from actors.actor import Actor, Budget
 from actors.examine import examine_caught, stack_of
 from actors.model import ErrorKind, Finding, Message, Outcome, Stage, error_finding
-from actors.ports import Clock
+from actors.ports import Clock, Counting
 from cluster.bodies import BodyShelf
 from cluster.codec import MalformedMessage, finding_to_proto, message_from_bytes, stage_from_proto
 from cluster.door import Door
@@ -73,6 +73,12 @@ class ReplicaHost:
     def owes(self) -> int:
         """Tasks that wait or are examined."""
         return len(self._queue) + self._running
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What its actors have counted; those of one process share their ports, so a name is one count."""
+        counted = (actor.counters() for actor in self._actors.values() if isinstance(actor, Counting))
+        return {name: count for counters in counted for name, count in counters.items()}
 
     async def start(self, host: str, tls: StreamTls | None = None) -> str:
         """Listen on a free port of this address, and of another one when called again; returns host:port."""

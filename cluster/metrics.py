@@ -110,4 +110,4 @@ class ProcessFigures:
     sample: Sample | None = None
     """Of a replica."""
     counters: dict[str, int] = field(default_factory=dict)
-    """Of an ingress, since it began, by metric name."""
+    """Since it began, by metric name."""

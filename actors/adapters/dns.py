@@ -17,7 +17,7 @@ import asyncio
 import ipaddress
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -85,6 +85,16 @@ class DnsResolver:
         self._negative_ttl_s = config.negative_ttl_s
         self._cache: TtlCache[tuple[str, str], Answer] = TtlCache(config.cache_entries, CACHE_BYTES_MAX)
         self._in_flight: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+        self._from_cache = self._shared = self._questions = self._failed = 0
+
+    def counters(self) -> Mapping[str, int]:
+        """How questions were answered: the first of these over the first three is the hit ratio of the cache."""
+        return {
+            "dns_from_cache": self._from_cache,
+            "dns_shared": self._shared,
+            "dns_asked": self._questions,
+            "dns_failed": self._failed,
+        }
 
     async def txt(self, name: str) -> Sequence[bytes]:
         """TXT records, each with its strings joined."""
@@ -141,13 +151,17 @@ class DnsResolver:
             return self._asked(key)
         if answer.failed is not None and now_s >= answer.retry_at_s:
             self._asked(key, answer.pause_s)
+        self._from_cache += 1
         return answer
 
     def _asked(self, key: tuple[str, str], pause_s: float = 0.0) -> asyncio.Task[Answer]:
         """The question under way, a new one if there is none; `pause_s` is how long it was not asked before."""
         task = self._in_flight.get(key)
-        if task is None:
-            task = self._in_flight[key] = asyncio.create_task(self._ask(key, pause_s))
+        if task is not None:
+            self._shared += 1
+            return task
+        self._questions += 1
+        task = self._in_flight[key] = asyncio.create_task(self._ask(key, pause_s))
         return task
 
     async def _ask(self, key: tuple[str, str], pause_s: float) -> Answer:
@@ -157,6 +171,7 @@ class DnsResolver:
             del self._in_flight[key]
         now_s = self._clock.monotonic_s()
         if answer.failed is not None:
+            self._failed += 1
             pause_s = min(max(_PAUSE_S, pause_s * 2), _PAUSE_MAX_S)
             answer = replace(answer, pause_s=pause_s, retry_at_s=now_s + pause_s)
         size_bytes = len(key[0]) + _size_bytes(answer)

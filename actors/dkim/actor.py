@@ -28,7 +28,7 @@ from actors.dkim.signature import (
 from actors.dkim.verify import Evidence, Verified, coverage_problem, verify
 from actors.dkim.vouching import vouched_author
 from actors.model import KEY, NO_KEY, PLACE, TEST_KEY, VOUCHED, Finding, Message, Outcome, Stage
-from actors.ports import Clock, LookupFailed, NameNotFound, Resolver
+from actors.ports import Clock, Counting, LookupFailed, NameNotFound, Resolver
 
 _UNIQUE_SIGNATURE_BYTES = 8
 """RFC 6008 section 3: header.b holds at least so many characters, and as many as make it unique."""
@@ -94,6 +94,10 @@ class DkimActor:
         if chain is not None:
             findings.append(_judge_chain(chain, keys, evidence))
         return tuple(findings)
+
+    def counters(self) -> Mapping[str, int]:
+        """The resolver's, if it counts."""
+        return self._resolver.counters() if isinstance(self._resolver, Counting) else {}
 
     async def close(self) -> None:
         """Give back the resolver's sockets."""

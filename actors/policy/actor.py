@@ -7,7 +7,7 @@ stage may not have been asked, or not have answered in time.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -24,7 +24,7 @@ from actors.policy.lists import AddressList, NameList, NetworkList, address_keys
 from actors.policy.spf import DETAIL_CHARS_MAX, check_spf
 from actors.policy.suffixes import PublicSuffixes
 from actors.policy.timed import TimedResolver
-from actors.ports import Clock, Resolver, Store, StoreUnavailable
+from actors.ports import Clock, Counting, Resolver, Store, StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,10 @@ class PolicyActor:
                 return []
             case Stage.MESSAGE:
                 return await self._message(message, budget)
+
+    def counters(self) -> Mapping[str, int]:
+        """The resolver's, if it counts."""
+        return self._resolver.counters() if isinstance(self._resolver, Counting) else {}
 
     async def close(self) -> None:
         """Give back the ports' sockets."""

@@ -102,7 +102,7 @@ def rollout_report(state: CellState, wanted: Wanted) -> RolloutReport | None:
 
 
 def counters(figures: Iterable[ProcessFigures]) -> dict[str, int]:
-    """What the ingresses counted, summed."""
+    """What the processes counted, summed."""
     summed: Counter[str] = Counter()
     for of_process in figures:
         summed.update(of_process.counters)

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 import pytest
 
 from actors.actor import Budget
-from actors.config import JudgementConfig
+from actors.adapters.dns import Answer, DnsResolver
+from actors.config import DnsConfig, JudgementConfig
 from actors.model import Finding, Message, Stage
+from actors.ports import LookupFailed
+from actors.registry import build_actor
 from cluster import host as host_module
 from cluster.bodies import BodyShelf
 from cluster.codec import message_to_proto, stage_to_proto
@@ -14,6 +17,14 @@ from tamis.filter.v1 import examine_service_pb2 as pb
 from tamis.filter.v1 import verdict_pb2
 from tests.cluster.fakes import FakeTime, ScriptedActor, build_scripted
 from wire.stream import AdaptiveWriter
+
+
+class SilentNameserver:
+    async def ask(self, name: str, _kind: str) -> Answer:
+        return Answer(failed=LookupFailed(name))
+
+    async def close(self) -> None:
+        """Nothing was opened."""
 
 
 class Stream:
@@ -298,3 +309,16 @@ async def test_an_actor_that_fails_at_the_envelope_still_says_what_it_found_in_t
     await stream.until(1)
     (result,) = stream.results
     assert [finding.outcome for finding in result.findings] == ["error", "pass"]
+
+
+async def test_what_the_actors_count_together_is_told_once() -> None:
+    time, resolver = FakeTime(), DnsResolver(DnsConfig(), FakeTime(), SilentNameserver())
+    actors = (
+        build_actor("dkim", JudgementConfig(), time, resolver),
+        build_actor("policy", JudgementConfig(), time, resolver),
+    )
+    host = ReplicaHost(actors, "worker-0", time, BodyShelf(), 8)
+    with pytest.raises(LookupFailed):
+        await resolver.txt("example.org")
+    assert host.counters == {"dns_from_cache": 0, "dns_shared": 0, "dns_asked": 1, "dns_failed": 1}
+    assert Stream().host.counters == {}

@@ -199,6 +199,18 @@ async def test_all_who_ask_at_the_same_time_share_one_question(
     assert len(nameserver.questions) == 1
 
 
+async def test_what_the_cache_knew_is_counted(resolver: DnsResolver, nameserver: NameserverInMemory) -> None:
+    """Each question counts once: answered from the cache, by one that was under way, or by the network."""
+    nameserver.open.clear()
+    asking = [asyncio.create_task(resolver.txt("example.org")) for _ in range(3)]
+    await turn_until(lambda: bool(nameserver.questions))
+    nameserver.open.set()
+    await asyncio.gather(*asking)
+    await resolver.txt_each(["example.org", "Example.ORG", "broken.example.org", "missing.example.org"])
+    await resolver.txt_each(["broken.example.org", "missing.example.org", "no..name"])
+    assert resolver.counters() == {"dns_from_cache": 4, "dns_shared": 2, "dns_asked": 3, "dns_failed": 1}
+
+
 async def test_a_cancelled_asker_takes_nothing_from_the_others(
     resolver: DnsResolver, nameserver: NameserverInMemory
 ) -> None:
