@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/flow.md", "docs/operating.md", "docs/failures.md", "docs/logs.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/authentication.md",
+    "docs/flow.md",
+    "docs/operating.md",
+    "docs/failures.md",
+    "docs/logs.md",
+)
 FOLDERS = ("actors", "bench", "cli", "cluster", "docs", "gateway", "proto", "tests", "wire")
 FILES = [path.relative_to(PROJECT).as_posix() for folder in FOLDERS for path in (PROJECT / folder).rglob("*")]
 

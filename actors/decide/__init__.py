@@ -1,6 +1,6 @@
 """The aggregator: facts in, verdict out. Pure; the order of the findings never matters.
 
-    findings ─► dmarc (alignment) ─► rules, in order ─► action, reply, reasons
+    findings ─► dmarc (alignment), dkim (failures) ─► rules, in order ─► action, reply, reasons
                                   └► score             └► edits: authres, spam_headers
 
 Imported by the ingress and by `tamis scan --local`; imports the model and the settings only.

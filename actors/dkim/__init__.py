@@ -2,12 +2,14 @@
 
 ::
 
-    header section ─► signature.py  tags to a typed Signature, or why not        (pure)
+    header section ─► chosen.py     which signatures, when there are too many     (pure)
+                      signature.py  tags to a typed Signature, or why not        (pure)
                       actor.py      asks the Resolver for the keys, all at once   (the only await)
     TXT record     ─► key.py        tags to a typed PublicKey, or why not         (pure)
     body           ─► canonical.py  linear canonicalisation, hashed once          (pure)
                       verify.py     one signature, one verdict                    (pure)
                       arc.py        one chain, one verdict                        (pure)
+                      vouching.py   what trusted forwarders said in it            (pure)
                       seal.py       the next set of a chain, for who forwards     (pure)
                       dkimpy.py     the only module that touches the library dkimpy
 """
