@@ -238,6 +238,9 @@ class Lists(Section, frozen=True):
     """Envelope senders or domains; count only when SPF or aligned DKIM passes."""
     allow_authors: tuple[str, ...] = ()
     """Domains of From, accepted without scoring like the others; count only when DMARC passes."""
+    proven_authors: tuple[str, ...] = ()
+    """Domains of From that are refused when DMARC fails, whatever their record asks for: one's own, and those worth
+    forging. Not judged without a DMARC record."""
     deny_senders: tuple[str, ...] = ()
     """Envelope senders or domains, refused at RCPT, or at MAIL if `[gateway.early]` says so."""
     deny_recipients: tuple[str, ...] = ()

@@ -19,6 +19,8 @@ SPAM = Reply(550, "5.7.1", "Message refused as spam")
 DENIED = Reply(550, "5.7.1", "Access denied")
 RECIPIENT_DENIED = Reply(550, "5.7.1", "Recipient refused")
 UNAUTHENTICATED = Reply(550, "5.7.1", "Message refused by the DMARC policy of its author domain")
+FORGED_AUTHOR = Reply(550, "5.7.26", "Message refused: its author could not be authenticated")
+"""Enhanced code of RFC 7372 section 3.3."""
 UNSIGNED = Reply(550, "5.7.20", "Message refused: it has no acceptable DKIM signature")
 """Enhanced code of RFC 7372 section 3.1."""
 MALFORMED = Reply(550, "5.6.0", "Message refused: it is not in the form of RFC 5322")
@@ -222,6 +224,14 @@ def _answered(case: Case, answers: Mapping[str, str], refusal: Reply) -> Ruling 
     return None
 
 
+def forged_author(case: Case) -> Ruling | None:
+    """DMARC failed for an author that has to be proven."""
+    hit, dmarc = case.hit("proven_author"), case.dmarc
+    if hit is None or dmarc is None or dmarc.outcome is not Outcome.FAIL or is_forgiven(dmarc):
+        return None
+    return Ruling(Action.REJECT, f"{hit.detail}, DMARC fail", FORGED_AUTHOR)
+
+
 def dmarc_rejected(case: Case) -> Ruling | None:
     """DMARC failed, the domain's owner asks to reject, and [policy] dmarc_reject agrees."""
     dmarc = case.dmarc
@@ -271,6 +281,7 @@ MESSAGE_RULES: tuple[Rule, ...] = (
     allowed,
     malformed,
     dkim_failed,
+    forged_author,
     dmarc_rejected,
     score_reached,
 )

@@ -26,6 +26,7 @@ from actors.decide.rules import (
     denied_sender,
     dkim_failed,
     dmarc_rejected,
+    forged_author,
     gtube,
     infected,
     malformed,
@@ -158,13 +159,13 @@ def _dmarc_and_score(case: Case, outstanding: frozenset[str]) -> Iterator[Action
     certain = yield from _form_and_signatures(case, outstanding)
     if certain:
         return
-    if case.config.policy.dmarc_reject and _AUTHENTICATING & outstanding:
+    policy = case.config.policy
+    if (policy.dmarc_reject or policy.lists.proven_authors) and _AUTHENTICATING & outstanding:
         yield Action.REJECT
-    elif dmarc_rejected(case):
+    elif forged_author(case) or dmarc_rejected(case):
         yield Action.REJECT
         return
     least, most = _score_bounds(case, outstanding)
-    policy = case.config.policy
     for score in (least, most, *(threshold for threshold, _ in thresholds(policy) if least < threshold < most)):
         reached = threshold_reached(score, policy)
         yield Action.ACCEPT if reached is None else reached[1]

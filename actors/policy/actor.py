@@ -21,7 +21,7 @@ from actors.policy.dmarc import DISCOVERY_LIMIT_S, TREE_WALK, Organizations, dis
 from actors.policy.form import form_flaws
 from actors.policy.gtube import has_gtube
 from actors.policy.lists import AddressList, NameList, NetworkList, address_keys
-from actors.policy.spf import DETAIL_CHARS_MAX, check_spf
+from actors.policy.spf import DETAIL_CHARS_MAX, check_spf, is_for_anybody
 from actors.policy.suffixes import PublicSuffixes
 from actors.policy.timed import TimedResolver
 from actors.ports import Clock, Counting, Resolver, Store, StoreUnavailable
@@ -39,7 +39,7 @@ class Question:
 
 
 class PolicyActor:
-    """Reports spf, dmarc_record, gtube, fields_repeated, date_missing, bare_line_ends, from_*, allow_* and deny_*."""
+    """Reports spf, spf_anybody, dmarc_record, gtube, from_*, fields_repeated, date_missing, bare_line_ends, lists."""
 
     name = "policy"
     stages = frozenset(Stage)
@@ -62,7 +62,10 @@ class PolicyActor:
             "allow_sender": AddressList(lists.allow_senders),
             "deny_sender": AddressList(lists.deny_senders),
         }
-        self._allowed_authors = AddressList(lists.allow_authors)
+        self._authors = {
+            "allow_author": AddressList(lists.allow_authors),
+            "proven_author": AddressList(lists.proven_authors),
+        }
         self._denied_helos = NameList(lists.deny_helos)
         self._denied_recipients = AddressList(lists.deny_recipients)
 
@@ -95,11 +98,11 @@ class PolicyActor:
         """SPF and the lists; the store is asked while SPF asks DNS."""
         resolver = TimedResolver(self._resolver, budget)
         if self._store is None:
-            return [await check_spf(envelope, resolver, budget), *self._listed_here(envelope)]
+            return [*_spf_findings(await check_spf(envelope, resolver, budget)), *self._listed_here(envelope)]
         async with asyncio.TaskGroup() as group:
             listed = group.create_task(self._ask_store(_parties(envelope), budget))
             spf = await check_spf(envelope, resolver, budget)
-        return [spf, *self._listed_here(envelope), *listed.result()]
+        return [*_spf_findings(spf), *self._listed_here(envelope), *listed.result()]
 
     async def _denied_parties(self, envelope: Envelope, budget: Budget) -> list[Finding]:
         """What can refuse whoever sends; asked again at each stage, since SPF may keep the envelope's answer."""
@@ -146,9 +149,10 @@ class PolicyActor:
         flaw, author = _author(message)
         if flaw:
             findings.append(Finding("policy", flaw, Outcome.HIT))
-        entry = self._allowed_authors.match(author)
-        if entry is not None:
-            findings.append(_listed("allow_author", entry, domain=author))
+        for name, authors in self._authors.items():
+            entry = authors.match(author)
+            if entry is not None:
+                findings.append(_listed(name, entry, domain=author))
         findings.append(await self._dmarc_record(message, flaw, author, budget))
         return findings
 
@@ -190,6 +194,10 @@ class PolicyActor:
             if entry is not None:
                 findings.append(_listed(question.name, entry, **question.facts))
         return findings
+
+
+def _spf_findings(spf: Finding) -> Sequence[Finding]:
+    return (spf, Finding("policy", "spf_anybody", Outcome.HIT, detail=spf.detail)) if is_for_anybody(spf) else (spf,)
 
 
 def _parties(envelope: Envelope) -> list[Question]:

@@ -28,7 +28,14 @@ RECORD_TERMS_MAX = 250
 """As many networks as fit into RECORD_BYTES_MAX when a domain lists its senders one by one."""
 DETAIL_CHARS_MAX = 200
 
+_ANYBODY = re.compile(r"\+?all|.*/[0-7]", re.IGNORECASE)
+"""What matched, when that lets everybody pass, or a hundredth of all addresses and more."""
 _SPF_VERSION = re.compile(rb"v=spf1(?: |\Z)", re.IGNORECASE)
+
+
+def is_for_anybody(spf: Finding) -> bool:
+    """Whether a pass says nothing about who sends, as the record lets anybody pass."""
+    return spf.outcome is Outcome.PASS and _ANYBODY.fullmatch(spf.detail) is not None
 
 
 class SpfResolver(BaseResolver):

@@ -58,7 +58,7 @@ CORPORA = Group(
 )
 INTEROP = Group(
     "interop",
-    120,
+    240,
     (
         Row("opendkim_verifies_what_we_sign", each(OPENDKIM, "test_opendkim_verifies_what_we_sign")),
         Row("we_verify_what_opendkim_signs", each(OPENDKIM, "test_we_verify_what_opendkim_signs")),
@@ -127,6 +127,7 @@ VERIFY = Group(
                     "test_each_failure_can_have_each_action",
                     "test_by_default_no_failure_is_held_against_the_mail",
                     "test_the_failure_of_a_key_in_test_mode_counts_as_no_signature",
+                    "test_dns_without_an_answer_really_tempfails",
                 ),
                 *each(DKIM, "test_the_key_of_a_failure_is_told_when_it_is_missing_or_only_tried_out"),
             ),
@@ -191,6 +192,10 @@ VERIFY = Group(
                 "test_who_forges_a_domain_that_is_on_an_allow_list_gets_nothing_from_it",
                 "test_the_true_author_on_an_allow_list_is_let_in",
             ),
+        ),
+        Row(
+            "proven_authors_are_never_forged",
+            each(SPOOFING, "test_an_author_that_has_to_be_proven_is_refused_when_dmarc_fails_whatever_he_publishes"),
         ),
         Row(
             "form_of_rfc_5322",
@@ -325,7 +330,7 @@ SIGN = Group(
 )
 REPORTING = Group(
     "reporting",
-    120,
+    240,
     (
         Row("dmarc_report_xml_valid", (f"{REPORTS}/test_report.py", f"{REPORTS}/test_chain.py")),
         Row("dmarc_report_counted_in_redis", (f"{REPORTS}/test_tally.py", f"{ACTORS}/adapters/test_redis_reports.py")),

@@ -10,7 +10,7 @@ from actors.decide.authres import field_body
 from actors.decide.dmarc import evaluate_dmarc
 from actors.dkim.actor import DkimActor
 from actors.examine import examine_all
-from actors.model import Client, Envelope, Finding, Message, Outcome, Verdict
+from actors.model import Action, Client, Envelope, Finding, Message, Outcome, Verdict
 from actors.policy.actor import PolicyActor
 from tests.fakes import NOW_S, FakeClock, FakeResolver
 from tests.signing import BODY, dkim_sign, rsa_record
@@ -230,3 +230,12 @@ async def test_the_true_author_on_an_allow_list_is_let_in() -> None:
     config = JudgementConfig(policy=PolicyConfig(lists=Lists(allow_authors=("attack.example",))))
     verdict = await judged(OWN, b"eve@attack.example", config)
     assert verdict.reasons[0] == "allowed: listed as attack.example, DMARC pass"
+
+
+async def test_an_author_that_has_to_be_proven_is_refused_when_dmarc_fails_whatever_he_publishes() -> None:
+    named = JudgementConfig(policy=PolicyConfig(lists=Lists(proven_authors=("legitimate.example", "attack.example"))))
+    verdict = await judged(SPOOFED, b"eve@attack.example", named)
+    assert verdict.action is Action.REJECT
+    assert verdict.reasons[0] == "forged_author: listed as legitimate.example, DMARC fail"
+    assert (await judged(SPOOFED, b"eve@attack.example", JudgementConfig())).action is Action.ACCEPT
+    assert (await judged(OWN, b"eve@attack.example", named)).action is Action.ACCEPT

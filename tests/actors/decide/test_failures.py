@@ -1,12 +1,15 @@
 """[policy.on_dkim] and [policy.on_form]: each failure has its action, and by default none."""
 
+import asyncio
 import itertools
+from collections.abc import Sequence
 
 import pytest
 
-from actors.config import JudgementConfig, Lists, PolicyConfig
+from actors.config import DkimConfig, JudgementConfig, Lists, PolicyConfig
 from actors.decide import decide
 from actors.decide.dkim import dkim_failures
+from actors.dkim.actor import DkimActor
 from actors.model import (
     KEY,
     NO_KEY,
@@ -18,11 +21,22 @@ from actors.model import (
     Finding,
     Message,
     Outcome,
+    Stage,
     Verdict,
     cut_finding,
     error_finding,
 )
 from actors.policy.config import DkimFailures, FormFailures
+from tests.fakes import FakeClock, FakeResolver, budget
+from tests.signing import signed_message
+
+
+class SilentResolver(FakeResolver):
+    async def txt(self, name: str) -> Sequence[bytes]:
+        self.questions.append((name, "TXT"))
+        await asyncio.Event().wait()
+        return []
+
 
 MESSAGE = Message(Envelope(mta_name="mx.example.org", sender=b"bo@example.net"), b"From: bo@example.net\r\n")
 PASS = Finding("dkim", "dkim", Outcome.PASS, facts={"header.d": "example.net"})
@@ -138,3 +152,13 @@ def test_lists_are_asked_before_signatures() -> None:
     denied = Finding("policy", "deny_sender", Outcome.HIT, detail="listed")
     config = JudgementConfig(policy=PolicyConfig(on_dkim=DkimFailures(no_signature="tempfail"), lists=Lists()))
     assert decide([denied, FAILURES["no_signature"]], MESSAGE, config).action is Action.REJECT
+
+
+@pytest.mark.parametrize("resolver", [FakeResolver(failing="*"), SilentResolver()], ids=["servfail", "silence"])
+async def test_dns_without_an_answer_really_tempfails(resolver: FakeResolver) -> None:
+    actor = DkimActor(DkimConfig(), resolver, FakeClock(), lookup_timeout_s=0.01)
+    findings = await actor.examine(Stage.MESSAGE, signed_message(), budget())
+    verdict = dkim(*findings, message=signed_message(), dns_error="tempfail")
+    assert verdict.action is Action.TEMPFAIL
+    assert verdict.reply is not None
+    assert (verdict.reply.code, verdict.reply.enhanced) == (451, "4.7.1")

@@ -78,6 +78,7 @@ def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
             )
         case _:
             allow = ["allow_client", "allow_sender", "allow_author"] if lists.allow_clients else []
+            allow += ["proven_author"] if lists.proven_authors else []
             said = st.one_of(
                 st.builds(
                     Finding,
@@ -128,7 +129,7 @@ _configs = st.builds(
         spf_points=st.dictionaries(st.sampled_from(["fail", "pass", "softfail"]), _points),
         dmarc_points=st.dictionaries(st.sampled_from(["reject", "quarantine", "none"]), _points),
         symbol_points=_symbols,
-        lists=st.sampled_from([Lists(), Lists(allow_clients=("192.0.2.1",))]),
+        lists=st.sampled_from([Lists(), Lists(allow_clients=("192.0.2.1",)), Lists(proven_authors=("a.b",))]),
         on_error=st.builds(
             ErrorPolicy,
             dkim=_answers,
@@ -242,6 +243,15 @@ def test_a_signature_that_may_align_could_still_prevent_a_rejection_by_dmarc() -
     config = JudgementConfig(policy=PolicyConfig(dmarc_reject=True))
     assert possible_actions(known, (), MESSAGE, config) == {Action.REJECT}
     assert possible_actions(known, {"dkim"}, MESSAGE, config) == {Action.REJECT, Action.ACCEPT}
+
+
+def test_a_signature_that_may_align_could_still_prove_an_author_that_has_to_be_proven() -> None:
+    config = JudgementConfig(policy=PolicyConfig(lists=Lists(proven_authors=("a.b",))))
+    known = [Finding("policy", "spf", Outcome.NONE), RECORD, CLEAN, HAM]
+    author = Finding("policy", "proven_author", Outcome.HIT)
+    assert possible_actions([*known, author], (), MESSAGE, config) == {Action.REJECT}
+    assert possible_actions([*known, author], {"dkim"}, MESSAGE, config) == {Action.REJECT, Action.ACCEPT}
+    assert Action.REJECT in possible_actions([*known, SIGNED], {"policy"}, MESSAGE, config)
 
 
 def test_a_signature_could_still_prove_a_sender_that_is_on_an_allow_list() -> None:

@@ -5,7 +5,7 @@ import pytest
 from actors.adapters.clock import SystemClock
 from actors.model import Client, Direction, Envelope, Outcome
 from actors.policy import spf
-from actors.policy.spf import QUERIES_MAX, check_spf
+from actors.policy.spf import QUERIES_MAX, check_spf, is_for_anybody
 from tests.fakes import FakeResolver, budget
 
 ZONE = """
@@ -167,3 +167,22 @@ async def test_internationalised_senders_are_checked_by_their_a_labels() -> None
     resolver = FakeResolver(zone)
     finding = await check_spf(envelope("jürgen@bücher.example".encode()), resolver, budget())
     assert (finding.outcome, finding.facts["domain"]) == (Outcome.PASS, "xn--bcher-kva.example")
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ("v=spf1 +all", True),
+        ("v=spf1 all", True),
+        ("v=spf1 ip4:0.0.0.0/0 -all", True),
+        ("v=spf1 ip4:192.0.0.0/2 -all", True),
+        ("v=spf1 ip4:192.0.2.0/24 +all", False),
+        ("v=spf1 ip4:192.0.0.0/8 -all", False),
+        ("v=spf1 ~all", False),
+        ("v=spf1 -all", False),
+        ("v=spf1 ?all", False),
+    ],
+)
+async def test_a_record_that_lets_anybody_send_is_told(record: str, *, told: bool) -> None:
+    finding = await check_spf(envelope(), FakeResolver(f'example.net TXT "{record}"'), budget())
+    assert is_for_anybody(finding) is told
