@@ -11,6 +11,10 @@ from actors.domains import ascii_domain
 _SIGNING_DOMAIN = re.compile(rb"(?:\A|;)[ \t\r\n]*+d[ \t\r\n]*+=[ \t\r\n]*+([^; \t\r\n]++)")
 
 
+_LOOKED_AT_MAX = 100
+"""Signatures among which those of `signers_first` are looked for: a message may bring ten thousand."""
+
+
 def chosen_signatures(fields: Sequence[Field], config: DkimConfig) -> Sequence[int]:
     """The places of those to verify, from the top, among the DKIM-Signature fields of a message.
 
@@ -20,7 +24,8 @@ def chosen_signatures(fields: Sequence[Field], config: DkimConfig) -> Sequence[i
     if len(fields) <= most or not config.signers_first:
         return range(min(len(fields), most))
     first = {domain.lower() for domain in config.signers_first}
-    by_rank = sorted(range(len(fields)), key=lambda place: signing_domain(fields[place][1]) not in first)
+    looked_at = range(min(len(fields), max(_LOOKED_AT_MAX, most)))
+    by_rank = sorted(looked_at, key=lambda place: signing_domain(fields[place][1]) not in first)
     return sorted(by_rank[:most])
 
 

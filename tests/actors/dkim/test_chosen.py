@@ -28,6 +28,12 @@ def test_those_that_come_first_do_not_lift_the_cap() -> None:
     assert chosen(*["c.example"] * 1000, first=("c.example",)) == [0, 1]
 
 
+def test_only_the_first_hundred_are_looked_at() -> None:
+    flood = ["a.example"] * 99
+    assert chosen(*flood, "c.example", first=("c.example",)) == [0, 99]
+    assert chosen(*flood, "a.example", "c.example", first=("c.example",)) == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("value", "domain"),
     [
