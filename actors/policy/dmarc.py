@@ -15,6 +15,8 @@ from actors.model import Finding, Outcome
 from actors.ports import LookupFailed, NameNotFound, Resolver, TxtAnswer
 
 _POLICIES = ("none", "quarantine", "reject")
+_FAILURE_OPTIONS = ("0", "1", "d", "s")
+_OPTIONS_CHARS_MAX = len("0:1:d:s")
 _LABELS_WALKED = 7
 """RFC 9989 section 4.10 step 4: after the name itself at most 7 labels remain, so at most 8 questions."""
 _RECORD_BYTES_MAX = 4096
@@ -34,6 +36,8 @@ class Record(msgspec.Struct, frozen=True):
     testing: bool = False
     usable: bool = True
     """False: a policy is misspelt and nobody asked for reports, so DMARC is not applied (section 4.10.1)."""
+    fo: str = ""
+    """Which failures are asked about in failure reports, where it is not the default ("0"): told to who asked, no more."""
     rua: str = ""
     """Where aggregate reports are wanted, as it stands in the record (`actors.reports.destinations` reads it)."""
 
@@ -81,6 +85,7 @@ def _parse_short(text: bytes) -> Record | None:
         psd=_one_of("uyn", tags.get("psd")),
         testing=tags.get("t") == "y",
         usable=valid or "mailto:" in rua.lower(),
+        fo=_failure_options(tags.get("fo", "")),
         rua=rua,
     )
 
@@ -88,6 +93,13 @@ def _parse_short(text: bytes) -> Record | None:
 def _one_of(letters: str, value: str | None) -> str:
     """`value` when it is one of the letters, else the first, which is the default."""
     return value if value and len(value) == 1 and value in letters else letters[0]
+
+
+def _failure_options(value: str) -> str:
+    """Options of a `fo` tag; "" for the default, and for what is none."""
+    options = value.replace(" ", "")
+    known = len(options) <= _OPTIONS_CHARS_MAX and all(one in _FAILURE_OPTIONS for one in options.split(":"))
+    return options if known and options != _FAILURE_OPTIONS[0] else ""
 
 
 def walk_names(domain: str) -> list[str]:
@@ -203,10 +215,13 @@ async def discover(
         "aspf": record.aspf,
         "psd": record.psd,
         "testing": "yes" if record.testing else "no",
+        "discovery": "treewalk" if organizations.walks else "psl",
         "existing": "yes" if name == domain or not record.np else await _existing(domain, resolver),
     }
     if record.rua:
         facts["rua"] = "yes"
+    if record.fo:
+        facts["fo"] = record.fo
     if "r" in (record.adkim, record.aspf):
         related = [name for name in identifiers if name != domain and _is_within(name, organization)]
         if organizations.walks and not answers.keys() >= set(related):

@@ -104,6 +104,7 @@ def _published(record: Finding) -> Published:
         aspf=facts.get("aspf", "r"),
         testing="y" if facts.get("testing") == "yes" else "n",
         discovery=facts.get("discovery", "treewalk"),
+        fo=facts.get("fo", "0"),
     )
 
 

@@ -118,7 +118,7 @@ def _add_published(root: etree._Element, published: Published) -> None:
     policy = _add(root, "policy_published")
     _add(policy, "domain", published.domain)
     _add(policy, "discovery_method", published.discovery)
-    for name in ("p", "sp", "np", "adkim", "aspf", "testing"):
+    for name in ("p", "sp", "np", "fo", "adkim", "aspf", "testing"):
         _add(policy, name, getattr(published, name))
 
 

@@ -20,6 +20,8 @@ class Published(msgspec.Struct, frozen=True, array_like=True):
     """y or n."""
     discovery: str
     """treewalk (RFC 9989) or psl (RFC 7489)."""
+    fo: str = "0"
+    """Which failures it asks about in failure reports."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, order=True):

@@ -26,7 +26,7 @@ from tests.fakes import FakeResolver
             b"v=DMARC1;p=none;sp=reject;np=quarantine;adkim=s;aspf=s;t=y;psd=n",
             Record("none", "reject", "quarantine", "s", "s", "n", testing=True),
         ),
-        (b"v=DMARC1; p=reject; pct=0; rf=afrf; fo=1; x=y; junk", Record(p="reject")),
+        (b"v=DMARC1; p=reject; pct=0; rf=afrf; fo=1; x=y; junk", Record(p="reject", fo="1")),
         (b"v=DMARC1; p=reject; adkim=x; aspf=; psd=yes; t=maybe", Record(p="reject")),
         (b"v=DMARC1; p=reject; p=none", Record(p="reject")),
         (b"v=DMARC1; p=bogus", Record(usable=False)),
@@ -127,6 +127,7 @@ async def test_the_finding_tells_the_record_and_the_organizations_that_may_align
         "aspf": "s",
         "psd": "u",
         "testing": "yes",
+        "discovery": "treewalk",
         "existing": "yes",
         "org:bounce.example.org": "example.org",
         "org:example.org": "example.org",
@@ -166,6 +167,16 @@ async def test_the_finding_tells_whether_reports_are_wanted() -> None:
     wanted = FakeResolver('_dmarc.example.org TXT "v=DMARC1; rua=mailto:d@example.org"')
     assert (await discover("example.org", [], wanted)).facts["rua"] == "yes"
     assert "rua" not in (await discover("example.org", [], FakeResolver('_dmarc.example.org TXT "v=DMARC1"'))).facts
+
+
+@pytest.mark.parametrize(
+    ("tag", "told"), [("fo=1:d:s", "1:d:s"), ("fo=0", ""), ("", ""), ("fo=1:x", ""), ("fo=" + "1:" * 99, "")]
+)
+async def test_the_finding_tells_which_failures_are_asked_about_where_it_is_not_the_default(
+    tag: str, told: str
+) -> None:
+    finding = await discover("example.org", [], FakeResolver(f'_dmarc.example.org TXT "v=DMARC1; {tag}"'))
+    assert finding.facts.get("fo", "") == told
 
 
 async def test_no_record_is_none_and_a_misspelt_one_permerror() -> None:
@@ -222,6 +233,7 @@ async def test_records_between_domain_and_organization_count_for_the_tree_walk_a
     walked = await discover("a.dept.example.org", [], FakeResolver(zone))
     listed = await discover("a.dept.example.org", [], FakeResolver(zone), PublicSuffixes())
     assert (walked.facts["policy_domain"], listed.facts["policy_domain"]) == ("dept.example.org", "example.org")
+    assert (walked.facts["discovery"], listed.facts["discovery"]) == ("treewalk", "psl")
 
 
 async def test_no_strangers_under_one_public_suffix_align() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from lxml import etree
 
-from actors.config import JudgementConfig
+from actors.config import JudgementConfig, PolicyConfig
 from actors.decide import decide
 from actors.dkim.actor import DkimActor
 from actors.examine import examine_all
@@ -16,14 +16,16 @@ from tests.fakes import FakeClock, FakeReportStore, FakeResolver
 
 ZONE = """
 bounce.example.net TXT "v=spf1 ip4:192.0.2.0/24 -all"
-_dmarc.example.net TXT "v=DMARC1; p=reject; sp=none; t=y; rua=mailto:d@example.net"
+_dmarc.example.net TXT "v=DMARC1; p=reject; sp=none; t=y; fo=1; rua=mailto:d@example.net"
 _dmarc.silent.example TXT "v=DMARC1; p=reject"
 _dmarc.exa&mple.net TXT "v=DMARC1; p=reject; rua=mailto:d@example.net"
 """
 
 
-async def report_about(header_block: bytes, sender: bytes = b"b@bounce.example.net") -> FakeReportStore:
-    clock, resolver, config = FakeClock(), FakeResolver(ZONE), JudgementConfig()
+async def report_about(
+    header_block: bytes, sender: bytes = b"b@bounce.example.net", config: JudgementConfig | None = None
+) -> FakeReportStore:
+    clock, resolver, config = FakeClock(), FakeResolver(ZONE), config or JudgementConfig()
     actors = (PolicyActor(config, resolver, None, clock), DkimActor(config.dkim, resolver, clock))
     envelope = Envelope(client=Client("192.0.2.1", helo=b"h"), sender=sender, recipients=(Recipient(b"a@mx.example"),))
     message = Message(envelope, header_block, b"text\r\n")
@@ -57,8 +59,15 @@ async def test_a_message_is_told_as_it_was_checked() -> None:
         "envelope_from": "bounce.example.net",
         "envelope_to": "mx.example",
         "discovery_method": "treewalk",
+        "fo": "1",
     }
     assert {name: texts[name] for name in expected} == expected
+
+
+async def test_who_judges_by_the_public_suffix_list_says_so() -> None:
+    config = JudgementConfig(policy=PolicyConfig(dmarc_public_suffixes=True))
+    store = await report_about(b"From: Bo <bo@example.net>\r\n", config=config)
+    assert told(make_report(CONFIG, DAY, store.days[DAY]["example.net"]).xml)["discovery_method"] == "psl"
 
 
 async def test_who_asks_for_no_reports_is_not_counted() -> None:
