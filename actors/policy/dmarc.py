@@ -37,7 +37,7 @@ class Record(msgspec.Struct, frozen=True):
     usable: bool = True
     """False: a policy is misspelt and nobody asked for reports, so DMARC is not applied (section 4.10.1)."""
     fo: str = ""
-    """Which failures are asked about in failure reports, where it is not the default ("0"): told to who asked, no more."""
+    """Which failures are asked about in failure reports, where it is not the default ("0")."""
     rua: str = ""
     """Where aggregate reports are wanted, as it stands in the record (`actors.reports.destinations` reads it)."""
 
