@@ -88,6 +88,9 @@ class Store(Protocol):
 class ReportStore(Protocol):
     """What was counted for DMARC reports, by UTC day ("20261122"). Raises StoreUnavailable and nothing else."""
 
+    async def claim(self, transactions: Sequence[bytes]) -> Sequence[bool]:
+        """For each of these ids whether it is new since a minute at least; b"" always is."""
+
     async def add(self, day: str, counts: Mapping[str, Counts]) -> int:
         """Add to the counts of a day, by Policy Domain; how many messages found no room."""
 

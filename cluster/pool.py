@@ -155,6 +155,7 @@ class IngressProcess(Process):
         counters = {"waiting": gate.waiting, "shed": gate.shed, "refused": gate.refused}
         if self._tally is not None:
             counters |= {"dmarc_counted": self._tally.counted, "dmarc_dropped": self._tally.dropped}
+            counters["dmarc_replayed"] = self._tally.replayed
         return pack(ProcessFigures(self._hall.transactions, own_memory_bytes(), counters=counters))
 
     async def leave(self) -> None:

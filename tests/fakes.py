@@ -105,6 +105,15 @@ class FakeReportStore:
         self.available = True
         self.room = 1000
         self.closed = False
+        self.claimed: set[bytes] = set()
+
+    async def claim(self, transactions: Sequence[bytes]) -> Sequence[bool]:
+        self._answer()
+        answer = []
+        for one in transactions:
+            answer.append(not one or one not in self.claimed)
+            self.claimed.add(one)
+        return answer
 
     async def add(self, day: str, counts: Mapping[str, Counts]) -> int:
         self._answer()

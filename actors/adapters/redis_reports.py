@@ -5,18 +5,21 @@ Keys, by UTC day and Policy Domain; those of one script share their hash tag, so
     tamis:dmarc:1:{DAY}:domains          set      the domains of the day
     tamis:dmarc:1:{DAY}:bytes            number   what the day takes, about
     tamis:dmarc:1:{DAY}:run              string   who sends the reports of the day just now
+    tamis:dmarc:1:{seen}:{MINUTE}        set      ids of the transactions that were counted in that minute
     tamis:dmarc:1:{DAY/DOMAIN}:rows      hash     row (JSON) -> messages
     tamis:dmarc:1:{DAY/DOMAIN}:about     hash     published (JSON), dropped
     tamis:dmarc:1:{DAY/DOMAIN}:sent      hash     address -> Unix time
 
 Two scripts keep the bounds: a domain is taken while the day has room, a row while the day and its domain have. What is
 there already is always counted on. All domains of a call travel together: three round trips, whatever their number.
+An id counts again after one to two minutes, far longer than a gateway goes on telling a transaction to others.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -29,6 +32,7 @@ from actors.reports.config import DmarcReportConfig
 from actors.reports.row import Counts, Published, Row
 
 _PREFIX = "tamis:dmarc:1"
+_CLAIMED_S = 60
 _SCRIPTS_MAX = 200
 """In one pipeline."""
 _WORDS_MAX = 1000
@@ -75,6 +79,19 @@ redis.call('EXPIREAT', KEYS[2], ARGV[1])
 return {dropped, bytes}
 """
 
+_CLAIM = """
+local answer = {}
+for i = 2, #ARGV do
+  if redis.call('SISMEMBER', KEYS[2], ARGV[i]) == 1 then
+    answer[i - 1] = 0
+  else
+    answer[i - 1] = redis.call('SADD', KEYS[1], ARGV[i])
+  end
+end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return answer
+"""
+
 _HOLD = """
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
@@ -97,6 +114,15 @@ class RedisReports:
         self._timeout_s = config.timeout_s
         self._config = reports
         self._redis: Any = client or redis_client(config)
+
+    async def claim(self, transactions: Sequence[bytes]) -> Sequence[bool]:
+        """For each of these ids whether it is new since a minute at least; b"" always is."""
+        minute = int(time.time()) // _CLAIMED_S
+        keys = f"{_PREFIX}:{{seen}}:{minute}", f"{_PREFIX}:{{seen}}:{minute - 1}"
+        named = [one for one in transactions if one]
+        answers = await self._run([(_CLAIM, keys, [2 * _CLAIMED_S, *some]) for some in _cut(named, _WORDS_MAX)])
+        new = chain.from_iterable(answers)
+        return [not one or bool(next(new)) for one in transactions]
 
     async def add(self, day: str, counts: Mapping[str, Counts]) -> int:
         """Add to the counts of a day, by Policy Domain; how many messages found no room."""

@@ -76,6 +76,25 @@ async def opened(url: str, **config: object) -> AsyncIterator[RedisReports]:
         await store.close()
 
 
+@pytest.mark.live
+async def test_an_id_is_claimed_once_by_whoever_asks_first(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1_767_225_659.0
+    monkeypatch.setattr("actors.adapters.redis_reports.time.time", lambda: now_s)
+    async with opened(url) as one, opened(url) as other:
+        assert await one.claim([]) == []
+        assert await one.claim([b"a", b"", b"b", b"a"]) == [True, True, True, False]
+        assert await other.claim([b"", b"b", b"c"]) == [True, False, True]
+        now_s += 60
+        assert await other.claim([b"a", b"d"]) == [False, True], "the minute before still counts"
+        now_s += 60
+        assert await other.claim([b"a"]) == [True]
+        many = [b"%016d" % number for number in range(2500)]
+        assert await one.claim(many) == [True] * 2500
+        keys = await one._redis.keys("tamis:dmarc:1:{seen}:*")
+        assert keys
+        assert all([0 < await one._redis.ttl(key) <= 120 for key in keys])
+
+
 def about(domain: str, **rows: int) -> dict[str, Counts]:
     published = msgspec.structs.replace(PUBLISHED, domain=domain)
     return {domain: Counts(published, {row(header_from=name): messages for name, messages in rows.items()})}

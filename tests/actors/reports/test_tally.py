@@ -35,8 +35,8 @@ class Bench:
         settings = msgspec.structs.replace(CONFIG, **config)
         self.tally = Tally(self.store, settings, self.clock, self.timers.call_later)
 
-    def note(self, ip: str = "192.0.2.1") -> None:
-        self.tally.note(verdict(*PASSED), message(ip))
+    def note(self, ip: str = "192.0.2.1", transaction_id: bytes = b"") -> None:
+        self.tally.note(verdict(*PASSED), message(ip, transaction_id=transaction_id))
 
     async def flush(self) -> None:
         self.timers.ring()
@@ -93,6 +93,41 @@ async def test_what_finds_no_room_is_counted(monkeypatch: pytest.MonkeyPatch) ->
     assert bench.tally.dropped == 2
     await bench.flush()
     assert (bench.tally.counted, bench.tally.dropped) == (2, 3)
+
+
+async def test_a_transaction_that_was_replayed_counts_once_for_all_ingresses() -> None:
+    first, second = Bench(), Bench()
+    second.store = first.store
+    second.tally = Tally(first.store, CONFIG, second.clock, second.timers.call_later)
+    first.note(transaction_id=b"a")
+    await first.flush()
+    second.note(transaction_id=b"a")
+    second.note(transaction_id=b"b")
+    second.note("192.0.2.2", transaction_id=b"b")
+    await second.flush()
+    assert first.store.days[DAY]["example.org"].rows == {ROW: 2}
+    assert (first.tally.counted, second.tally.counted, second.tally.replayed, second.tally.dropped) == (1, 1, 2, 0)
+
+
+async def test_replays_alone_are_no_counts() -> None:
+    bench = Bench()
+    bench.store.claimed = {b"a"}
+    bench.note(transaction_id=b"a")
+    bench.timers.ring()
+    await turn_until(lambda: bench.tally.replayed == 1)
+    assert not bench.store.days
+
+
+async def test_so_many_messages_wait_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    monkeypatch.setattr(module, "MESSAGES_WAITING_MAX", 2)
+    for _ in range(3):
+        bench.note()
+    assert bench.tally.dropped == 1
+    await bench.flush()
+    bench.note()
+    await bench.flush()
+    assert (bench.tally.counted, bench.tally.dropped) == (3, 1)
 
 
 async def test_memory_is_bounded_again_after_each_flush(monkeypatch: pytest.MonkeyPatch) -> None:
