@@ -28,7 +28,6 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 SETTLED_S = 60
 """After the end of a day: until then the ingresses may still count what came in its last seconds."""
-_SMTP_PORT = 25
 
 ConfigOption = Annotated[Path | None, typer.Option(help="Configuration file, with [dmarc_report] and [redis].")]
 DayOption = Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The day, in UTC; default: yesterday.")]
@@ -43,7 +42,10 @@ def report(  # noqa: PLR0913  the options of the command
     day: DayOption = "",
     domain: DomainOption = "",
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the files there; nothing is sent.")] = None,
-    smtp: Annotated[str, typer.Option(metavar="HOST:PORT", help="Send them by mail through this server.")] = "",
+    smtp: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Send them by mail through this server; default: [dmarc_report] smtp."),
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Make and check them, say where they would go.")] = False,
     as_json: JsonOption = False,
     dns_zone: Annotated[Path | None, typer.Option(help="Answer DNS from this file, ask no name server.")] = None,
@@ -53,9 +55,13 @@ def report(  # noqa: PLR0913  the options of the command
 
     Exits 0 when every report is where it is wanted, 1 when some are not (run it again), 2 for wrong options.
     """
-    if sum((to is not None, bool(smtp), dry_run)) != 1:
+    if sum((to is not None, bool(smtp), dry_run)) > 1:
         _end("say one of --to DIR, --smtp HOST:PORT and --dry-run", EXIT_USAGE)
     settings, chosen = _settings(config, run_dir), _day(day)
+    if to is None and not dry_run:
+        smtp = smtp or settings.dmarc_report.smtp
+        if not smtp:
+            _end("say one of --to DIR, --smtp HOST:PORT and --dry-run, or set [dmarc_report] smtp", EXIT_USAGE)
     if not settings.dmarc_report.domain:
         _end("[dmarc_report] domain is empty: in whose name?", EXIT_USAGE)
     over = datetime(chosen.year, chosen.month, chosen.day, tzinfo=UTC) + timedelta(days=1)
@@ -137,12 +143,12 @@ def _day(text: str) -> date:
 
 
 def _server(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
-        host, port = text, str(_SMTP_PORT)
-    if not host or not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
-        _end(f"--smtp {text}: not HOST:PORT", EXIT_USAGE)
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    from actors.reports.config import read_server
+
+    try:
+        return read_server(text)
+    except ValueError as error:
+        _end(f"--smtp: {error}", EXIT_USAGE)
 
 
 def _say_nothing(_text: str, _over: int, _total: int) -> None:

@@ -5,8 +5,9 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from cli.progress import Step
 from cli.smtp_post import SmtpPost
 
 _STEPS = 100
+_WORKERS = 8
+"""Reports at a time, since about each there are answers of DNS to wait for; what takes memory is done one by one."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,7 @@ async def run(job: Job, step: Step) -> Result:
     async with _courier(job) as courier:
         try:
             domains = [job.domain] if job.domain else await courier.store.domains(job.day)
-            for number, domain in enumerate(domains):
-                if number * _STEPS // len(domains) != (number - 1) * _STEPS // len(domains):
-                    step(f"reports about {job.day}", number, len(domains))
-                await _one(courier, job, domain, result)
-            step(f"reports about {job.day}", len(domains), len(domains))
+            await _each(courier, job, [*_wanted(courier, job, domains, result)], step, result)
         except StoreUnavailable as error:
             result.failed("", f"Redis does not answer: {error}")
         except HeldError:
@@ -71,6 +70,42 @@ async def run(job: Job, step: Step) -> Result:
             with contextlib.suppress(StoreUnavailable):
                 await courier.store.let_go(job.day, courier.holder)
     return result
+
+
+def _wanted(courier: Courier, job: Job, domains: Iterable[str], result: Result) -> Iterator[str]:
+    """Those that the operator does not exclude; one that was asked for is a problem then."""
+    for domain in domains:
+        if not courier.config.excludes(domain):
+            yield domain
+        elif job.domain:
+            result.failed(domain, "[dmarc_report] exclude_domains")
+
+
+async def _each(courier: Courier, job: Job, domains: Sequence[str], step: Step, result: Result) -> None:
+    """Some at a time. What ends one worker lets the others finish the mail they are at, so that it is marked."""
+    left = iter(enumerate(domains))
+    making = asyncio.Lock()
+    ended: list[StoreUnavailable | HeldError | OSError] = []
+
+    async def work() -> None:
+        for number, domain in left:
+            if number * _STEPS // len(domains) != (number - 1) * _STEPS // len(domains):
+                step(f"reports about {job.day}", number, len(domains))
+            try:
+                await _one(courier, job, domain, making, result)
+            except (StoreUnavailable, HeldError, OSError) as error:
+                ended.append(error)
+            if ended:
+                return
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_WORKERS):
+            group.create_task(work())
+    result.reports.sort(key=itemgetter("domain"))
+    result.problems.sort()
+    if ended:
+        raise ended[0]
+    step(f"reports about {job.day}", len(domains), len(domains))
 
 
 async def counted(
@@ -86,14 +121,11 @@ async def counted(
         await store.close()
 
 
-async def _one(courier: Courier, job: Job, domain: str, result: Result) -> None:
+async def _one(courier: Courier, job: Job, domain: str, making: asyncio.Lock, result: Result) -> None:
     """Make one report and bring it where it is wanted."""
-    counts = await courier.store.counts(job.day, domain)
-    if counts is None:
-        result.failed(domain, "nothing was counted")
-        return
     try:
-        report = await asyncio.to_thread(make_report, courier.config, job.day, counts)
+        async with making:
+            report = await _made(courier, job.day, domain)
     except ReportError as error:
         result.failed(domain, str(error))
         return
@@ -107,6 +139,14 @@ async def _one(courier: Courier, job: Job, domain: str, result: Result) -> None:
             if delivery.outcome is Outcome.FAILED:
                 result.failed(domain, f"{delivery.address}: {delivery.why}" if delivery.address else delivery.why)
     result.reports.append(entry)
+
+
+async def _made(courier: Courier, day: str, domain: str) -> Report:
+    """Raises ReportError and StoreUnavailable."""
+    counts = await courier.store.counts(day, domain)
+    if counts is None:
+        raise ReportError("nothing was counted")
+    return await asyncio.to_thread(make_report, courier.config, day, counts)
 
 
 def _described(report: Report) -> dict[str, Any]:
@@ -138,7 +178,7 @@ async def _courier(job: Job) -> AsyncIterator[Courier]:
         ZoneResolver.from_file(job.dns_zone) if job.dns_zone is not None else DnsResolver(job.settings.dns, clock)
     )
     store = RedisReports(job.settings.redis, reports)
-    post = SmtpPost(*job.server, reports.domain) if job.server is not None else None
+    post = SmtpPost(*job.server, reports.domain, reports.smtp_tls) if job.server is not None else None
     holder = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
     try:
         yield Courier(reports, store, resolver, clock, holder, post)

@@ -1,6 +1,8 @@
-"""Mail to one SMTP server (RFC 5321), over one connection as long as it lasts; encrypted when the server offers it.
+"""Mail to one SMTP server (RFC 5321), over one connection as long as it lasts, one mail after the other.
 
-The server is the operator's own relay: nothing is asked of its certificate, as between mail servers (RFC 7435).
+The server is the operator's own relay, so by default nothing is asked of its certificate, as between mail servers
+(RFC 7435), and mail leaves also if it offers no STARTTLS (RFC 3207). A server that tells how much it takes (RFC 1870)
+refuses a longer mail before it is sent.
 """
 
 import asyncio
@@ -8,6 +10,7 @@ import contextlib
 import smtplib
 import ssl
 
+from actors.reports.config import SmtpTls
 from actors.reports.delivery import PostError
 
 TIMEOUT_S = 30.0
@@ -18,7 +21,9 @@ _WHY_CHARS_MAX = 200
 class SmtpPost:
     """Implements `Post` of actors/reports/delivery.py."""
 
-    def __init__(self, host: str, port: int, helo: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, host: str, port: int, helo: str, tls: SmtpTls, timeout_s: float = TIMEOUT_S) -> None:
+        self._tls = tls
+        self._sending = asyncio.Lock()
         self._host = host
         self._port = port
         self._helo = helo
@@ -27,7 +32,8 @@ class SmtpPost:
 
     async def send(self, sender: str, recipient: str, mail: bytes) -> None:
         """Hand one message over. Raises PostError."""
-        await asyncio.to_thread(self._send, sender, recipient, mail)
+        async with self._sending:
+            await asyncio.to_thread(self._send, sender, recipient, mail)
 
     def close(self) -> None:
         """End the connection."""
@@ -57,12 +63,18 @@ class SmtpPost:
         self._server = server
         server.ehlo()
         if server.has_extn("starttls"):
-            context = ssl.create_default_context()
+            server.starttls(context=self._context())
+            server.ehlo()
+        elif self._tls is not SmtpTls.MAY:
+            raise smtplib.SMTPException(f"{self._host} offers no STARTTLS: [dmarc_report] smtp_tls")
+        return server
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self._tls is not SmtpTls.VERIFY:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-            server.starttls(context=context)
-            server.ehlo()
-        return server
+        return context
 
 
 def _why(error: Exception) -> str:

@@ -74,19 +74,34 @@ class Courier:
         """Send a report wherever it is wanted and not yet there. Raises HeldError and StoreUnavailable."""
         await self._hold(report.day)
         try:
-            wanted = await destinations(report.domain, self.resolver)
+            wanted = await self._wanted(report.domain)
         except LookupFailed:
             return [Delivery("", Outcome.FAILED, "DNS gave no answer about the domain's record")]
+        wanted = tuple(self._allowed(one) for one in wanted)
         there = await self.store.sent(report.day, report.domain)
         settled = list(_settled(wanted, there))
         done = {delivery.address for delivery in settled}
         return settled + [await self._send(report, one.address) for one in wanted if one.address not in done]
+
+    async def _wanted(self, domain: str) -> tuple[Destination, ...]:
+        """As the operator says, else as the domain's record does. Raises LookupFailed."""
+        named = self.config.destinations.get(domain)
+        if named is not None:
+            return tuple(map(Destination, named))
+        return await destinations(domain, self.resolver)
+
+    def _allowed(self, one: Destination) -> Destination:
+        if one.refused or one.address not in self.config.exclude_addresses:
+            return one
+        return Destination(one.address, refused="[dmarc_report] exclude_addresses")
 
     async def _send(self, report: Report, address: str) -> Delivery:
         if self.post is None:
             return Delivery(address, Outcome.WOULD)
         await self._hold(report.day)
         mail = make_mail(self.config, report, address, self.clock.unix_s())
+        if len(mail) > self.config.mail_bytes_max:
+            return Delivery(address, Outcome.REFUSED, f"the mail has {len(mail)} bytes: [dmarc_report] mail_bytes_max")
         try:
             await self.post.send(self.config.contact, address, mail)
         except PostError as error:

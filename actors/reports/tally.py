@@ -1,4 +1,4 @@
-"""Counts judged messages for DMARC reports: in memory for some seconds, then in Redis, all that came meanwhile at once.
+"""Counts judged messages for DMARC reports: in memory for a second, then in Redis, all that came meanwhile at once.
 
 No message waits for it. A transaction that a gateway told two ingresses, since the first did not answer, counts once:
 its id is claimed before. What does not fit in memory, and what Redis does not take, is dropped and counted; nothing is
@@ -18,7 +18,7 @@ from actors.reports.observe import observe
 from actors.reports.row import Counts, Published, Row
 
 FLUSH_S = 1.0
-"""Shorter costs more: bench/dmarc_reports.py."""
+"""Flushes of few messages cost more of each: bench/dmarc_reports.py."""
 ROWS_WAITING_MAX = 10_000
 """Distinct rows in memory between two flushes, about 1 kB each."""
 MESSAGES_WAITING_MAX = 100_000
@@ -56,7 +56,7 @@ class Tally:
         self.replayed = 0
         """Transactions that were counted already."""
         self._store = store
-        self._excluded = tuple(f".{domain}" for domain in config.exclude_domains)
+        self._config = config
         self._clock = clock
         self._call_later = call_later
         self._waiting: dict[str, _ByDomain] = {}
@@ -69,7 +69,7 @@ class Tally:
     def note(self, verdict: Verdict, message: Message) -> None:
         """Count a message whose verdict has left, if the owner of its author domain wants reports. Returns at once."""
         seen = observe(verdict, message)
-        if seen is None or f".{seen[0].domain}".endswith(self._excluded):
+        if seen is None or self._config.excludes(seen[0].domain):
             return
         published, row = seen
         by_domain = self._waiting.setdefault(day_of(self._clock.unix_s()), {})

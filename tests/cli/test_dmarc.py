@@ -21,6 +21,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from actors.adapters.redis_reports import RedisReports
 from actors.config import RedisConfig
+from actors.reports.destinations import Destination
 from actors.reports.report import check
 from actors.reports.row import Counts, Published
 from cli.__main__ import main
@@ -140,6 +141,49 @@ def test_reports_are_sent_by_mail_once(
     assert run(*place.words("--smtp", address, "--json")) == 0
     assert outcomes(capsys.readouterr().out) == expected | {"d@a.example": "already", "b@collector.example": "already"}
     assert len(handler.mails) == 2
+
+
+@pytest.mark.live
+def test_where_to_and_to_whom_the_configuration_may_say(
+    place: Place, sink: tuple[Sink, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler, address = sink
+    with place.config.open("a") as config:
+        config.write(f'smtp = "{address}"\nexclude_domains = ["b.example"]\n')
+        config.write('[dmarc_report.destinations]\n"a.example" = ["all@reports.example"]\n')
+    assert run(*place.words("--json")) == 0
+    assert outcomes(capsys.readouterr().out) == {"all@reports.example": "sent"}
+    assert [to for _, to, _ in handler.mails] == [["all@reports.example"]]
+    assert run(*place.words("--json", "--domain", "b.example")) == 1
+    assert json.loads(capsys.readouterr().out)["problems"] == ["b.example: [dmarc_report] exclude_domains"]
+
+
+@pytest.mark.live
+def test_slow_answers_about_many_domains_are_waited_for_together(
+    place: Place, sink: tuple[Sink, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, address = sink
+    for number in range(20):
+        place.fill(f"d{number}.example")
+    together = 0
+    asked = 0
+
+    async def slow(domain: str, _resolver: object) -> tuple[Destination, ...]:
+        nonlocal asked, together
+        asked += 1
+        together = max(together, asked)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        asked -= 1
+        return (Destination(f"d@{domain}"),)
+
+    monkeypatch.setattr("actors.reports.delivery.destinations", slow)
+    assert run(*place.words("--smtp", address, "--json")) == 0
+    told = json.loads(capsys.readouterr().out)
+    domains = [report["domain"] for report in told["reports"]]
+    assert domains == sorted(domains)
+    assert len(handler.mails) == len(domains) == 22
+    assert together > 1
 
 
 @pytest.mark.live

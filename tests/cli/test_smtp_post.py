@@ -6,6 +6,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from actors.reports.config import SmtpTls
 from actors.reports.delivery import PostError
 from cli.addresses import free_port
 from cli.smtp_post import SmtpPost
@@ -42,9 +43,52 @@ def sink(tmp_path: Path) -> Iterator[tuple[Sink, int]]:
     controller.stop()
 
 
+@pytest.fixture
+def plain() -> Iterator[tuple[Sink, int]]:
+    """It offers no STARTTLS, and takes mail of 2,000 bytes."""
+    handler, port = Sink(), free_port()
+    controller = Controller(handler, hostname="127.0.0.1", port=port, data_size_limit=2000)
+    controller.start()
+    yield handler, port
+    controller.stop()
+
+
+async def send(port: int, tls: SmtpTls, mail: bytes = b"\r\n") -> None:
+    post = SmtpPost("127.0.0.1", port, "mx.example", tls, 5.0)
+    try:
+        await post.send("a@mx.example", "d@example.org", mail)
+    finally:
+        post.close()
+
+
+async def test_without_encryption_mail_leaves_only_where_that_is_allowed(plain: tuple[Sink, int]) -> None:
+    handler, port = plain
+    await send(port, SmtpTls.MAY)
+    assert len(handler.sessions) == 1
+    for tls in (SmtpTls.ENCRYPT, SmtpTls.VERIFY):
+        with pytest.raises(PostError, match="no STARTTLS"):
+            await send(port, tls)
+    assert len(handler.sessions) == 1
+
+
+async def test_a_certificate_is_looked_at_only_where_that_is_wanted(sink: tuple[Sink, int]) -> None:
+    handler, port = sink
+    await send(port, SmtpTls.ENCRYPT)
+    with pytest.raises(PostError, match="certificate"):
+        await send(port, SmtpTls.VERIFY)
+    assert len(handler.sessions) == 1
+
+
+async def test_a_mail_that_is_longer_than_the_server_takes_is_a_refusal(plain: tuple[Sink, int]) -> None:
+    handler, port = plain
+    with pytest.raises(PostError, match="552"):
+        await send(port, SmtpTls.MAY, b"x" * 3000)
+    assert not handler.sessions
+
+
 async def test_mail_leaves_encrypted_over_one_connection(sink: tuple[Sink, int]) -> None:
     handler, port = sink
-    post = SmtpPost("127.0.0.1", port, "mx.example", 5.0)
+    post = SmtpPost("127.0.0.1", port, "mx.example", SmtpTls.MAY, 5.0)
     await post.send("a@mx.example", "d@example.org", b"Subject: x\r\n\r\ntext\r\n")
     await post.send("a@mx.example", "e@example.org", b"Subject: y\r\n\r\ntext\r\n")
     post.close()
@@ -54,7 +98,7 @@ async def test_mail_leaves_encrypted_over_one_connection(sink: tuple[Sink, int])
 
 async def test_a_connection_that_the_server_ended_is_made_anew(sink: tuple[Sink, int]) -> None:
     handler, port = sink
-    post = SmtpPost("127.0.0.1", port, "mx.example", 5.0)
+    post = SmtpPost("127.0.0.1", port, "mx.example", SmtpTls.MAY, 5.0)
     await post.send("a@mx.example", "d@example.org", b"\r\n")
     assert post._server is not None
     assert post._server.sock is not None
@@ -67,7 +111,7 @@ async def test_a_connection_that_the_server_ended_is_made_anew(sink: tuple[Sink,
 
 async def test_a_refusal_is_told_on_one_line_and_the_next_mail_leaves(sink: tuple[Sink, int]) -> None:
     handler, port = sink
-    post = SmtpPost("127.0.0.1", port, "mx.example", 5.0)
+    post = SmtpPost("127.0.0.1", port, "mx.example", SmtpTls.MAY, 5.0)
     with pytest.raises(PostError) as told:
         await post.send("a@mx.example", "nobody@example.org", b"\r\n")
     assert str(told.value) == "550 nobody here"
@@ -78,4 +122,6 @@ async def test_a_refusal_is_told_on_one_line_and_the_next_mail_leaves(sink: tupl
 
 async def test_without_a_server_it_is_told_why() -> None:
     with pytest.raises(PostError, match="refused"):
-        await SmtpPost("127.0.0.1", free_port(), "mx.example", 5.0).send("a@b.example", "c@d.example", b"\r\n")
+        await SmtpPost("127.0.0.1", free_port(), "mx.example", SmtpTls.MAY, 5.0).send(
+            "a@b.example", "c@d.example", b"\r\n"
+        )

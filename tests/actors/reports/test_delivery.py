@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from actors.ports import StoreUnavailable
@@ -23,12 +24,13 @@ class FakePost:
 
 
 class Bench:
-    def __init__(self, zone: str = ZONE, failing: tuple[str, ...] = ()) -> None:
+    def __init__(self, zone: str = ZONE, failing: tuple[str, ...] = (), **config: object) -> None:
+        self.config = msgspec.structs.replace(CONFIG, **config)
         self.store, self.post, self.resolver = FakeReportStore(), FakePost(), FakeResolver(zone, failing)
 
     def courier(self, holder: str = "one", *, dry: bool = False) -> Courier:
         post = None if dry else self.post
-        return Courier(CONFIG, self.store, self.resolver, FakeClock(), holder, post)
+        return Courier(self.config, self.store, self.resolver, FakeClock(), holder, post)
 
     async def deliver(self, holder: str = "one", *, dry: bool = False) -> dict[str, Outcome]:
         deliveries = await self.courier(holder, dry=dry).deliver(REPORT)
@@ -91,6 +93,34 @@ async def test_dns_that_does_not_answer_leaves_the_report_for_another_run() -> N
     assert await Bench(failing=("_dmarc.example.org",)).deliver() == {"": "failed"}
     refused_for_now = await Bench(failing=("_dmarc.elsewhere.example",)).deliver()
     assert refused_for_now["c@elsewhere.example"] is Outcome.FAILED
+
+
+async def test_the_operator_names_other_destinations_and_nobody_is_asked() -> None:
+    bench = Bench(destinations={"example.org": ("all@reports.example", "x@elsewhere.example"), "other.example": ()})
+    assert await bench.deliver() == {"all@reports.example": "sent", "x@elsewhere.example": "sent"}
+    assert not bench.resolver.questions
+
+
+async def test_nothing_goes_where_the_operator_does_not_want_it() -> None:
+    bench = Bench(exclude_addresses=("b@example.org",))
+    assert await bench.deliver() == {
+        "a@example.org": "sent",
+        "b@example.org": "refused",
+        "c@elsewhere.example": "refused",
+    }
+    (why,) = {one.why for one in await bench.courier().deliver(REPORT) if one.address == "b@example.org"}
+    assert why == "[dmarc_report] exclude_addresses"
+
+
+async def test_a_mail_that_no_server_would_take_is_not_offered() -> None:
+    bench = Bench(mail_bytes_max=1024)
+    assert await bench.deliver() == {
+        "a@example.org": "refused",
+        "b@example.org": "refused",
+        "c@elsewhere.example": "refused",
+    }
+    assert not bench.post.sent
+    assert not bench.store.marks
 
 
 async def test_a_domain_that_no_longer_asks_gets_nothing() -> None:
