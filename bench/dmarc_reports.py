@@ -162,10 +162,12 @@ def report(options: argparse.Namespace, directory: Path) -> None:
     if options.send:
         address = f"127.0.0.1:{free_port()}"
         with subprocess.Popen(["/usr/sbin/smtp-sink", "-u", "nobody", address, "100"]) as sink:
-            time.sleep(1)
-            for round_ in ("sent", "sent again"):
-                run(round_, [*command, "--smtp", address, "--dns-zone", str(zone)])
-            sink.terminate()
+            try:
+                time.sleep(1)
+                for round_ in ("sent", "sent again"):
+                    run(round_, [*command, "--smtp", address, "--dns-zone", str(zone)])
+            finally:
+                sink.terminate()
 
 
 def run(what: str, command: list[str]) -> None:
