@@ -91,6 +91,12 @@ def _schema() -> etree.XMLSchema:
     return etree.XMLSchema(etree.parse(_SCHEMA))
 
 
+@cache
+def _generator() -> str:
+    """Looked up once: that reads files, which takes a third of the time of a short report."""
+    return f"Tamis {version('tamis')}"
+
+
 def _xml(config: DmarcReportConfig, report_id: str, day: str, counts: Counts) -> bytes:
     root = etree.Element(_named("feedback"), nsmap={None: NAMESPACE})
     _add(root, "version", "1.0")
@@ -105,7 +111,7 @@ def _xml(config: DmarcReportConfig, report_id: str, day: str, counts: Counts) ->
     _add(date_range, "end", str(end_s))
     if counts.dropped:
         _add(metadata, "error", f"{counts.dropped} messages more were not recorded: too many distinct rows")
-    _add(metadata, "generator", f"Tamis {version('tamis')}")
+    _add(metadata, "generator", _generator())
     _add_published(root, counts.published)
     for row, messages in sorted(counts.rows.items()):
         _add_record(root, row, messages)
