@@ -59,7 +59,7 @@ class DmarcReportConfig(Section, frozen=True):
     report is not sent, and told by the command."""
     rows_max: int = 10_000
     """Distinct rows a day about one domain; messages that would need a further one are dropped and counted."""
-    day_bytes_max: int = 256 * 1024 * 1024
+    day_bytes_max: int = 512 * 1024 * 1024
     """Counts of a day in Redis, about; beyond, no new rows and domains are taken. Each ingress may pass it by what it
     counts in a second."""
     keep_days: int = 7
