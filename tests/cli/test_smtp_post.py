@@ -32,8 +32,8 @@ class Sink:
 
 @pytest.fixture
 def sink(tmp_path: Path) -> Iterator[tuple[Sink, int]]:
-    """It offers STARTTLS with a certificate that nobody knows."""
-    files = Authority().issue(tmp_path / "tls", "relay")
+    """It offers STARTTLS with a certificate that nobody knows, for localhost."""
+    files = Authority().issue(tmp_path / "tls", "relay", "127.0.0.9")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(files.certificate, files.key)
     handler, port = Sink(), free_port()
@@ -53,8 +53,8 @@ def plain() -> Iterator[tuple[Sink, int]]:
     controller.stop()
 
 
-async def send(port: int, tls: SmtpTls, mail: bytes = b"\r\n") -> None:
-    post = SmtpPost("127.0.0.1", port, "mx.example", tls, 5.0)
+async def send(port: int, tls: SmtpTls, mail: bytes = b"\r\n", host: str = "127.0.0.1") -> None:
+    post = SmtpPost(host, port, "mx.example", tls, 5.0)
     try:
         await post.send("a@mx.example", "d@example.org", mail)
     finally:
@@ -77,6 +77,17 @@ async def test_a_certificate_is_looked_at_only_where_that_is_wanted(sink: tuple[
     with pytest.raises(PostError, match="certificate"):
         await send(port, SmtpTls.VERIFY)
     assert len(handler.sessions) == 1
+
+
+async def test_a_certificate_that_this_machine_trusts_is_good_for_its_own_name_alone(
+    sink: tuple[Sink, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, port = sink
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls" / "ca.pem"))
+    await send(port, SmtpTls.VERIFY, host="localhost")
+    assert len(handler.sessions) == 1
+    with pytest.raises(PostError, match="IP address mismatch"):
+        await send(port, SmtpTls.VERIFY)
 
 
 async def test_a_mail_that_is_longer_than_the_server_takes_is_a_refusal(plain: tuple[Sink, int]) -> None:

@@ -225,3 +225,5 @@ async def test_a_cluster_may_have_the_keys_anywhere() -> None:
             assert await store.hold(DAY, "one", 60)
             assert not await store.hold(DAY, "two", 60)
             await store.let_go(DAY, "one")
+            assert await store.claim([b"a", b"b"]) == [True, True]
+            assert await store.claim([b"b"]) == [False]

@@ -1,0 +1,79 @@
+"""Many reports at a time, with fakes for Redis, DNS and the server."""
+
+import asyncio
+
+import msgspec
+
+from actors.ports import StoreUnavailable
+from actors.reports.delivery import Courier, PostError
+from actors.reports.row import Counts
+from cli.config import TamisConfig
+from cli.dmarc_run import Job, Result, _each
+from tests.actors.reports.samples import CONFIG, DAY, PUBLISHED, ROW
+from tests.fakes import FakeClock, FakeReportStore, FakeResolver, turn_until
+
+DOMAINS = [f"d{number}.example" for number in range(30)]
+CHOSEN = msgspec.structs.replace(CONFIG, destinations={name: (f"r@{name}",) for name in DOMAINS})
+
+
+class SlowPost:
+    """Takes a mail when it is told to; one is refused."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.begun: list[str] = []
+        self.go = asyncio.Event()
+
+    async def send(self, _sender: str, recipient: str, _mail: bytes) -> None:
+        self.begun.append(recipient)
+        await self.go.wait()
+        if recipient == "r@d3.example":
+            raise PostError("451 later")
+        self.sent.append(recipient)
+
+
+class LosingStore(FakeReportStore):
+    """A Redis that goes away when it is asked about one domain."""
+
+    lost = ""
+
+    async def sent(self, day: str, domain: str) -> list[str]:
+        if domain == self.lost:
+            raise StoreUnavailable("away")
+        return list(await super().sent(day, domain))
+
+
+async def run(store: FakeReportStore, post: SlowPost) -> tuple[Result, list[tuple[int, int]]]:
+    result, steps = Result(), list[tuple[int, int]]()
+    for name in DOMAINS:
+        await store.add(DAY, {name: Counts(msgspec.structs.replace(PUBLISHED, domain=name), {ROW: 1})})
+    courier = Courier(CHOSEN, store, FakeResolver(), FakeClock(), "one", post)
+    job = Job(TamisConfig(), DAY)
+    try:
+        await _each(courier, job, DOMAINS, lambda _, over, total: steps.append((over, total)), result)
+    except StoreUnavailable:
+        result.failed("", "away")
+    return result, steps
+
+
+async def test_all_reports_leave_and_are_told_in_order() -> None:
+    store, post = FakeReportStore(), SlowPost()
+    post.go.set()
+    result, steps = await run(store, post)
+    assert [entry["domain"] for entry in result.reports] == sorted(DOMAINS)
+    assert sorted(post.sent) == sorted(f"r@{name}" for name in DOMAINS if name != "d3.example")
+    assert result.problems == ["d3.example: r@d3.example: 451 later"]
+    assert steps[-1] == (30, 30)
+
+
+async def test_what_ends_the_run_lets_the_mails_under_way_be_marked() -> None:
+    store, post = LosingStore(), SlowPost()
+    store.lost = "d5.example"
+    running = asyncio.create_task(run(store, post))
+    await turn_until(lambda: len(post.begun) == 7)
+    post.go.set()
+    result, _ = await running
+    marked = sorted(address for addresses in store.marks.values() for address in addresses)
+    assert marked == sorted(post.sent)
+    assert len(marked) == 6
+    assert "away" in result.problems
