@@ -1,4 +1,4 @@
-"""Mail to one SMTP server (RFC 5321), over one connection as long as it lasts, one mail after the other.
+"""Mail to one SMTP server (RFC 5321), over one connection as long as it lasts; to be asked for one mail at a time.
 
 The server is the operator's own relay, so by default nothing is asked of its certificate, as between mail servers
 (RFC 7435), and mail leaves also if it offers no STARTTLS (RFC 3207). A server that tells how much it takes (RFC 1870)
@@ -23,7 +23,6 @@ class SmtpPost:
 
     def __init__(self, host: str, port: int, helo: str, tls: SmtpTls, timeout_s: float = TIMEOUT_S) -> None:
         self._tls = tls
-        self._sending = asyncio.Lock()
         self._host = host
         self._port = port
         self._helo = helo
@@ -32,8 +31,7 @@ class SmtpPost:
 
     async def send(self, sender: str, recipient: str, mail: bytes) -> None:
         """Hand one message over. Raises PostError."""
-        async with self._sending:
-            await asyncio.to_thread(self._send, sender, recipient, mail)
+        await asyncio.to_thread(self._send, sender, recipient, mail)
 
     def close(self) -> None:
         """End the connection."""

@@ -5,8 +5,9 @@ the same id and file name, by which its reader knows it for a duplicate. One run
 reports of a day; it keeps that by asking again before each mail, and a run that was killed loses it after HOLD_S.
 """
 
+import asyncio
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -69,6 +70,8 @@ class Courier:
     holder: str
     """Who this run is; no other has the same."""
     post: Post | None = None
+    sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One mail after the other, each marked before the next leaves, however many reports are delivered at a time."""
 
     async def deliver(self, report: Report) -> list[Delivery]:
         """Send a report wherever it is wanted and not yet there. Raises HeldError and StoreUnavailable."""
@@ -98,15 +101,16 @@ class Courier:
     async def _send(self, report: Report, address: str) -> Delivery:
         if self.post is None:
             return Delivery(address, Outcome.WOULD)
-        await self._hold(report.day)
         mail = make_mail(self.config, report, address, self.clock.unix_s())
         if len(mail) > self.config.mail_bytes_max:
             return Delivery(address, Outcome.REFUSED, f"the mail has {len(mail)} bytes: [dmarc_report] mail_bytes_max")
-        try:
-            await self.post.send(self.config.contact, address, mail)
-        except PostError as error:
-            return Delivery(address, Outcome.FAILED, str(error))
-        await self.store.mark_sent(report.day, report.domain, address)
+        async with self.sending:
+            await self._hold(report.day)
+            try:
+                await self.post.send(self.config.contact, address, mail)
+            except PostError as error:
+                return Delivery(address, Outcome.FAILED, str(error))
+            await self.store.mark_sent(report.day, report.domain, address)
         return Delivery(address, Outcome.SENT)
 
     async def _hold(self, day: str) -> None:
