@@ -109,7 +109,11 @@ def _published(record: Finding) -> Published:
 
 
 def _disposition(record: Finding, dmarc: Finding, done: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """(what the policy came to, why it was not applied as configured): RFC 9990 sections 3.1.1.9 and 3.1.6."""
+    """(what the policy came to, why it was not applied as configured): RFC 9990 sections 3.1.1.9 and 3.1.6.
+
+    Nothing here recognises mailing lists or forwarders, so those two reasons are never told: what our own rules, lists
+    and thresholds made of a failure is `local_policy`.
+    """
     configured = applicable_policy({**record.facts, "testing": "no"})
     applicable = dmarc.facts.get("policy.dmarc", "none")
     if dmarc.outcome is Outcome.PASS:
