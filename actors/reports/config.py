@@ -15,6 +15,7 @@ _BOUNDS = {
     "keep_days": (1, 90),
 }
 _TEXT_CHARS_MAX = 200
+_CELL_CHARS_MAX = 32
 _SMTP_PORT = 25
 
 
@@ -35,6 +36,9 @@ class DmarcReportConfig(Section, frozen=True):
     domain: str = ""
     """Domain in whose name is reported: the receiver in file names and subjects, and in report ids; empty = nothing is
     counted. The reports' own mail must pass DMARC for it (RFC 9990 section 3.5.2)."""
+    cell: str = ""
+    """Letters and digits, wherever several cells that have a Redis each report for one `domain`: by it their reports
+    about the same day have ids and file names of their own, and none passes for a duplicate of the other."""
     org_name: str = ""
     """Name of the organization that reports; empty = `domain`."""
     email: str = ""
@@ -70,6 +74,8 @@ class DmarcReportConfig(Section, frozen=True):
             raise ValueError("`domain` must be a domain name in lower case")
         if self.email and not is_mailbox(self.email):
             raise ValueError("`email` must be an address such as dmarc@example.org, its domain in lower case")
+        if self.cell and not (self.cell.isascii() and self.cell.isalnum() and len(self.cell) <= _CELL_CHARS_MAX):
+            raise ValueError(f"`cell` must be up to {_CELL_CHARS_MAX} letters and digits")
         for key in ("org_name", "extra_contact_info"):
             if not getattr(self, key).isprintable() or len(getattr(self, key)) > _TEXT_CHARS_MAX:
                 raise ValueError(f"`{key}` must be up to {_TEXT_CHARS_MAX} printable characters")

@@ -26,7 +26,7 @@ def make_mail(config: DmarcReportConfig, report: Report, address: str, now_s: fl
     mail["To"] = address
     mail["Subject"] = f"Report Domain: {report.domain} Submitter: {config.domain} Report-ID: <{report.report_id}>"
     mail["Date"] = formatdate(now_s)
-    mail["Message-ID"] = f"<{report.report_id}>"
+    mail["Message-ID"] = f"<{report.report_id if '@' in report.report_id else f'{report.report_id}@{config.domain}'}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail.attach(MIMEText(_annotation(config, report), "plain", "us-ascii"))
     attachment = MIMEApplication(report.packed, "gzip")

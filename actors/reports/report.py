@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from actors.reports.row import Counts, Published, Row
 NAMESPACE = "urn:ietf:params:xml:ns:dmarc-2.0"
 _SCHEMA = Path(__file__).with_name("dmarc-2.0.xsd")
 _TEXT_CHARS_MAX = 320
+_DIGEST_CHARS = 24
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 """XML 1.0 section 2.2: what is no character there."""
 
@@ -53,20 +55,29 @@ def make_report(config: DmarcReportConfig, day: str, counts: Counts) -> Report:
     if not counts.rows:
         raise ReportError("nothing was counted")
     begin_s, end_s = bounds_of(day)
-    # RFC 9990 section 3.5.1 has one like this as an example; it is unique, since there is one report a day.
-    report_id = f"{day[:4]}-{day[4:6]}-{day[6:]}_{domain}@{config.domain}"
+    report_id, unique = _names_of(config, day, domain)
     xml = _xml(config, report_id, day, counts)
     return Report(
         day=day,
         domain=domain,
         report_id=report_id,
-        file_name=f"{config.domain}!{domain}!{begin_s}!{end_s}.xml.gz",
+        file_name=f"{config.domain}!{domain}!{begin_s}!{end_s}{unique}.xml.gz",
         messages=sum(counts.rows.values()),
         rows=len(counts.rows),
         dropped=counts.dropped,
         xml=xml,
         packed=gzip.compress(xml, mtime=0),
     )
+
+
+def _names_of(config: DmarcReportConfig, day: str, domain: str) -> tuple[str, str]:
+    """(Report-ID, what it adds to the file name): RFC 9990 sections 3.5.1 and 3.5.2."""
+    if not config.cell:
+        # Unique, since there is one report a day.
+        return f"{day[:4]}-{day[4:6]}-{day[6:]}_{domain}@{config.domain}", ""
+    # The unique-id of a file name is the same, and of letters and digits only.
+    unique = f"{day}{config.cell}{sha256(domain.encode()).hexdigest()[:_DIGEST_CHARS]}"
+    return unique, f"!{unique}"
 
 
 def bounds_of(day: str) -> tuple[int, int]:

@@ -2,6 +2,8 @@ import email
 import email.policy
 import gzip
 
+import msgspec
+
 from actors.reports.mail import make_mail
 from actors.reports.report import make_report
 from actors.reports.row import Counts
@@ -49,6 +51,16 @@ def test_the_longest_names_are_told_as_they_are() -> None:
     assert mail["Subject"].startswith(f"Report Domain: {longest} Submitter: ")
     assert b"=?" not in raw.partition(b"\r\n\r\n")[0]
     assert all(len(line) < 998 for line in raw.split(b"\r\n"))
+    (attachment,) = mail.iter_attachments()
+    assert attachment.get_filename() == report.file_name
+
+
+def test_a_cells_own_report_has_a_message_id_too() -> None:
+    config = msgspec.structs.replace(CONFIG, cell="a1")
+    report = make_report(config, DAY, COUNTS)
+    mail = email.message_from_bytes(make_mail(config, report, "d@example.org", NOW_S), policy=email.policy.default)
+    assert mail["Message-ID"] == f"<{report.report_id}@mx.receiver.example>"
+    assert mail["Subject"].endswith(f"Report-ID: <{report.report_id}>")
     (attachment,) = mail.iter_attachments()
     assert attachment.get_filename() == report.file_name
 

@@ -1,6 +1,7 @@
 import gzip
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +55,21 @@ def test_the_same_counts_are_the_same_bytes() -> None:
         other.report_id,
         other.file_name,
     )
+
+
+def test_two_cells_make_two_reports_of_one_day() -> None:
+    """RFC 9990 sections 3.1.4 and 3.5.2: the unique-id of the file name is the Report-ID."""
+    one, other, none = (
+        make_report(msgspec.structs.replace(CONFIG, cell=cell), DAY, Counts(PUBLISHED, {ROW: 1}))
+        for cell in ("a1", "b1", "")
+    )
+    assert len({one.report_id, other.report_id, none.report_id}) == 3
+    for report in (one, other):
+        assert report.report_id.isalnum()
+        assert texts(report.xml, "report_id") == [report.report_id]
+        assert report.file_name == f"mx.receiver.example!example.org!1767225600!1767311999!{report.report_id}.xml.gz"
+    about_another = Counts(msgspec.structs.replace(PUBLISHED, domain="example.net"), {ROW: 1})
+    assert make_report(msgspec.structs.replace(CONFIG, cell="a1"), DAY, about_another).report_id != one.report_id
 
 
 def test_a_day_is_told_by_its_first_and_last_second() -> None:
