@@ -47,6 +47,9 @@ SUBCOMMANDS = {
         "VERBS",
         "DKIM keys and signatures: genkey, genzone, testkey, sign, verify, explain.",
     ),
+    "import": Subcommand(
+        "cli.imports", "import_conf", "Turn an opendkim.conf into our configuration; list what it cannot carry."
+    ),
     "train": Subcommand("cli.train", "train", "Train the spam model from folders of ham and spam."),
 }
 

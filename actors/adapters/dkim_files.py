@@ -39,15 +39,25 @@ def open_table(setting: str, directory: Path = Path()) -> NamedTable | PatternTa
 
     Relative paths are below `directory`. Raises TableError.
     """
+    elsewhere = unsupported_kind(setting)
+    if elsewhere:
+        raise TableError(f"data sets of the kind `{elsewhere}:` are not supported")
     kind, colon, rest = setting.partition(":")
-    if colon and kind in _KINDS_ELSEWHERE:
-        raise TableError(f"data sets of the kind `{kind}:` are not supported")
     if colon and kind in ("file", "refile"):
         entries = _read_entries(directory / rest.strip())
         return PatternTable(entries) if kind == "refile" else NamedTable(entries)
     if setting.startswith("/"):
         return NamedTable(_read_entries(Path(setting)))
     return NamedTable(parse_list(rest if kind == "csl" and colon else setting))
+
+
+def unsupported_kind(setting: str) -> str:
+    """The kind of a data set that is OpenDKIM's alone, empty for one of ours."""
+    kind, colon, _ = setting.partition(":")
+    if colon and kind in _KINDS_ELSEWHERE:
+        return kind
+    # opendkim(8), DATA SETS: what ends so and names no kind is a Berkeley DB.
+    return "db" if setting.endswith(".db") and kind not in ("csl", "file", "refile") else ""
 
 
 async def read_hosts(setting: str, directory: Path = Path()) -> HostList:

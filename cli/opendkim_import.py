@@ -1,0 +1,302 @@
+"""From OpenDKIM's settings to ours: what is carried, and what is not and why. Pure but for the lists that it reads.
+
+Each keyword is looked up in cli/opendkim_keywords.py; how its value is read is a method of `_Import` named there.
+Domain, Selector and KeyFile become the two tables in cli/opendkim_single.py. No remark quotes a value: it may hold a
+password.
+"""
+
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from actors.adapters.dkim_files import unsupported_kind
+from actors.dkim.signing.tables import Entry, TableError
+from cli.config import TamisConfig
+from cli.opendkim_conf import Setting
+from cli.opendkim_keywords import (
+    BASES,
+    CARRIED,
+    DIFFERENT,
+    FORMER,
+    HARMLESS,
+    KNOWN,
+    NOT_CARRIED,
+    ON_ACTIONS,
+    ON_ERROR,
+    SPECIAL,
+    SWITCHES,
+)
+from cli.opendkim_single import NeedsFiles, single_key_tables
+from wire.config import ConfigError, parse
+
+ReadEntries = Callable[[str], Sequence[Entry]]
+"""The entries of a data set that stands in files or in the setting. Raises TableError."""
+
+_ACTIONS = ("accept", "discard", "quarantine", "reject", "tempfail")
+_RSA_SHA1 = "rsa-sha1 holds nowhere any more (RFC 8301); the key's kind says rsa-sha256 or ed25519-sha256"
+
+
+@dataclass(slots=True)
+class Imported:
+    """What was made of the settings."""
+
+    values: dict[str, dict[str, tuple[object, str]]] = field(default_factory=dict)
+    """By table and key: the value and where it comes from."""
+    files: dict[Path, str] = field(default_factory=dict)
+    """Tables to be written."""
+    mistakes: list[str] = field(default_factory=list)
+    """What OpenDKIM 2.11 does not know or take, either."""
+    lost: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+    without_object: list[str] = field(default_factory=list)
+
+    def put(self, table: str, values: Mapping[str, tuple[object, Setting]]) -> None:
+        """Settings of a table that belong together. Raises TableError, with the reason, when they cannot be ours."""
+        try:
+            parse("\n".join([f"[{table}]", *(_line(key, value) for key, (value, _) in values.items())]), TamisConfig)
+        except ConfigError as error:
+            raise TableError(str(error).partition(": ")[2]) from error
+        for key, (value, source) in values.items():
+            self.values.setdefault(table, {})[key] = value, f"{source.place} {source.keyword}"
+
+    def lose(self, source: Setting, why: str) -> None:
+        """Not carried."""
+        self.lost.append(f"{source.place}: {source.keyword}: {why}")
+
+    def toml(self, name: str) -> str:
+        """The configuration file."""
+        lines = [f"# Imported from {json.dumps(name)} by `tamis import`."]
+        for table in sorted(self.values):
+            lines += ["", f"[{table}]"]
+            for key, (value, source) in self.values[table].items():
+                lines.append(f"{_line(key, value)}  # {source}")
+        return "\n".join(lines) + "\n"
+
+
+def _line(key: str, value: object) -> str:
+    """JSON's strings, numbers, booleans and lists of strings are TOML's."""
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}"
+
+
+def import_settings(settings: Sequence[Setting], read: ReadEntries, out_dir: Path | None = None) -> Imported:
+    """Ours. With `out_dir` a single key becomes files there, without it stands in the settings."""
+    imported = Imported()
+    last: dict[str, Setting] = {}
+    for setting in settings:
+        keyword = KNOWN.get(setting.keyword.lower())
+        if keyword is None:
+            near = difflib.get_close_matches(setting.keyword.lower(), KNOWN, 1)
+            hint = f"; {KNOWN[near[0]]}?" if near else ""
+            imported.mistakes.append(f"{setting.place}: {setting.keyword}: OpenDKIM 2.11 has no such keyword{hint}")
+        elif not setting.value:
+            imported.mistakes.append(f"{setting.place}: {setting.keyword}: has no value")
+        else:
+            last[keyword] = Setting(keyword, setting.value, setting.place)
+    _Import(imported, last, read, out_dir).run()
+    return imported
+
+
+class _Import:
+    def __init__(self, imported: Imported, last: dict[str, Setting], read: ReadEntries, out_dir: Path | None) -> None:
+        self._imported = imported
+        self._last = last
+        self._read = read
+        self._out_dir = out_dir
+
+    def run(self) -> None:
+        for keyword, setting in list(self._last.items()):
+            try:
+                self._one(keyword, setting)
+            except TableError as error:
+                self._imported.lose(setting, str(error))
+            except ValueError as error:
+                self._imported.mistakes.append(f"{setting.place}: {keyword}: {error}")
+                del self._last[keyword]
+        self._actions()
+        self._tables()
+        said = {*self._last, *(ON_ACTIONS if "On-Default" in self._last else ())}
+        self._imported.different += [f"{keyword}: {text}" for keyword, text in DIFFERENT.items() if keyword not in said]
+
+    def _one(self, keyword: str, setting: Setting) -> None:
+        """Raises TableError for what cannot be carried, ValueError for what OpenDKIM would not take."""
+        if keyword in SWITCHES:
+            _switch(setting)
+        if keyword in FORMER:
+            self._imported.lose(setting, f"of a former version: {FORMER[keyword]}")
+        elif keyword in CARRIED:
+            form, key = CARRIED[keyword]
+            table, _, name = key.rpartition(".")
+            self._imported.put(table, {name: (getattr(self, f"_read_{form}")(setting), setting)})
+        elif keyword == "SignatureAlgorithm" and setting.value.lower() == "rsa-sha1":
+            self._imported.lose(setting, _RSA_SHA1)
+        elif keyword in NOT_CARRIED and not self._asks_for_nothing(setting):
+            self._imported.lose(setting, NOT_CARRIED[keyword])
+        elif keyword not in SPECIAL and keyword not in ON_ACTIONS:
+            self._imported.without_object.append(keyword)
+
+    def _asks_for_nothing(self, setting: Setting) -> bool:
+        if setting.keyword in SWITCHES:
+            return not _switch(setting)
+        return setting.value.lower() == HARMLESS.get(setting.keyword)
+
+    # -- how a value is read; each raises TableError and ValueError as `_one` says
+
+    def _read_switch(self, setting: Setting) -> bool:
+        return _switch(setting)
+
+    def _read_word(self, setting: Setting) -> str:
+        return setting.value.lower()
+
+    def _read_number(self, setting: Setting) -> int:
+        return _number(setting)
+
+    def _read_key_bits(self, setting: Setting) -> int:
+        number = _number(setting)
+        self._imported.put("dkim.signing", {"key_bits_min": (number, setting)})
+        return number
+
+    def _read_authserv_id(self, setting: Setting) -> str:
+        if setting.value == "HOSTNAME":
+            raise TableError(
+                "write the name of this host in `[headers] authserv_id`; without it the MTA's name is taken"
+            )
+        return setting.value
+
+    def _read_minimum(self, setting: Setting) -> str:
+        if setting.value.replace(" ", "") not in ("100%", "0+"):
+            raise TableError('`[dkim] unsigned_tail` knows no amounts: "pass", "policy" (as it is) or "fail"')
+        return "fail"
+
+    def _read_names(self, setting: Setting) -> list[str]:
+        return [name.strip() for name in setting.value.split(",") if name.strip()]
+
+    def _read_ids(self, setting: Setting) -> list[str]:
+        names = [entry.name for entry in self._entries(setting)]
+        if any(name.startswith(".") or "*" in name for name in names):
+            raise TableError("`[headers] removed_authserv_ids` holds whole names")
+        return names
+
+    def _read_fields(self, setting: Setting) -> list[str]:
+        """A list of fields, or with `*` what is added to and taken from OpenDKIM's own (opendkim.conf(5))."""
+        names = [entry.name.lower() for entry in self._entries(setting)]
+        base = BASES[setting.keyword]
+        if "*" not in names or not base:
+            return names
+        kept = [name for name in base if f"-{name}" not in names]
+        return kept + [name[1:] for name in names if name.startswith("+")]
+
+    def _read_data_set(self, setting: Setting) -> str:
+        """By reference."""
+        kind = unsupported_kind(setting.value)
+        if kind:
+            raise TableError(f"data sets of the kind `{kind}:` are not supported; write it as a file")
+        kind, colon, rest = setting.value.partition(":")
+        if colon and kind in ("file", "refile"):
+            return f"{kind}:{self._based(rest.strip())}"
+        return setting.value
+
+    def _entries(self, setting: Setting) -> Sequence[Entry]:
+        return self._read(self._read_data_set(setting))
+
+    def _based(self, path: str) -> str:
+        """A path below BaseDirectory, where OpenDKIM runs."""
+        base = self._last.get("BaseDirectory")
+        return str(Path(base.value) / path) if base else path
+
+    # -- what several keywords say together
+
+    def _actions(self) -> None:
+        default = self._last.get("On-Default")
+        for keyword, action in ON_ACTIONS.items():
+            setting = self._last.get(keyword, default)
+            if setting is None:
+                continue
+            word = next((word for word in _ACTIONS if setting.value.lower() in (word, word[0])), "")
+            told = Setting(keyword, word, setting.place)
+            if not word:
+                self._imported.mistakes.append(f"{setting.place}: {setting.keyword}: is none of {', '.join(_ACTIONS)}")
+            elif not action.ours and word in ON_ERROR:
+                self._imported.put("policy.on_error", {"dkim": (ON_ERROR[word], told)})
+            elif word == action.ours:
+                self._imported.without_object.append(keyword)
+            else:
+                self._imported.lose(told, f"{word} is not what is done here; {action.instead}")
+
+    def _tables(self) -> None:
+        keys, signing = self._last.get("KeyTable"), self._last.get("SigningTable")
+        if keys is None and signing is None:
+            self._single_key()
+            return
+        single = [keyword for keyword in ("Domain", "Selector", "KeyFile", "SubDomains") if keyword in self._last]
+        self._imported.without_object += single
+        if keys is None or signing is None:
+            for setting in filter(None, (keys, signing)):
+                self._imported.lose(setting, "KeyTable and SigningTable need each other; was the rest in a script?")
+            return
+        place = keys
+        try:
+            key_table = self._read_data_set(keys)
+            place = signing
+            signing_table = self._read_data_set(signing)
+            self._imported.put(
+                "dkim.signing", {"key_table": (key_table, keys), "signing_table": (signing_table, signing)}
+            )
+        except TableError as error:
+            self._imported.lose(place, f"{error}; so nothing is signed")
+            return
+        if "BaseDirectory" in self._last and self._has_relative_keys(key_table):
+            self._imported.lose(
+                self._last["BaseDirectory"], "the KeyTable's relative paths are below the directory in which Tamis runs"
+            )
+
+    def _has_relative_keys(self, key_table: str) -> bool:
+        try:
+            return any(":./" in entry.value or ":../" in entry.value for entry in self._read(key_table))
+        except TableError:
+            return False
+
+    def _single_key(self) -> None:
+        domain, selector, key_file = (self._last.get(keyword) for keyword in ("Domain", "Selector", "KeyFile"))
+        if domain is None or selector is None or key_file is None:
+            present = [setting for setting in (domain, selector, key_file) if setting is not None]
+            if present:
+                self._imported.lose(present[0], "Domain, Selector and KeyFile need each other")
+            return
+        path = self._based(key_file.value)
+        subdomains = self._last.get("SubDomains")
+        try:
+            tables = single_key_tables(
+                self._entries(domain),
+                selector.value,
+                path if path.startswith(("/", "./", "../")) else f"./{path}",
+                subdomains=subdomains is not None and _switch(subdomains),
+                patterns=domain.value.startswith("refile:"),
+                out_dir=self._out_dir,
+            )
+            self._imported.put(
+                "dkim.signing",
+                {"key_table": (tables.key_table, key_file), "signing_table": (tables.signing_table, domain)},
+            )
+            self._imported.files.update(tables.files)
+        except TableError as error:
+            self._imported.lose(domain, str(error))
+        except NeedsFiles as error:
+            self._imported.lose(domain, f"{error}: say --out-dir")
+
+
+def _switch(setting: Setting) -> bool:
+    """Raises ValueError."""
+    first = setting.value[:1].lower()
+    if first not in "tyfn10":
+        raise ValueError("is neither yes nor no")
+    return first in "ty1"
+
+
+def _number(setting: Setting) -> int:
+    """As strtol(3) with base 0 reads it. Raises ValueError."""
+    try:
+        return int(setting.value, 8 if setting.value.startswith("0") and setting.value.isdecimal() else 0)
+    except ValueError:
+        raise ValueError("is no number") from None

@@ -1,0 +1,328 @@
+"""What becomes of opendkim.conf; tests/live/test_opendkim_import.py asks opendkim itself."""
+
+import contextlib
+import io
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.adapters.dkim_files import open_tables
+from actors.dkim.signing.tables import Address
+from cli.__main__ import main
+from cli.config import TamisConfig
+from cli.opendkim_conf import INCLUDES_MAX, ConfError, Setting, read_settings
+from cli.opendkim_keywords import CARRIED, FORMER, KNOWN, NOT_CARRIED, ON_ACTIONS, SPECIAL, WITHOUT_OBJECT
+from tests.conftest import skip_or_fail
+from wire.config import parse
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    exit_code: object
+    told: dict[str, Any]
+
+    @property
+    def config(self) -> TamisConfig:
+        return parse(self.told["config"], TamisConfig)
+
+    def all_remarks(self) -> str:
+        return json.dumps({name: value for name, value in self.told.items() if name != "config"})
+
+
+def imported(directory: Path, text: str, *words: object) -> Result:
+    path = directory / "opendkim.conf"
+    path.write_text(text)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        code: object = 0
+        try:
+            main(["import", str(path), "--json", *map(str, words)])
+        except SystemExit as ended:
+            code = ended.code
+    return Result(code, json.loads(out.getvalue()))
+
+
+# -- reading
+
+
+def settings_of(**files: str) -> list[tuple[str, str, str]]:
+    found = read_settings(Path("a"), lambda path: files[str(path)])
+    return [(one.keyword, one.value, one.place) for one in found]
+
+
+def test_lines_are_keyword_and_value_and_comments_end_them() -> None:
+    text = "# head\n\n Mode\t s v # tail\nLone\r\nX y\r\n"
+    assert settings_of(a=text) == [("Mode", "s v", "a:3"), ("Lone", "", "a:4"), ("X", "y", "a:5")]
+
+
+def test_included_files_stand_in_their_place() -> None:
+    assert settings_of(a="A 1\ninclude b\nC 3", b="B 2") == [("A", "1", "a:1"), ("B", "2", "b:1"), ("C", "3", "a:3")]
+
+
+@pytest.mark.parametrize("levels", [INCLUDES_MAX, INCLUDES_MAX + 1])
+def test_files_include_each_other_five_levels_deep(levels: int) -> None:
+    files = {f"{number}": f"Include {number + 1}" for number in range(levels)} | {str(levels): "Mode s"}
+    files["a"] = files.pop("0")
+    if levels <= INCLUDES_MAX:
+        assert settings_of(**files) == [("Mode", "s", f"{levels}:1")]
+    else:
+        with pytest.raises(ConfError, match="5:1: files include each other more than 5 levels"):
+            settings_of(**files)
+
+
+def test_files_that_include_many_end_in_an_error() -> None:
+    files = {str(level): f"Include {level + 1}\n" * 50 for level in range(5)} | {"5": "", "a": "Include 1\n" * 50}
+    with pytest.raises(ConfError, match="include"):
+        settings_of(**files)
+
+
+def test_a_missing_file_is_named_with_the_line_that_includes_it(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(f"\nInclude {tmp_path}/gone\n")
+    with pytest.raises(ConfError, match=rf"a:2: {tmp_path}/gone: No such file"):
+        read_settings(tmp_path / "a", Path.read_text)
+
+
+def test_a_setting_does_not_show_its_value() -> None:
+    assert "hush" not in repr(Setting("KeyTable", "dsn:mysql://u:hush@h/d", "a:1"))
+
+
+# -- keywords
+
+
+def test_every_keyword_has_one_place() -> None:
+    places = [*CARRIED, *WITHOUT_OBJECT, *NOT_CARRIED, *ON_ACTIONS, *FORMER, *SPECIAL, "SignatureAlgorithm"]
+    assert len(places) == len(set(places)) == len(KNOWN)
+
+
+@pytest.mark.live
+def test_every_keyword_of_the_manual_is_known() -> None:
+    try:
+        page = subprocess.run(["man", "opendkim.conf"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        skip_or_fail("man opendkim.conf is missing: tests/services/install")
+    plain = [line for line in page.splitlines() if line[:7] == " " * 7 and line[7:8].strip()]
+    words = [line.split() for line in plain]
+    keywords = [one[0] for one in words if len(one) > 1 and one[1].startswith("(") and one[-1].endswith(")")]
+    assert len(keywords) > 130
+    assert [one for one in keywords if one.lower() not in KNOWN] == ["Include"]
+
+
+_WHOLE = """
+AuthservID mx.example.org
+canonicalization RELAXED/simple
+ClockDrift 0x10
+DNSTimeout 5
+DontSignMailTo list@example.net
+ExemptDomains exempt.example
+ExternalIgnoreList refile:/etc/tamis/hosts
+InternalHosts 127.0.0.1,10.0.0.0/8
+MacroList auth_level=1|2
+MaximumSignaturesToVerify 7
+Minimum 100%
+MinimumKeyBits 2048
+Mode s
+MTA submission
+MultipleSignatures yes
+Nameservers 192.0.2.1, 192.0.2.2
+PeerList /etc/tamis/peers
+RemoveARFrom a.example,b.example
+RequireSafeKeys no
+SenderHeaders Sender,From
+SignatureTTL 86400
+KeyTable refile:/etc/tamis/keys
+SigningTable refile:/etc/tamis/signing
+On-InternalError q
+On-BadSignature accept
+SignatureAlgorithm rsa-sha256
+Socket inet:8891@localhost
+SoftStart yes
+SendReports no
+BogusKey none
+"""
+
+
+def test_what_is_ours_too_is_carried(tmp_path: Path) -> None:
+    result = imported(tmp_path, _WHOLE)
+    assert result.exit_code == 0, result.all_remarks()
+    config, signing = result.config, result.config.dkim.signing
+    assert (config.headers.authserv_id, config.headers.removed_authserv_ids) == (
+        "mx.example.org",
+        ("a.example", "b.example"),
+    )
+    assert (config.dns.nameservers, config.dns.timeout_s) == (("192.0.2.1", "192.0.2.2"), 5.0)
+    assert (config.dkim.clock_drift_s, config.dkim.signatures_max, config.dkim.key_bits_min) == (16, 7, 2048)
+    assert (config.dkim.unsigned_tail, config.policy.on_error.dkim) == ("fail", "quarantine")
+    assert (signing.key_bits_min, signing.signature_ttl_s, signing.mode) == (2048, 86_400, "s")
+    assert (signing.canonicalization, signing.sender_headers) == ("relaxed/simple", ("sender", "from"))
+    assert (signing.multiple_signatures, signing.require_safe_keys) == (True, False)
+    assert (signing.key_table, signing.signing_table) == ("refile:/etc/tamis/keys", "refile:/etc/tamis/signing")
+    assert (signing.internal_hosts, signing.external_ignore_list, signing.peer_list) == (
+        "127.0.0.1,10.0.0.0/8",
+        "refile:/etc/tamis/hosts",
+        "/etc/tamis/peers",
+    )
+    assert (signing.exempt_domains, signing.dont_sign_mail_to) == ("exempt.example", "list@example.net")
+    assert (signing.mta, signing.macro_list) == ("submission", "auth_level=1|2")
+    assert {"Socket", "SoftStart", "SendReports", "BogusKey", "On-BadSignature", "SignatureAlgorithm"} == set(
+        result.told["without_object"]
+    )
+    assert [text.partition(":")[0] for text in result.told["different"]] == [
+        "On-DNSError",
+        "OversignHeaders",
+        "SignHeaders",
+    ]
+
+
+def test_each_line_of_the_configuration_says_where_it_comes_from(tmp_path: Path) -> None:
+    text = imported(tmp_path, "Mode v\nMode s\n").told["config"]
+    assert f'mode = "s"  # {tmp_path}/opendkim.conf:2 Mode' in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("RemoveOldSignatures yes", "other signatures stay"),
+        ("SetupPolicyScript /etc/opendkim/setup.lua", "no Lua scripts"),
+        ("MaximumSignedBytes 1000", "l="),
+        ("SignatureAlgorithm rsa-sha1", "RFC 8301"),
+        ("AuthservID HOSTNAME", "write the name of this host"),
+        ("Minimum 50%", "no amounts"),
+        ("MinimumKeyBits 512", "at least 1024"),
+        ("DNSTimeout 0", "greater than 0"),
+        ("MaximumSignaturesToVerify 0", "at least 1"),
+        ("SignatureTTL 999999999", "at most"),
+        ("RemoveARFrom .example.org", "whole names"),
+        ("InternalHosts ldap://host/base", "kind `ldap:`"),
+        ("PeerList /var/db/peers.db", "kind `db:`"),
+        ("On-BadSignature r", "`dkim.dkim.fail` in"),
+        ("On-InternalError discard", "knows ignore"),
+        ("ADSPAction discard", "of a former version"),
+        ("KeyTable file:/etc/keys", "need each other"),
+        ("Domain example.org", "need each other"),
+        ("UnprotectedKey fail", "DNSSEC"),
+    ],
+)
+def test_what_is_not_carried_is_told_with_its_line_and_reason(line: str, reason: str, tmp_path: Path) -> None:
+    result = imported(tmp_path, f"Syslog yes\n{line}\n")
+    assert result.exit_code == 1
+    (lost,) = result.told["not_carried"]
+    assert f"opendkim.conf:2: {line.split(maxsplit=1)[0]}: " in lost
+    assert reason in lost
+    assert result.config.dkim.signing.key_table == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("Canonicalisation simple", "no such keyword; Canonicalization?"),
+        ("Xyzzy 1", "has no such keyword"),
+        ("Mode", "has no value"),
+        ("SubDomains maybe", "neither yes nor no"),
+        ("ClockDrift soon", "is no number"),
+        ("On-DNSError panic", "is none of accept"),
+    ],
+)
+def test_what_opendkim_would_not_take_is_told_with_its_line(line: str, reason: str, tmp_path: Path) -> None:
+    result = imported(tmp_path, f"Domain example.org\nSelector s\nKeyFile /k\n{line}\n")
+    assert result.exit_code == 1
+    (mistake,) = result.told["not_understood"]
+    assert "opendkim.conf:4: " in mistake
+    assert reason in mistake
+
+
+def test_on_default_is_said_for_what_is_not_said_itself(tmp_path: Path) -> None:
+    result = imported(tmp_path, "On-KeyNotFound accept\nOn-Default tempfail\n")
+    assert result.config.policy.on_error.dkim == "tempfail"
+    assert [text.split(": ")[1] for text in result.told["not_carried"]] == [
+        *("On-BadSignature", "On-DNSError", "On-NoSignature", "On-Security")
+    ]
+    assert {"On-KeyNotFound", "On-SignatureError"} <= set(result.told["without_object"])
+
+
+def test_lists_of_fields_are_whole_or_changes_of_opendkims_own(tmp_path: Path) -> None:
+    (tmp_path / "oversign").write_text("From\nList-Id\n")
+    signing = imported(
+        tmp_path,
+        f"SignHeaders *,+X-One,-List-Archive,-Subject\nOmitHeaders .,x\nOversignHeaders file:{tmp_path}/oversign\n",
+    ).config.dkim.signing
+    assert signing.sign_headers[:4] == ("from", "reply-to", "date", "to")
+    assert signing.sign_headers[-2:] == ("list-owner", "x-one")
+    assert signing.omit_headers == (".", "x")
+    assert signing.oversign_headers == ("from", "list-id")
+
+
+def test_secrets_are_in_no_remark(tmp_path: Path) -> None:
+    result = imported(
+        tmp_path,
+        "LDAPBindPassword hush1\nKeyTable csl:k=example.org:s:hush2\nSigningTable csl:*=k\n"
+        "InternalHosts ldap://u:hush3@h/b\nHushKeyword hush4\n",
+    )
+    assert result.exit_code == 1
+    assert "not all paths" in result.all_remarks()
+    assert "hush" not in result.all_remarks()
+    assert "hush" not in result.told["config"]
+
+
+# -- one key
+
+
+async def chosen(result: Result, directory: Path, *authors: str) -> list[tuple[str, str, str]]:
+    tables = open_tables(result.config.dkim.signing, directory)
+    found = [await tables.requests(Address(*author.split("@"))) for author in authors]
+    return [(one.domain, one.selector, one.key) for requests in found for one in requests]
+
+
+@pytest.mark.parametrize("as_files", [False, True])
+async def test_one_key_becomes_two_tables(as_files: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    words = ("--out-dir", tmp_path) if as_files else ()
+    text = "Domain example.org,sub.example.org\nSelector 2026\nKeyFile keys/k\nBaseDirectory /etc/dkim\nSubDomains yes"
+    result = imported_in_thread(tmp_path, text, *words)
+    assert result.exit_code == 0, result.all_remarks()
+    assert result.told["files"] == ([f"{tmp_path}/KeyTable", f"{tmp_path}/SigningTable"] if as_files else [])
+    key = ("2026", "/etc/dkim/keys/k")
+    assert await chosen(
+        result,
+        tmp_path,
+        "a@example.org",
+        "a@x.example.org",
+        "a@sub.example.org",
+        "a@x.sub.example.org",
+        "a@example.net",
+    ) == [("example.org", *key), ("example.org", *key), ("sub.example.org", *key), ("sub.example.org", *key)]
+
+
+async def test_domains_by_pattern_need_files(tmp_path: Path) -> None:
+    (tmp_path / "domains").write_text("*.example.org\n")
+    text = f"Domain refile:{tmp_path}/domains\nSelector s\nKeyFile k\n"
+    assert "say --out-dir" in imported_in_thread(tmp_path, text).all_remarks()
+    result = imported_in_thread(tmp_path, text, "--out-dir", tmp_path)
+    assert await chosen(result, tmp_path, "a@b.example.org", "a@example.org") == [("b.example.org", "s", "./k")]
+
+
+def imported_in_thread(directory: Path, text: str, *words: object) -> Result:
+    """The command has a loop of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(imported, directory, text, *words).result()
+
+
+def test_files_that_are_there_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "opendkim.conf").write_text("Mode s\n")
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(SystemExit) as ended:
+        main(["import", str(tmp_path / "opendkim.conf"), "--out", str(tmp_path / "out")])
+    assert (ended.value.code, (tmp_path / "out").read_text()) == (2, "mine")
+    assert "File exists" in capsys.readouterr().err
+
+
+def test_a_file_that_is_missing_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["import", str(tmp_path / "gone")])
+    assert (ended.value.code, capsys.readouterr().err) == (
+        2,
+        f"tamis import: {tmp_path}/gone: No such file or directory\n",
+    )
