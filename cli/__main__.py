@@ -48,7 +48,7 @@ SUBCOMMANDS = {
         "DKIM keys and signatures: genkey, genzone, testkey, sign, verify, explain.",
     ),
     "import": Subcommand(
-        "cli.imports", "import_conf", "Turn an opendkim.conf into our configuration; list what it cannot carry."
+        "cli.imports", "import_conf", "Turn OpenDKIM's configuration into ours: opendkim.conf in, TOML out."
     ),
     "train": Subcommand("cli.train", "train", "Train the spam model from folders of ham and spam."),
 }
