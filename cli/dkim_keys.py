@@ -113,7 +113,7 @@ def genzone(  # noqa: PLR0913  the options of the command
     """
 
     async def work() -> bool:
-        chosen = await chosen_keys(key, load_config(config).dkim.signing)
+        chosen = await chosen_keys(key, load_config(config))
         published = [(_published(one), one.usable()) for one in chosen]
         keys = [one for one, _ in published]
         zone = origin.lower().rstrip(".")
@@ -143,7 +143,7 @@ def check_published(
 
     async def work() -> bool:
         settings = load_config(config)
-        keys = await chosen_keys(key, settings.dkim.signing)
+        keys = await chosen_keys(key, settings)
         resolver = open_resolver(settings, dns_zone)
         fine = True
         try:

@@ -11,13 +11,15 @@ import typer
 
 from actors.actor import Budget
 from actors.adapters.clock import SystemClock
-from actors.adapters.dkim_files import open_tables, read_rules
+from actors.adapters.dkim_sources import SigningSources
 from actors.dkim.actor import DkimActor
 from actors.dkim.canonical import BodyHashes
 from actors.dkim.signing import sign as signing
 from actors.dkim.signing.author import AuthorError, author_of
+from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import Decision, Disposition, decide_signing
 from actors.dkim.signing.private_key import PrivateKeyError
+from actors.dkim.signing.tables import SigningRequest
 from actors.model import Client, Envelope, Finding, Message, Outcome, Recipient, Stage
 from cli.config import load_config
 from cli.dkim_setup import (
@@ -32,6 +34,7 @@ from cli.dkim_setup import (
     open_resolver,
     requests_of_options,
     run,
+    signing_sources,
 )
 from cli.mail_file import MailFile, prepare
 from cli.moment import moment, received_at_s
@@ -60,23 +63,19 @@ def sign(  # noqa: PLR0913  the options of the command
     async def work() -> bool:
         mail = _read(file)
         message = Message(header_block=mail.header_block, body=mail.body)
-        settings = load_config(config).dkim.signing
-        if key:
-            requests = requests_of_options(key)
-        elif settings.signing_table:
-            try:
-                requests = list(
-                    await open_tables(settings).requests(author_of(message.fields_by_name, settings.sender_headers))
-                )
-            except AuthorError as error:
-                raise signing.SigningError(str(error)) from error
-        else:
-            raise UsageError("no key: say --key, or --config with [dkim.signing] signing_table")
-        if not requests:
-            raise signing.SigningError("the SigningTable has no key for the author")
+        whole = load_config(config)
+        settings = whole.dkim.signing
+        async with signing_sources(whole) as sources:
+            if key:
+                requests = requests_of_options(key)
+            elif settings.signing_table:
+                requests = await _requests_for(message, settings, sources)
+            else:
+                raise UsageError("no key: say --key, or --config with [dkim.signing] signing_table")
+            keys = await loaded(requests, sources)
         signers = [
             signing.Signer(one.request.domain, one.request.selector, one.usable(), identity or one.request.identity)
-            for one in await loaded(requests, settings)
+            for one in keys
         ]
         at_s = moment(now)
         now_s = received_at_s(mail) if at_s is None else at_s
@@ -146,18 +145,15 @@ def explain(  # noqa: PLR0913  the options of the command
     """
 
     async def work() -> bool:
-        settings = load_config(config).dkim.signing
         mail = _read(file)
         client = Client(ip=client_ip, hostname=os.fsencode(client_name), auth_type=auth_type)
         to = tuple(Recipient(os.fsencode(address)) for address in recipient or ())
         envelope = Envelope(client=client, recipients=to, daemon_name=daemon_name, sender=mail.sender)
-        decision = await decide_signing(
-            Message(envelope, mail.header_block, mail.body),
-            _macros(macro or []),
-            await read_rules(settings),
-            open_tables(settings),
-        )
-        keys = await loaded(decision.requests, settings)
+        message = Message(envelope, mail.header_block, mail.body)
+        async with signing_sources(load_config(config)) as sources:
+            rules = await sources.rules()
+            decision = await decide_signing(message, _macros(macro or []), rules, sources.tables)
+            keys = await loaded(decision.requests, sources)
         if as_json:
             print(json.dumps(_decision_as_json(decision, keys)))
         else:
@@ -165,6 +161,18 @@ def explain(  # noqa: PLR0913  the options of the command
         return not any(isinstance(one.key, PrivateKeyError) for one in keys)
 
     run("explain", work())
+
+
+async def _requests_for(message: Message, settings: SigningConfig, sources: SigningSources) -> list[SigningRequest]:
+    """What the tables ask for. Raises TableError and SigningError."""
+    try:
+        author = author_of(message.fields_by_name, settings.sender_headers)
+    except AuthorError as error:
+        raise signing.SigningError(str(error)) from error
+    requests = list(await sources.tables.requests(author))
+    if not requests:
+        raise signing.SigningError("the SigningTable has no key for the author")
+    return requests
 
 
 def _read(file: Path) -> MailFile:

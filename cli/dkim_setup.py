@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +11,9 @@ from typing import Annotated
 import typer
 
 from actors.adapters.clock import SystemClock
-from actors.adapters.dkim_files import KeyFiles, open_table
+from actors.adapters.dkim_sources import SigningSources
 from actors.adapters.dns import DnsResolver
 from actors.adapters.zone import ZoneResolver
-from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.options import key_is_path
 from actors.dkim.signing.private_key import PrivateKey, PrivateKeyError
 from actors.dkim.signing.sign import SigningError
@@ -73,18 +73,22 @@ def run(verb: str, work: Coroutine[object, object, bool]) -> None:
         raise SystemExit(EXIT_FAILED)
 
 
-def key_files(config: SigningConfig) -> KeyFiles:
-    """Where the settings say that keys come from."""
-    return KeyFiles(config.key_bits_min, require_safe=config.require_safe_keys)
+@asynccontextmanager
+async def signing_sources(settings: TamisConfig) -> AsyncIterator[SigningSources]:
+    """What the settings sign with, closed at the end. Raises TableError."""
+    sources = SigningSources(settings.dkim.signing, settings.redis, SystemClock())
+    try:
+        yield sources
+    finally:
+        await sources.close()
 
 
-async def loaded(requests: Sequence[SigningRequest], config: SigningConfig) -> list[NamedKey]:
+async def loaded(requests: Sequence[SigningRequest], sources: SigningSources) -> list[NamedKey]:
     """The keys that are asked for, each read or with the reason why not."""
-    files = key_files(config)
     keys: list[NamedKey] = []
     for request in requests:
         try:
-            keys.append(NamedKey(request, await files.key(request.key)))
+            keys.append(NamedKey(request, await sources.keys.key(request.key)))
         except PrivateKeyError as error:
             keys.append(NamedKey(request, error))
     return keys
@@ -104,12 +108,13 @@ def requests_of_options(options: Sequence[str]) -> list[SigningRequest]:
     return requests
 
 
-async def requests_of_table(config: SigningConfig) -> list[SigningRequest]:
+async def requests_of_table(sources: SigningSources) -> list[SigningRequest]:
     """Every key of the KeyTable; not those for any domain ("%"). Raises TableError and UsageError."""
-    if not config.key_table:
+    entries = await sources.tables.keys.entries()
+    if not entries:
         raise UsageError("no key: say --key, or --config with [dkim.signing] key_table")
     requests = []
-    for entry in await open_table(config.key_table).entries():
+    for entry in entries:
         if is_for_any_domain(entry):
             print(f"{entry.name}: for the author's domain, whichever it is: left out", file=sys.stderr)
         else:
@@ -117,9 +122,11 @@ async def requests_of_table(config: SigningConfig) -> list[SigningRequest]:
     return requests
 
 
-async def chosen_keys(options: Sequence[str] | None, config: SigningConfig) -> list[NamedKey]:
+async def chosen_keys(options: Sequence[str] | None, settings: TamisConfig) -> list[NamedKey]:
     """The keys of --key, else all of the KeyTable. Raises TableError and UsageError."""
-    return await loaded(requests_of_options(options) if options else await requests_of_table(config), config)
+    async with signing_sources(settings) as sources:
+        requests = requests_of_options(options) if options else await requests_of_table(sources)
+        return await loaded(requests, sources)
 
 
 def open_resolver(settings: TamisConfig, dns_zone: Path | None) -> Resolver:

@@ -7,7 +7,7 @@ opened, so that nobody can exchange it in between.
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from actors.dkim.signing.config import SigningConfig
@@ -31,7 +31,11 @@ from actors.dkim.signing.tables import (
 )
 
 _TABLE_BYTES_MAX = 256 * 1024 * 1024
-_KINDS_ELSEWHERE = ("db", "dsn", "erlang", "ldap", "ldapi", "ldaps", "lua", "mdb", "memcache", "redis", "socket", "sql")
+_KINDS_ELSEWHERE = ("db", "erlang", "ldap", "ldapi", "ldaps", "lua", "mdb", "memcache", "socket")
+LOOKED_UP = ("dsn", "redis", "sql")
+"""Kinds of data sets that a service holds: actors/adapters/dkim_sources.py opens them."""
+Load = Callable[[str], Awaitable[NamedTable | PatternTable]]
+"""Reads the list of a setting whole. Raises TableError."""
 
 
 def open_table(setting: str, directory: Path = Path()) -> NamedTable | PatternTable:
@@ -40,7 +44,8 @@ def open_table(setting: str, directory: Path = Path()) -> NamedTable | PatternTa
     Relative paths are below `directory`. Raises TableError.
     """
     elsewhere = unsupported_kind(setting)
-    if elsewhere:
+    if elsewhere or is_looked_up(setting):
+        elsewhere = elsewhere or setting.partition(":")[0]
         raise TableError(f"data sets of the kind `{elsewhere}:` are not supported")
     kind, colon, rest = setting.partition(":")
     if colon and kind in ("file", "refile"):
@@ -60,20 +65,26 @@ def unsupported_kind(setting: str) -> str:
     return "db" if setting.endswith(".db") and kind not in ("csl", "file", "refile") else ""
 
 
-async def read_hosts(setting: str, directory: Path = Path()) -> HostList:
-    """The list of hosts of a setting. Raises TableError."""
-    table = open_table(setting, directory)
+def is_looked_up(setting: str) -> bool:
+    """Whether a service holds the data set."""
+    kind, colon, _ = setting.partition(":")
+    return bool(colon) and kind in LOOKED_UP
+
+
+async def hosts_of(table: NamedTable | PatternTable, setting: str) -> HostList:
+    """The list of hosts that a setting means. Raises TableError."""
     names = [entry.name for entry in await table.entries()]
     patterns = [name for name in names if "*" in name] if isinstance(table, PatternTable) else []
     try:
         return HostList((name for name in names if name not in patterns), patterns)
     except ValueError as error:
-        raise TableError(f"{setting}: {error}") from error
+        place = setting.partition(":")[0] if is_looked_up(setting) else setting  # It may hold a password.
+        raise TableError(f"{place}: {error}") from error
 
 
-async def read_macros(setting: str, directory: Path = Path()) -> Mapping[str, frozenset[str]]:
-    """MacroList: the values that make mail ours, separated by "|", by macro. Raises TableError."""
-    entries = await open_table(setting, directory).entries()
+async def macros_of(table: NamedTable | PatternTable) -> Mapping[str, frozenset[str]]:
+    """MacroList: the values that make mail ours, separated by "|", by macro."""
+    entries = await table.entries()
     return {
         entry.name.strip("{}"): frozenset(value.strip() for value in entry.value.split("|") if value.strip())
         for entry in entries
@@ -154,24 +165,33 @@ def key_file_problem(status: os.stat_result) -> str | None:
     return None
 
 
-async def read_rules(config: SigningConfig, directory: Path = Path()) -> SigningRules:
-    """Who is signed for, by the settings. Raises TableError."""
-    mtas = await open_table(config.mta, directory).entries()
+async def read_rules(config: SigningConfig, directory: Path = Path(), load: Load | None = None) -> SigningRules:
+    """Who is signed for, by the settings; `load` reads lists that are not in files alone. Raises TableError."""
+
+    async def load_file(setting: str) -> NamedTable | PatternTable:
+        return open_table(setting, directory)
+
+    load = load or load_file
+
+    async def hosts(setting: str) -> HostList:
+        return await hosts_of(await load(setting), setting)
+
+    mtas = await (await load(config.mta)).entries()
     return SigningRules(
         signs="s" in config.mode,
         verifies="v" in config.mode,
-        internal_hosts=await read_hosts(config.internal_hosts, directory),
-        external_ignore=await read_hosts(config.external_ignore_list, directory),
-        peers=await read_hosts(config.peer_list, directory),
-        exempt_domains=open_table(config.exempt_domains, directory),
-        dont_sign_mail_to=open_table(config.dont_sign_mail_to, directory),
+        internal_hosts=await hosts(config.internal_hosts),
+        external_ignore=await hosts(config.external_ignore_list),
+        peers=await hosts(config.peer_list),
+        exempt_domains=await load(config.exempt_domains),
+        dont_sign_mail_to=await load(config.dont_sign_mail_to),
         mtas=frozenset(entry.name for entry in mtas),
-        macros=await read_macros(config.macro_list, directory),
+        macros=await macros_of(await load(config.macro_list)),
         sender_headers=config.sender_headers,
     )
 
 
 def open_tables(config: SigningConfig, directory: Path = Path()) -> SigningTables:
-    """Both tables of the settings. Raises TableError."""
+    """Both tables of settings that name files and lists alone. Raises TableError."""
     signing, keys = (open_table(setting, directory) for setting in (config.signing_table, config.key_table))
     return SigningTables(signing, keys, config.multiple_signatures)

@@ -268,6 +268,14 @@ def test_secrets_are_in_no_remark(tmp_path: Path) -> None:
     assert "hush" not in result.told["config"]
 
 
+def test_tables_in_a_database_are_taken_over(tmp_path: Path) -> None:
+    dsn = "dsn:mysql://u:hush@h/d/table=t?keycol=k?datacol=v"
+    result = imported(tmp_path, f"KeyTable {dsn}\nSigningTable {dsn}\nPeerList dsn:oracle://u:hush@h/d/table=t\n")
+    assert (result.config.dkim.signing.key_table, result.config.dkim.signing.signing_table) == (dsn, dsn)
+    assert "a dsn: is for mysql" in result.all_remarks()
+    assert "hush" not in result.all_remarks()
+
+
 # -- one key
 
 

@@ -10,9 +10,16 @@ from actors.dkim.signing.options import (
     SigningOptions,
     key_is_path,
 )
+from actors.dkim.signing.sql_place import parse_sql_place
 from wire.config import Section
 
-_FILE = re.compile(r"(?:file:|refile:|/)")
+_ELSEWHERE = re.compile(r"(?:dsn:|file:|redis:|refile:|sql:|/)")
+"""What names a place; else the setting is the list itself."""
+_DATA_SETS = (
+    *("key_table", "signing_table", "internal_hosts", "external_ignore_list", "peer_list", "exempt_domains"),
+    *("dont_sign_mail_to", "mta", "macro_list"),
+)
+_TIMEOUT_S_MAX = 3600.0
 _CANONICALIZATIONS = ("simple", "relaxed")
 _TTL_S_MAX = 10 * 365 * 86_400
 
@@ -21,12 +28,16 @@ class SigningConfig(Section, frozen=True):
     """[dkim.signing]: whose mail is signed and with which keys, as `tamis dkim` sees it; the cell does not sign yet."""
 
     key_table: str = ""
-    """KeyTable: file:PATH, refile:PATH, csl:LIST or a path; each entry NAME DOMAIN:SELECTOR:KEY; empty = nothing is
-    signed."""
+    """KeyTable: file:PATH, refile:PATH, csl:LIST, a path, redis:HASH (in the Redis of [redis]), OpenDKIM's dsn:...,
+    or sql:URL table=T keycol=K datacol=D,D,D; each entry NAME DOMAIN:SELECTOR:KEY; empty = nothing is signed."""
     signing_table: str = ""
     """SigningTable: as `key_table`; each entry ADDRESS NAME or ADDRESS NAME:IDENTITY."""
     multiple_signatures: bool = False
     """MultipleSignatures: every match of the SigningTable makes a signature; else the first alone."""
+    table_timeout_s: float = 2.0
+    """Cap of one question to a table in Redis or a database; one that is away does not stop the start."""
+    table_ttl_s: int = 60
+    """How long an answer of such a table is kept, "there is none" too; 0 = not at all."""
     require_safe_keys: bool = True
     """RequireSafeKeys: a key file that others can read or write is refused."""
     key_bits_min: int = KEY_BITS_MIN
@@ -72,15 +83,29 @@ class SigningConfig(Section, frozen=True):
             raise ValueError(f"`key_bits_min` must be at least {KEY_BITS_MIN}")
         if not 0 <= self.signature_ttl_s <= _TTL_S_MAX:
             raise ValueError(f"`signature_ttl_s` must be at least 0 and at most {_TTL_S_MAX}")
+        if not self.sender_headers:
+            raise ValueError("`sender_headers` must name a field")
+        self._check_tables()
+
+    def _check_tables(self) -> None:
         if bool(self.key_table) != bool(self.signing_table):
             raise ValueError("`key_table` and `signing_table` need each other")
-        if not _FILE.match(self.key_table) and any(
+        for key in _DATA_SETS:
+            setting = getattr(self, key)
+            if setting.startswith(("dsn:", "sql:")):
+                try:
+                    parse_sql_place(setting)
+                except ValueError as error:
+                    raise ValueError(f"`{key}`: {error}") from None
+        if not 0 < self.table_timeout_s <= _TIMEOUT_S_MAX:
+            raise ValueError(f"`table_timeout_s` must be greater than 0 and at most {_TIMEOUT_S_MAX:.0f} seconds")
+        if not 0 <= self.table_ttl_s <= _TTL_S_MAX:
+            raise ValueError(f"`table_ttl_s` must be at least 0 and at most {_TTL_S_MAX}")
+        if not _ELSEWHERE.match(self.key_table) and any(
             not key_is_path(pair.rpartition(":")[2].strip()) for pair in self.key_table.split(",") if pair
         ):
             # Not told: it may be the key, which would be shown wherever settings are.
             raise ValueError("`key_table` is a list whose keys are not all paths of files")
-        if not self.sender_headers:
-            raise ValueError("`sender_headers` must name a field")
 
     def options(self) -> SigningOptions:
         """How signatures look."""

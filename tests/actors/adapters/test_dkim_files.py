@@ -7,11 +7,11 @@ import pytest
 
 from actors.adapters.dkim_files import (
     KeyFiles,
+    hosts_of,
     key_file_problem,
+    macros_of,
     open_table,
     open_tables,
-    read_hosts,
-    read_macros,
     read_rules,
 )
 from actors.dkim.signing.config import SigningConfig
@@ -55,11 +55,11 @@ def test_a_table_that_cannot_be_read_is_an_error(setting: str, reason: str, tmp_
 
 async def test_a_network_that_is_none_is_an_error() -> None:
     with pytest.raises(TableError, match=r"192\.0\.2\.0/40"):
-        await read_hosts("192.0.2.0/40")
+        await hosts_of(open_table("192.0.2.0/40"), "192.0.2.0/40")
 
 
 async def test_macros_have_values_or_none() -> None:
-    assert await read_macros("{a}=1|2, b") == {"a": frozenset({"1", "2"}), "b": frozenset()}
+    assert await macros_of(open_table("{a}=1|2, b")) == {"a": frozenset({"1", "2"}), "b": frozenset()}
 
 
 async def test_the_settings_become_rules_and_tables(tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""Where tables, lists and keys come from, by kind; SQL with SQLite in a file."""
+
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from actors.adapters.dkim_lookup import SourceDown
+from actors.adapters.dkim_sources import SigningSources
+from actors.adapters.dkim_sql import SqlTable
+from actors.config import RedisConfig
+from actors.dkim.signing.config import SigningConfig
+from actors.dkim.signing.sql_place import parse_sql_place
+from actors.dkim.signing.tables import Address, Entry, TableError
+from tests.fakes import FakeClock
+from tests.signing import rsa_pem
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """The table of OpenDKIM's README.SQL, one for authors, one of hosts."""
+    path = tmp_path / "dkim.db"
+    (tmp_path / "k").write_bytes(rsa_pem())
+    (tmp_path / "k").chmod(0o600)
+    with sqlite3.connect(path) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE dkim (id INTEGER PRIMARY KEY, domain_name TEXT, selector TEXT, private_key TEXT);
+            CREATE TABLE authors (author TEXT, dkim_id INTEGER, active INTEGER);
+            CREATE TABLE hosts (host TEXT, remark TEXT);
+            INSERT INTO dkim VALUES (1293, 'example.org', 'main', './k'), (7, '%', 'own', './k');
+            INSERT INTO authors VALUES ('example.org', 1293, 1), ('*', 7, 0), ('joe@example.org', 7, 1);
+            INSERT INTO hosts VALUES ('192.0.2.0/24', NULL), ('!192.0.2.9', NULL);
+            """
+        )
+    connection.close()
+    return path
+
+
+KEYS = "dsn:sqlite3://{}/dkim.db/table=dkim?keycol=id?datacol=domain_name,selector,private_key"
+AUTHORS = "sql:sqlite:///{}/dkim.db table=authors keycol=author datacol=dkim_id filter=active = 1"
+HOSTS = "sql:sqlite:///{}/dkim.db table=hosts keycol=host datacol=remark"
+
+
+def config(directory: Path, **settings: object) -> SigningConfig:
+    where = {
+        "key_table": KEYS.format(str(directory).replace("/", "=2F")),
+        "signing_table": AUTHORS.format(directory),
+        "multiple_signatures": True,
+    }
+    return SigningConfig(**(where | settings))  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def opened(directory: Path, redis: str = "", **settings: object) -> AsyncIterator[SigningSources]:
+    sources = SigningSources(config(directory, **settings), RedisConfig(url=redis), FakeClock(), directory)
+    try:
+        yield sources
+    finally:
+        await sources.close()
+
+
+async def test_tables_of_a_database_choose_the_keys(database: Path) -> None:
+    async with opened(database.parent) as sources:
+        requests = await sources.tables.requests(Address("joe", "example.org"))
+        assert [(one.name, one.domain, one.selector) for one in requests] == [
+            ("7", "example.org", "own"),
+            ("1293", "example.org", "main"),
+        ]
+        assert (await sources.keys.key(requests[0].key)).bits == 2048
+        assert await sources.tables.requests(Address("ann", "other.example")) == ()
+        assert {entry.name for entry in await sources.tables.keys.entries()} == {"7", "1293"}
+
+
+async def test_lists_of_a_database_are_read_whole(database: Path) -> None:
+    async with opened(database.parent, internal_hosts=HOSTS.format(database.parent)) as sources:
+        rules = await sources.rules()
+    matches = [rules.internal_hosts.match("", ip) for ip in ("192.0.2.1", "192.0.2.9", "192.0.3.1")]
+    assert [match and match.listed for match in matches] == [True, False, None]
+
+
+async def test_a_database_that_is_away_does_not_stop_the_start(tmp_path: Path) -> None:
+    async with opened(tmp_path / "gone") as sources:
+        with pytest.raises(TableError, match=r"sqlite table authors: OperationalError") as raised:
+            await sources.tables.requests(Address("joe", "example.org"))
+    assert "gone" not in str(raised.value)
+
+
+async def test_what_is_asked_for_is_bound_and_never_sql(database: Path) -> None:
+    source = SqlTable(parse_sql_place(AUTHORS.format(database.parent)), 1.0)
+    assert await source.rows(["x' OR '1'='1", "example.org"]) == [Entry("example.org", "1293")]
+    assert await source.answers()
+    await source.close()
+
+
+async def test_a_column_that_is_not_there_is_an_error_without_the_question(database: Path) -> None:
+    source = SqlTable(parse_sql_place(AUTHORS.format(database.parent).replace("dkim_id", "nosuch")), 1.0)
+    with pytest.raises(SourceDown, match="OperationalError") as raised:
+        await source.rows(["example.org"])
+    assert "example" not in str(raised.value)
+    assert await source.answers()
+    await source.close()
+
+
+async def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    table = "dsn:mysql://u:hush@h/d/table=t?keycol=k?datacol=v"
+    with pytest.raises(TableError, match="needs the driver pymysql"):
+        SigningSources(config(tmp_path, key_table=table), RedisConfig(), FakeClock())
+
+
+async def test_an_unknown_kind_of_database_is_told(tmp_path: Path) -> None:
+    table = "sql:dbase://u:hush@h/d table=t keycol=k datacol=v"
+    with pytest.raises(TableError, match="no such kind of database") as raised:
+        SigningSources(config(tmp_path, key_table=table), RedisConfig(), FakeClock())
+    assert "hush" not in str(raised.value)
+
+
+async def test_missing_sqlalchemy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "actors.adapters.dkim_sql")
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    with pytest.raises(TableError, match=r"pip install 'tamis\[sql\]'"):
+        SigningSources(config(tmp_path), RedisConfig(), FakeClock())
+
+
+async def test_tables_in_redis_need_a_redis(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"needs `\[redis\] url`"):
+        SigningSources(config(tmp_path, key_table="redis:keys"), RedisConfig(), FakeClock())
