@@ -1,12 +1,14 @@
-"""`tamis dkim`: make, publish and test keys; sign and verify mail files; say who signs. Needs no cell."""
+"""`tamis dkim`: make, store, publish and test keys; sign and verify mail files; say who signs. Needs no cell."""
 
 from cli.dkim_keys import check_published, genkey, genzone
 from cli.dkim_mail import explain, sign, verify
+from cli.dkim_store import store_key
 
 VERBS = {
     "genkey": genkey,
     "genzone": genzone,
     "testkey": check_published,
+    "store-key": store_key,
     "sign": sign,
     "verify": verify,
     "explain": explain,

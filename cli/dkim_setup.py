@@ -88,7 +88,7 @@ async def loaded(requests: Sequence[SigningRequest], sources: SigningSources) ->
     keys: list[NamedKey] = []
     for request in requests:
         try:
-            keys.append(NamedKey(request, await sources.keys.key(request.key)))
+            keys.append(NamedKey(request, await sources.key(request.key)))
         except PrivateKeyError as error:
             keys.append(NamedKey(request, error))
     return keys

@@ -117,17 +117,7 @@ class KeyFiles:
 
     def read(self, path: Path) -> PrivateKey:
         """The key in a file. Raises PrivateKeyError, which names the file."""
-        try:
-            with open(path, "rb", opener=_open_at_once) as file:
-                status = os.fstat(file.fileno())
-                problem = key_file_problem(status) if self._require_safe else None
-                if problem is None and not stat.S_ISREG(status.st_mode):
-                    problem = "not a regular file"
-                if problem is not None:
-                    raise PrivateKeyError(f"{path}: {problem}")
-                text = file.read(KEY_BYTES_MAX + 1)
-        except OSError as error:
-            raise PrivateKeyError(f"{path}: {error.strerror}") from error
+        text, status = read_secret(path, require_safe=self._require_safe)
         state = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         kept = self._kept.get(str(path))
         if kept is not None and kept[0] == state:
@@ -143,6 +133,21 @@ class KeyFiles:
         if text not in self._kept:
             self._kept[text] = (), load_private_key(text.replace("\\n", "\n").encode(), self._bits_min)
         return self._kept[text][1]
+
+
+def read_secret(path: Path, *, require_safe: bool = True) -> tuple[bytes, os.stat_result]:
+    """What a file of a key holds, up to KEY_BYTES_MAX and one more. Raises PrivateKeyError, which names the file."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            problem = key_file_problem(status) if require_safe else None
+            if problem is None and not stat.S_ISREG(status.st_mode):
+                problem = "not a regular file"
+            if problem is not None:
+                raise PrivateKeyError(f"{path}: {problem}")
+            return file.read(KEY_BYTES_MAX + 1), status
+    except OSError as error:
+        raise PrivateKeyError(f"{path}: {error.strerror}") from error
 
 
 def _open_at_once(path: str, flags: int) -> int:

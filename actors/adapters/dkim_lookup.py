@@ -49,7 +49,7 @@ class LookedUpTable:
     def __init__(self, source: TableSource, clock: Clock, timeout_s: float, ttl_s: float) -> None:
         self._source = source
         self._timeout_s = timeout_s
-        self._found: Remembered[tuple[str, ...], Sequence[Entry]] = Remembered(clock, ttl_s, KEPT_MAX)
+        self._found: Remembered[tuple[str, ...], Sequence[Entry]] = Remembered(clock, lambda _: ttl_s, KEPT_MAX)
         self._guard = Guard(source.name, source.answers, timeout_s)
 
     async def find(self, names: Sequence[str]) -> Sequence[Entry]:

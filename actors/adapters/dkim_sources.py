@@ -1,19 +1,23 @@
 """The one place that chooses by kind where signing's tables, lists and keys come from.
 
 A table or list: `redis:`, `dsn:` and `sql:` here, everything else in actors/adapters/dkim_files.py. Tables are looked
-up, lists are read whole. Nothing is connected to before it is asked, so a service that is away does not stop the start.
+up, lists are read whole. A key: `redis:` and `command:` here, files and keys in the table itself in dkim_files.py.
+Nothing is connected to before it is asked, so a service that is away does not stop the start.
 """
 
 from pathlib import Path
 
+from actors.adapters.dkim_command import KeyCommand
 from actors.adapters.dkim_files import KeyFiles, is_looked_up, open_table, read_rules
+from actors.adapters.dkim_keys import FetchedKeys
 from actors.adapters.dkim_lookup import LookedUpTable, TableSource
-from actors.adapters.dkim_redis import RedisTable
+from actors.adapters.dkim_redis import RedisKeys, RedisTable, read_key_encryption_keys
 from actors.adapters.redis_client import Client, redis_client
 from actors.config import RedisConfig
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import SigningRules
-from actors.dkim.signing.private_key import KeySource
+from actors.dkim.signing.options import key_is_fetched
+from actors.dkim.signing.private_key import PrivateKey, PrivateKeyError
 from actors.dkim.signing.sql_place import parse_sql_place
 from actors.dkim.signing.tables import NamedTable, PatternTable, SigningTables, Table, TableError
 from actors.ports import Clock
@@ -32,7 +36,27 @@ class SigningSources:
         self._opened: list[LookedUpTable] = []
         signing, keys = (self._table(setting) for setting in (config.signing_table, config.key_table))
         self.tables = SigningTables(signing, keys, config.multiple_signatures)
-        self.keys: KeySource = KeyFiles(config.key_bits_min, directory, require_safe=config.require_safe_keys)
+        self._files = KeyFiles(config.key_bits_min, directory, require_safe=config.require_safe_keys)
+        command = KeyCommand(config.key_command, config.key_command_timeout_s)
+        self._fetched = {
+            kind: FetchedKeys(fetch, clock, config.key_ttl_s, config.key_bits_min)
+            for kind, fetch in (("command", command.fetch), ("redis", self._fetch_from_redis))
+        }
+
+    async def key(self, text: str) -> PrivateKey:
+        """The key that the third part of a KeyTable's entry means: this is a KeySource. Raises PrivateKeyError."""
+        if not key_is_fetched(text):
+            return await self._files.key(text)
+        kind, _, name = text.partition(":")
+        return await self._fetched[kind].key(name.strip())
+
+    def redis_keys(self) -> RedisKeys:
+        """The keys in Redis. Raises PrivateKeyError when the settings have no Redis or nothing that opens them."""
+        config = self._config
+        if not self._redis_config.url or not config.key_encryption_keys:
+            raise PrivateKeyError("`redis:` keys need `[redis] url` and `[dkim.signing] key_encryption_keys`")
+        sealing = read_key_encryption_keys(config.key_encryption_keys, self._directory)
+        return RedisKeys(self._client(), sealing, self._redis_config.timeout_s)
 
     async def rules(self) -> SigningRules:
         """Who is signed for, read now. Raises TableError, also when a service that holds a list is away."""
@@ -42,8 +66,13 @@ class SigningSources:
         """Give back connections."""
         for table in self._opened:
             await table.close()
+        for keys in self._fetched.values():
+            await keys.close()
         if self._redis is not None:
             await self._redis.aclose()
+
+    async def _fetch_from_redis(self, name: str) -> bytes:
+        return await self.redis_keys().fetch(name)
 
     def _table(self, setting: str) -> Table:
         if not is_looked_up(setting):

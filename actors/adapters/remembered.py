@@ -12,9 +12,10 @@ V = TypeVar("V")
 
 
 class Remembered(Generic[K, V]):
-    """At most `entries_max` answers, each for `ttl_s`; "there is none" is an answer too, a failure is not."""
+    """At most `entries_max` answers; "there is none" is an answer too, what `ask` raises is not."""
 
-    def __init__(self, clock: Clock, ttl_s: float, entries_max: int) -> None:
+    def __init__(self, clock: Clock, ttl_s: Callable[[V], float], entries_max: int) -> None:
+        """`ttl_s` says how long an answer is kept."""
         self._clock = clock
         self._ttl_s = ttl_s
         self._kept: TtlCache[K, tuple[V]] = TtlCache(entries_max, entries_max)
@@ -42,7 +43,7 @@ class Remembered(Generic[K, V]):
     async def _ask(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
         try:
             value = await ask()
-            self._kept.put(key, (value,), self._clock.monotonic_s(), self._ttl_s, size_bytes=1)
+            self._kept.put(key, (value,), self._clock.monotonic_s(), self._ttl_s(value), size_bytes=1)
             return value
         finally:
             del self._asked[key]

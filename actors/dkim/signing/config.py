@@ -8,7 +8,7 @@ from actors.dkim.signing.options import (
     OVERSIGN_HEADERS,
     SIGN_HEADERS,
     SigningOptions,
-    key_is_path,
+    key_is_named,
 )
 from actors.dkim.signing.sql_place import parse_sql_place
 from wire.config import Section
@@ -38,6 +38,16 @@ class SigningConfig(Section, frozen=True):
     """Cap of one question to a table in Redis or a database; one that is away does not stop the start."""
     table_ttl_s: int = 60
     """How long an answer of such a table is kept, "there is none" too; 0 = not at all."""
+    key_command: tuple[str, ...] = ()
+    """What prints the key of `command:NAME` in a KeyTable: program and arguments, `{name}` for NAME, no shell:
+    ["/usr/bin/vault", "kv", "get", "-field=key", "secret/dkim/{name}"]."""
+    key_encryption_keys: tuple[str, ...] = ()
+    """file:PATH or env:NAME of 32 bytes, also in hexadecimal or base64, that encrypt the keys of `redis:NAME`: the
+    first seals, all of them open, so that another can take its place (`tamis dkim store-key --rewrap`)."""
+    key_command_timeout_s: float = 5.0
+    """Cap of one run of `key_command`; four run at the same time at most."""
+    key_ttl_s: int = 300
+    """How long such a key is kept in memory; 0 = it is asked for each time."""
     require_safe_keys: bool = True
     """RequireSafeKeys: a key file that others can read or write is refused."""
     key_bits_min: int = KEY_BITS_MIN
@@ -85,7 +95,20 @@ class SigningConfig(Section, frozen=True):
             raise ValueError(f"`signature_ttl_s` must be at least 0 and at most {_TTL_S_MAX}")
         if not self.sender_headers:
             raise ValueError("`sender_headers` must name a field")
+        self._check_keys()
         self._check_tables()
+
+    def _check_keys(self) -> None:
+        if self.key_command and not any("{name}" in word for word in self.key_command[1:]):
+            raise ValueError("`key_command` must have `{name}` in an argument")
+        if not all(one.startswith(("file:", "env:")) for one in self.key_encryption_keys):
+            raise ValueError("`key_encryption_keys` must be file:PATH or env:NAME")  # Not told: it may be the key.
+        for key in ("key_command_timeout_s", "table_timeout_s"):
+            if not 0 < getattr(self, key) <= _TIMEOUT_S_MAX:
+                raise ValueError(f"`{key}` must be greater than 0 and at most {_TIMEOUT_S_MAX:.0f} seconds")
+        for key in ("key_ttl_s", "table_ttl_s"):
+            if not 0 <= getattr(self, key) <= _TTL_S_MAX:
+                raise ValueError(f"`{key}` must be at least 0 and at most {_TTL_S_MAX}")
 
     def _check_tables(self) -> None:
         if bool(self.key_table) != bool(self.signing_table):
@@ -97,15 +120,13 @@ class SigningConfig(Section, frozen=True):
                     parse_sql_place(setting)
                 except ValueError as error:
                     raise ValueError(f"`{key}`: {error}") from None
-        if not 0 < self.table_timeout_s <= _TIMEOUT_S_MAX:
-            raise ValueError(f"`table_timeout_s` must be greater than 0 and at most {_TIMEOUT_S_MAX:.0f} seconds")
-        if not 0 <= self.table_ttl_s <= _TTL_S_MAX:
-            raise ValueError(f"`table_ttl_s` must be at least 0 and at most {_TTL_S_MAX}")
         if not _ELSEWHERE.match(self.key_table) and any(
-            not key_is_path(pair.rpartition(":")[2].strip()) for pair in self.key_table.split(",") if pair
+            not key_is_named(pair.partition("=")[2].split(":", 2)[-1].strip())
+            for pair in self.key_table.split(",")
+            if pair
         ):
             # Not told: it may be the key, which would be shown wherever settings are.
-            raise ValueError("`key_table` is a list whose keys are not all paths of files")
+            raise ValueError("`key_table` is a list whose keys are not all paths of files, redis: or command:")
 
     def options(self) -> SigningOptions:
         """How signatures look."""

@@ -59,5 +59,15 @@ class SigningOptions:
 
 
 def key_is_path(key: str) -> bool:
-    """Whether a KeyTable's third part names a file; else it is the key."""
+    """Whether a KeyTable's third part names a file."""
     return key.startswith(("/", "./", "../"))
+
+
+def key_is_fetched(key: str) -> bool:
+    """Whether a KeyTable's third part names a key in Redis or of the command."""
+    return key.startswith(("redis:", "command:"))
+
+
+def key_is_named(key: str) -> bool:
+    """Whether a KeyTable's third part says where the key is; else it is the key, which is shown to nobody."""
+    return key_is_path(key) or key_is_fetched(key)

@@ -89,7 +89,7 @@ class PrivateKey:
 
 
 class KeySource(Protocol):
-    """Where keys come from: files, later a store or a command."""
+    """Where keys come from: files, a store or a command."""
 
     async def key(self, text: str) -> PrivateKey:
         """The key that the third part of a KeyTable's entry means. Raises PrivateKeyError."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from actors.dkim.signing.options import key_is_path
+from actors.dkim.signing.options import key_is_named
 from actors.domains import ascii_domain
 
 ADDRESS_CHARS_MAX = 320
@@ -31,7 +31,7 @@ class Entry:
 
 
 class Table(Protocol):
-    """A data set of names and values: a file, patterns in a file, a list; later Redis and SQL.
+    """A data set of names and values: a file, patterns in a file, a list, Redis, SQL.
 
     Each method raises TableError when the table cannot be read now.
     """
@@ -152,7 +152,7 @@ class SigningRequest:
     """d=."""
     selector: str
     key: str
-    """Where the key is, or the key itself: `key_is_path` tells which. Never shown."""
+    """Where the key is, or the key itself: `key_is_named` tells which. Never shown."""
     identity: str = ""
     """i=; empty = none."""
     matched: str = ""
@@ -205,7 +205,7 @@ def parse_key_entry(entry: Entry, author_domain: str = "") -> SigningRequest:
         raise TableError(f"the KeyTable's entry {entry.name} has no domain")
     if not is_name(selector):
         raise TableError(f"the KeyTable's entry {entry.name} has no selector")
-    if key_is_path(key):
+    if key_is_named(key):
         if "%" in key and not author_domain:
             raise TableError(f"the KeyTable's entry {entry.name} is for the author's domain, which is not known here")
         key = key.replace("%", author_domain)
@@ -215,7 +215,7 @@ def parse_key_entry(entry: Entry, author_domain: str = "") -> SigningRequest:
 def is_for_any_domain(entry: Entry) -> bool:
     """Whether an entry of a KeyTable means as many keys as there are authors' domains ("%")."""
     domain, _, key = (part.strip() for part in (*entry.value.split(":", 2), "", "")[:3])
-    return domain == "%" or ("%" in key and key_is_path(key))
+    return domain == "%" or ("%" in key and key_is_named(key))
 
 
 def is_name(text: str) -> bool:

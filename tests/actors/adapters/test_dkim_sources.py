@@ -70,7 +70,7 @@ async def test_tables_of_a_database_choose_the_keys(database: Path) -> None:
             ("7", "example.org", "own"),
             ("1293", "example.org", "main"),
         ]
-        assert (await sources.keys.key(requests[0].key)).bits == 2048
+        assert (await sources.key(requests[0].key)).bits == 2048
         assert await sources.tables.requests(Address("ann", "other.example")) == ()
         assert {entry.name for entry in await sources.tables.keys.entries()} == {"7", "1293"}
 

@@ -26,7 +26,7 @@ class Asked:
 @pytest.mark.parametrize("answer", ["a", None])
 async def test_an_answer_is_kept_for_its_time_also_when_there_is_none(answer: str | None) -> None:
     clock, asked = FakeClock(), Asked(answer)
-    kept: Remembered[str, str | None] = Remembered(clock, 10.0, 5)
+    kept: Remembered[str, str | None] = Remembered(clock, lambda _: 10.0, 5)
     assert [await kept.get("k", asked) for _ in range(3)] == [answer] * 3
     assert asked.times == 1
     clock.advance(10.0)
@@ -35,7 +35,7 @@ async def test_an_answer_is_kept_for_its_time_also_when_there_is_none(answer: st
 
 
 async def test_a_failure_is_not_kept() -> None:
-    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, 5)
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), lambda _: 10.0, 5)
     with pytest.raises(OSError, match="gone"):
         await kept.get("k", Asked(OSError("gone")))
     assert await kept.get("k", Asked()) == "a"
@@ -44,7 +44,7 @@ async def test_a_failure_is_not_kept() -> None:
 async def test_those_who_wait_share_one_question_and_one_may_give_up() -> None:
     asked = Asked()
     asked.may.clear()
-    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, 5)
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), lambda _: 10.0, 5)
     waiting = [asyncio.create_task(kept.get("k", asked)) for _ in range(3)]
     await turn_until(lambda: asked.times == 1)
     waiting[0].cancel()
@@ -56,7 +56,7 @@ async def test_those_who_wait_share_one_question_and_one_may_give_up() -> None:
 async def test_closing_gives_up_what_is_asked() -> None:
     asked = Asked()
     asked.may.clear()
-    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, 5)
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), lambda _: 10.0, 5)
     waiting = asyncio.create_task(kept.get("k", asked))
     await turn_until(lambda: asked.times == 1)
     await kept.close()
@@ -65,7 +65,7 @@ async def test_closing_gives_up_what_is_asked() -> None:
 
 
 async def test_a_bound_holds_for_what_is_kept() -> None:
-    kept: Remembered[int, str | None] = Remembered(FakeClock(), 10.0, 2)
+    kept: Remembered[int, str | None] = Remembered(FakeClock(), lambda _: 10.0, 2)
     asked = Asked()
     for key in (1, 2, 3, 1):
         await kept.get(key, asked)
