@@ -24,7 +24,6 @@ from cli.opendkim_keywords import (
     KNOWN,
     NOT_CARRIED,
     ON_ACTIONS,
-    ON_ERROR,
     SPECIAL,
     SWITCHES,
 )
@@ -217,8 +216,9 @@ class _Import:
             told = Setting(keyword, word, setting.place)
             if not word:
                 self._imported.mistakes.append(f"{setting.place}: {setting.keyword}: is none of {', '.join(_ACTIONS)}")
-            elif not action.ours and word in ON_ERROR:
-                self._imported.put("policy.on_error", {"dkim": (ON_ERROR[word], told)})
+            elif word in action.words:
+                table, _, name = action.key.rpartition(".")
+                self._imported.put(table, {name: (action.words[word], told)})
             elif word == action.ours:
                 self._imported.without_object.append(keyword)
             else:

@@ -6,7 +6,7 @@ case, so that saying the same loses nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SPECIAL = ("BaseDirectory", "Domain", "KeyFile", "KeyTable", "On-Default", "Selector", "SigningTable", "SubDomains")
 """Several of these make one setting of ours."""
@@ -134,22 +134,30 @@ class OnAction:
     """One of the actions by kind of failure."""
 
     ours: str
-    """What is done here in any case; empty = `[policy.on_error] dkim` says it."""
+    """What is done here without being told."""
     instead: str
+    """What to do when that is not what is wanted."""
+    key: str = ""
+    """Our key that says it; empty = there is none."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """OpenDKIM's word to ours; a word that is missing is not carried."""
 
 
 _POINTS = "points for `{}` in `[policy] symbol_points`, up to `reject_score`, or `quarantine_score`"
 ON_ACTIONS: Mapping[str, OnAction] = {
     "On-BadSignature": OnAction("accept", _POINTS.format("dkim.dkim.fail")),
     "On-DNSError": OnAction("accept", "a temperror is told in Authentication-Results and lets DMARC fail open"),
-    "On-InternalError": OnAction("", "`[policy.on_error] dkim` knows ignore, tempfail, quarantine and reject"),
+    "On-InternalError": OnAction(
+        "",
+        "`[policy.on_error] dkim` knows ignore, tempfail, quarantine and reject",
+        "policy.on_error.dkim",
+        {"accept": "ignore", "tempfail": "tempfail", "quarantine": "quarantine", "reject": "reject"},
+    ),
     "On-KeyNotFound": OnAction("accept", _POINTS.format("dkim.dkim.permerror")),
     "On-NoSignature": OnAction("accept", _POINTS.format("dkim.unsigned")),
     "On-Security": OnAction("accept", "bounds are told as findings: " + _POINTS.format("dkim.dkim.skipped")),
     "On-SignatureError": OnAction("tempfail", "mail that is to be signed and cannot be is never passed unsigned"),
 }
-ON_ERROR = {"accept": "ignore", "tempfail": "tempfail", "quarantine": "quarantine", "reject": "reject"}
-"""On-InternalError as `[policy.on_error] dkim`."""
 
 FORMER: Mapping[str, str] = {
     **dict.fromkeys(

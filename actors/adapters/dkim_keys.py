@@ -40,7 +40,7 @@ class FetchedKeys:
         return found
 
     async def close(self) -> None:
-        """Give up what is being asked."""
+        """Wait for what is being asked."""
         await self._kept.close()
 
     async def _load(self, name: str) -> PrivateKey | PrivateKeyError:

@@ -66,9 +66,9 @@ class LookedUpTable:
             raise TableError(f"{self._source.name}: {str(error) or 'no answer in time'}") from error
 
     async def close(self) -> None:
-        """Give back connections; who waits gets no answer."""
-        await self._guard.close()
+        """Give back connections, once those who wait have their answers."""
         await self._found.close()
+        await self._guard.close()
         await self._source.close()
 
     async def _find(self, names: tuple[str, ...]) -> Sequence[Entry]:

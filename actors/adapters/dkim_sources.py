@@ -24,7 +24,7 @@ from actors.ports import Clock
 
 
 class SigningSources:
-    """Everything that `[dkim.signing]` names."""
+    """Everything that `[dkim.signing]` names; made in any thread, used in one loop."""
 
     def __init__(self, config: SigningConfig, redis: RedisConfig, clock: Clock, directory: Path = Path()) -> None:
         """Relative paths are below `directory`. Raises TableError for files that cannot be read and what is missing."""
@@ -33,7 +33,8 @@ class SigningSources:
         self._clock = clock
         self._directory = directory
         self._redis: Client | None = None
-        self._opened: list[LookedUpTable] = []
+        self._opened: dict[str, LookedUpTable] = {}
+        """By setting: a list is read again and again."""
         signing, keys = (self._table(setting) for setting in (config.signing_table, config.key_table))
         self.tables = SigningTables(signing, keys, config.multiple_signatures)
         self._files = KeyFiles(config.key_bits_min, directory, require_safe=config.require_safe_keys)
@@ -64,7 +65,7 @@ class SigningSources:
 
     async def close(self) -> None:
         """Give back connections."""
-        for table in self._opened:
+        for table in self._opened.values():
             await table.close()
         for keys in self._fetched.values():
             await keys.close()
@@ -77,10 +78,10 @@ class SigningSources:
     def _table(self, setting: str) -> Table:
         if not is_looked_up(setting):
             return open_table(setting, self._directory)
-        config = self._config
-        table = LookedUpTable(self._source(setting), self._clock, config.table_timeout_s, config.table_ttl_s)
-        self._opened.append(table)
-        return table
+        if setting not in self._opened:
+            source, config = self._source(setting), self._config
+            self._opened[setting] = LookedUpTable(source, self._clock, config.table_timeout_s, config.table_ttl_s)
+        return self._opened[setting]
 
     async def _list(self, setting: str) -> NamedTable | PatternTable:
         if not is_looked_up(setting):

@@ -34,11 +34,8 @@ class Remembered(Generic[K, V]):
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Give up what is being asked."""
-        tasks = list(self._asked.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Wait for what is being asked: mail may still need it, and each question has a bound."""
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
 
     async def _ask(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
         try:

@@ -78,6 +78,8 @@ async def test_tables_of_a_database_choose_the_keys(database: Path) -> None:
 async def test_lists_of_a_database_are_read_whole(database: Path) -> None:
     async with opened(database.parent, internal_hosts=HOSTS.format(database.parent)) as sources:
         rules = await sources.rules()
+        assert (await sources.rules()).internal_hosts.match("", "192.0.2.1")
+        assert len(sources._opened) == 3, "two tables and a list, which is opened once"
     matches = [rules.internal_hosts.match("", ip) for ip in ("192.0.2.1", "192.0.2.9", "192.0.3.1")]
     assert [match and match.listed for match in matches] == [True, False, None]
 

@@ -53,15 +53,17 @@ async def test_those_who_wait_share_one_question_and_one_may_give_up() -> None:
     assert asked.times == 1
 
 
-async def test_closing_gives_up_what_is_asked() -> None:
+async def test_closing_waits_for_what_is_asked() -> None:
     asked = Asked()
     asked.may.clear()
     kept: Remembered[str, str | None] = Remembered(FakeClock(), lambda _: 10.0, 5)
     waiting = asyncio.create_task(kept.get("k", asked))
     await turn_until(lambda: asked.times == 1)
-    await kept.close()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
+    closing = asyncio.create_task(kept.close())
+    asked.may.set()
+    await closing
+    assert waiting.done()
+    assert await waiting == "a"
 
 
 async def test_a_bound_holds_for_what_is_kept() -> None:
