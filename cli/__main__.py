@@ -48,7 +48,9 @@ SUBCOMMANDS = {
         "DKIM keys and signatures: genkey, genzone, testkey, store-key, sign, verify, explain.",
     ),
     "import": Subcommand(
-        "cli.imports", "import_conf", "Turn OpenDKIM's configuration into ours: opendkim.conf in, TOML out."
+        "cli.imports",
+        "import_conf",
+        "Turn OpenDKIM's configuration into ours, or OpenDMARC's: TOML, and what is not carried.",
     ),
     "train": Subcommand("cli.train", "train", "Train the spam model from folders of ham and spam."),
 }

@@ -13,8 +13,10 @@ import typer
 from actors.adapters.dkim_files import open_table
 from actors.dkim.signing.tables import Entry
 from cli.config import TamisConfig
+from cli.imported import Imported
 from cli.opendkim_conf import ConfError, read_settings
-from cli.opendkim_import import Imported, import_settings
+from cli.opendkim_import import import_opendkim
+from cli.opendmarc_import import import_opendmarc
 from wire.config import ConfigError, parse
 
 EXIT_NOT_ALL = 1
@@ -22,7 +24,7 @@ EXIT_USAGE = 2
 
 
 def import_conf(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An opendkim.conf.")] = Path("/etc/opendkim.conf"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An opendkim.conf, or an opendmarc.conf.")],
     *,
     out: Annotated[Path | None, typer.Option(help="Write the configuration here, not to standard output.")] = None,
     out_dir: Annotated[
@@ -31,14 +33,22 @@ def import_conf(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was made of it as JSON for machines.")] = False,
 ) -> None:
-    """Turn OpenDKIM's configuration into ours; say on standard error what is not carried, why, and what to do instead.
+    """Turn OpenDKIM's configuration into ours, or OpenDMARC's (by the file's name).
+
+    Says on standard error what is not carried, why, and what to do instead.
 
     Files that are there already are left alone. Exits 0 when all is carried, 1 when something is not, 2 when the file
     cannot be read or nothing can be written.
     """
     try:
         directory = out_dir.absolute() if out_dir else None
-        imported = import_settings(read_settings(file, Path.read_text), _read_entries, directory)
+        settings = read_settings(file, Path.read_text)
+        # Whoever renames a file says with it whose it is: opendmarc-mx1.conf.
+        imported = (
+            import_opendmarc(settings)
+            if "dmarc" in file.name.lower()
+            else import_opendkim(settings, _read_entries, directory)
+        )
         text = imported.toml(str(file))
         parse(text, TamisConfig, name="the imported configuration")
         for path, content in imported.files.items():
@@ -69,7 +79,7 @@ def _show(imported: Imported, text: str) -> None:
     for heading, remarks in (
         ("not understood", imported.mistakes),
         ("not carried", imported.lost),
-        ("not set, and different here", imported.different),
+        ("different here", imported.different),
     ):
         for remark in remarks:
             print(f"{heading}: {remark}", file=sys.stderr)

@@ -5,15 +5,12 @@ Domain, Selector and KeyFile become the two tables in cli/opendkim_single.py. No
 password.
 """
 
-import difflib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from actors.adapters.dkim_files import unsupported_kind
 from actors.dkim.signing.tables import Entry, TableError
-from cli.config import TamisConfig
+from cli.imported import Imported, carry, last_settings, number, switch
 from cli.opendkim_conf import Setting
 from cli.opendkim_keywords import (
     BASES,
@@ -28,7 +25,6 @@ from cli.opendkim_keywords import (
     SWITCHES,
 )
 from cli.opendkim_single import NeedsFiles, single_key_tables
-from wire.config import ConfigError, parse
 
 ReadEntries = Callable[[str], Sequence[Entry]]
 """The entries of a data set that stands in files or in the setting. Raises TableError."""
@@ -37,62 +33,10 @@ _ACTIONS = ("accept", "discard", "quarantine", "reject", "tempfail")
 _RSA_SHA1 = "rsa-sha1 holds nowhere any more (RFC 8301); the key's kind says rsa-sha256 or ed25519-sha256"
 
 
-@dataclass(slots=True)
-class Imported:
-    """What was made of the settings."""
-
-    values: dict[str, dict[str, tuple[object, str]]] = field(default_factory=dict)
-    """By table and key: the value and where it comes from."""
-    files: dict[Path, str] = field(default_factory=dict)
-    """Tables to be written."""
-    mistakes: list[str] = field(default_factory=list)
-    """What OpenDKIM 2.11 does not know or take, either."""
-    lost: list[str] = field(default_factory=list)
-    different: list[str] = field(default_factory=list)
-    without_object: list[str] = field(default_factory=list)
-
-    def put(self, table: str, values: Mapping[str, tuple[object, Setting]]) -> None:
-        """Settings of a table that belong together. Raises TableError, with the reason, when they cannot be ours."""
-        try:
-            parse("\n".join([f"[{table}]", *(_line(key, value) for key, (value, _) in values.items())]), TamisConfig)
-        except ConfigError as error:
-            raise TableError(str(error).partition(": ")[2]) from error
-        for key, (value, source) in values.items():
-            self.values.setdefault(table, {})[key] = value, f"{source.place} {source.keyword}"
-
-    def lose(self, source: Setting, why: str) -> None:
-        """Not carried."""
-        self.lost.append(f"{source.place}: {source.keyword}: {why}")
-
-    def toml(self, name: str) -> str:
-        """The configuration file."""
-        lines = [f"# Imported from {json.dumps(name)} by `tamis import`."]
-        for table in sorted(self.values):
-            lines += ["", f"[{table}]"]
-            for key, (value, source) in self.values[table].items():
-                lines.append(f"{_line(key, value)}  # {source}")
-        return "\n".join(lines) + "\n"
-
-
-def _line(key: str, value: object) -> str:
-    """JSON's strings, numbers, booleans and lists of strings are TOML's."""
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}"
-
-
-def import_settings(settings: Sequence[Setting], read: ReadEntries, out_dir: Path | None = None) -> Imported:
+def import_opendkim(settings: Sequence[Setting], read: ReadEntries, out_dir: Path | None = None) -> Imported:
     """Ours. With `out_dir` a single key becomes files there, without it stands in the settings."""
     imported = Imported()
-    last: dict[str, Setting] = {}
-    for setting in settings:
-        keyword = KNOWN.get(setting.keyword.lower())
-        if keyword is None:
-            near = difflib.get_close_matches(setting.keyword.lower(), KNOWN, 1)
-            hint = f"; {KNOWN[near[0]]}?" if near else ""
-            imported.mistakes.append(f"{setting.place}: {setting.keyword}: OpenDKIM 2.11 has no such keyword{hint}")
-        elif not setting.value:
-            imported.mistakes.append(f"{setting.place}: {setting.keyword}: has no value")
-        else:
-            last[keyword] = Setting(keyword, setting.value, setting.place)
+    last = last_settings(settings, KNOWN, "OpenDKIM 2.11", imported)
     _Import(imported, last, read, out_dir).run()
     return imported
 
@@ -105,23 +49,18 @@ class _Import:
         self._out_dir = out_dir
 
     def run(self) -> None:
-        for keyword, setting in list(self._last.items()):
-            try:
-                self._one(keyword, setting)
-            except TableError as error:
-                self._imported.lose(setting, str(error))
-            except ValueError as error:
-                self._imported.mistakes.append(f"{setting.place}: {keyword}: {error}")
-                del self._last[keyword]
+        for setting in list(self._last.values()):
+            carry(setting, self._last, self._imported, self._one)
         self._actions()
         self._tables()
         said = {*self._last, *(ON_ACTIONS if "On-Default" in self._last else ())}
         self._imported.different += [f"{keyword}: {text}" for keyword, text in DIFFERENT.items() if keyword not in said]
 
-    def _one(self, keyword: str, setting: Setting) -> None:
+    def _one(self, setting: Setting) -> None:
         """Raises TableError for what cannot be carried, ValueError for what OpenDKIM would not take."""
+        keyword = setting.keyword
         if keyword in SWITCHES:
-            _switch(setting)
+            switch(setting)
         if keyword in FORMER:
             self._imported.lose(setting, f"of a former version: {FORMER[keyword]}")
         elif keyword in CARRIED:
@@ -137,24 +76,24 @@ class _Import:
 
     def _asks_for_nothing(self, setting: Setting) -> bool:
         if setting.keyword in SWITCHES:
-            return not _switch(setting)
+            return not switch(setting)
         return setting.value.lower() == HARMLESS.get(setting.keyword)
 
     # -- how a value is read; each raises TableError and ValueError as `_one` says
 
     def _read_switch(self, setting: Setting) -> bool:
-        return _switch(setting)
+        return switch(setting)
 
     def _read_word(self, setting: Setting) -> str:
         return setting.value.lower()
 
     def _read_number(self, setting: Setting) -> int:
-        return _number(setting)
+        return number(setting)
 
     def _read_key_bits(self, setting: Setting) -> int:
-        number = _number(setting)
-        self._imported.put("dkim.signing", {"key_bits_min": (number, setting)})
-        return number
+        bits = number(setting)
+        self._imported.put("dkim.signing", {"key_bits_min": (bits, setting)})
+        return bits
 
     def _read_authserv_id(self, setting: Setting) -> str:
         if setting.value == "HOSTNAME":
@@ -271,7 +210,7 @@ class _Import:
                 self._entries(domain),
                 selector.value,
                 path if path.startswith(("/", "./", "../")) else f"./{path}",
-                subdomains=subdomains is not None and _switch(subdomains),
+                subdomains=subdomains is not None and switch(subdomains),
                 patterns=domain.value.startswith("refile:"),
                 out_dir=self._out_dir,
             )
@@ -284,19 +223,3 @@ class _Import:
             self._imported.lose(domain, str(error))
         except NeedsFiles as error:
             self._imported.lose(domain, f"{error}: say --out-dir")
-
-
-def _switch(setting: Setting) -> bool:
-    """Raises ValueError."""
-    first = setting.value[:1].lower()
-    if first not in "tyfn10":
-        raise ValueError("is neither yes nor no")
-    return first in "ty1"
-
-
-def _number(setting: Setting) -> int:
-    """As strtol(3) with base 0 reads it. Raises ValueError."""
-    try:
-        return int(setting.value, 8 if setting.value.startswith("0") and setting.value.isdecimal() else 0)
-    except ValueError:
-        raise ValueError("is no number") from None

@@ -34,8 +34,8 @@ class Result:
         return json.dumps({name: value for name, value in self.told.items() if name != "config"})
 
 
-def imported(directory: Path, text: str, *words: object) -> Result:
-    path = directory / "opendkim.conf"
+def imported(directory: Path, text: str, *words: object, name: str = "opendkim.conf") -> Result:
+    path = directory / name
     path.write_text(text)
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
@@ -334,3 +334,40 @@ def test_a_file_that_is_missing_is_one_line(tmp_path: Path, capsys: pytest.Captu
         2,
         f"tamis import: {tmp_path}/gone: No such file or directory\n",
     )
+
+
+# -- OpenDMARC
+
+
+def test_opendmarc_is_told_by_the_name_of_its_file(tmp_path: Path) -> None:
+    text = (
+        "AuthservID mx.example.org\nDNSTimeout 5\nRejectFailures true\nPublicSuffixList /usr/share/publicsuffix/list\n"
+        "Socket local:/run/opendmarc/s\nUserID opendmarc\nSPFSelfValidate true\nSoftwareHeader no\n"
+    )
+    result = imported(tmp_path, text, name="opendmarc.conf")
+    assert result.exit_code == 0, result.all_remarks()
+    policy = result.config.policy
+    assert (policy.dmarc_reject, policy.dmarc_public_suffixes, result.config.dns.timeout_s) == (True, True, 5.0)
+    assert result.config.headers.authserv_id == "mx.example.org"
+    assert result.told["without_object"] == ["Socket", "UserID", "SPFSelfValidate", "SoftwareHeader"]
+    assert [one.partition(":")[0] for one in result.told["different"]] == ["RejectFailures", "IgnoreHosts"]
+
+
+@pytest.mark.parametrize(
+    ("line", "heading", "reason"),
+    [
+        ("HistoryFile /var/run/opendmarc.dat", "not_carried", "`tamis dmarc report`"),
+        ("FailureReports yes", "not_carried", "aggregate"),
+        ("AuthservID HOSTNAME", "not_carried", "write the name of this host"),
+        ("DNSTimeout 0", "not_carried", "greater than 0"),
+        ("RejectFailure yes", "not_understood", "RejectFailures?"),
+        ("RejectFailures perhaps", "not_understood", "neither yes nor no"),
+        ("Canonicalization simple", "not_understood", "OpenDMARC 1.4 has no such keyword"),
+    ],
+)
+def test_what_opendmarc_has_and_we_have_not_is_told(line: str, heading: str, reason: str, tmp_path: Path) -> None:
+    result = imported(tmp_path, f"Syslog yes\n{line}\n", name="opendmarc.conf")
+    assert result.exit_code == 1
+    (remark,) = result.told[heading]
+    assert "opendmarc.conf:2: " in remark
+    assert reason in remark

@@ -1,0 +1,88 @@
+"""From OpenDMARC's settings (opendmarc.conf(5), 1.4.2) to ours: what is carried, and what is not and why. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from actors.dkim.signing.tables import TableError
+from cli.imported import Imported, carry, last_settings, number, switch
+from cli.opendkim_conf import Setting
+
+_WITHOUT_OBJECT = (
+    *("AutoRestart", "AutoRestartCount", "AutoRestartRate", "Background", "BaseDirectory", "DomainWhitelistSize"),
+    *("EnableCoredumps", "FailureReportsBcc", "FailureReportsOnNone", "FailureReportsSentBy"),
+    *("IgnoreAuthenticatedClients", "MilterDebug", "PidFile", "ReportCommand", "Socket", "SPFIgnoreResults"),
+    *("SPFSelfValidate", "Syslog", "SyslogFacility", "UMask", "UserID"),
+)
+"""Of OpenDMARC's process, or so here in any case: SPF is evaluated, mail of authenticated clients is not judged."""
+
+_FORWARDERS = "what forwarders say in ARC is told, and changes no DMARC result"
+_FORM = "not by itself; give `{}` points in `[policy] symbol_points`, up to `reject_score`"
+_NOT_CARRIED: Mapping[str, str] = {
+    "AuthservIDWithJobID": "Authentication-Results have no job id; the trace of a message has its queue id",
+    "ChangeRootDirectory": "the system confines a service",
+    "CopyFailuresTo": "mail gets no further recipients; give `policy.dmarc.fail` points in `[policy] symbol_points`",
+    "DomainWhitelist": _FORWARDERS,
+    "DomainWhitelistFile": _FORWARDERS,
+    "FailureReports": "failure reports are not sent (they show mail to strangers); aggregate ones: `[dmarc_report]`",
+    "HistoryFile": "`[dmarc_report] domain` counts what reports need in Redis, `tamis dmarc report` sends them",
+    "HoldQuarantinedMessages": "`[policy] dmarc_points` and `quarantine_score` say what becomes of a failure",
+    "IgnoreHosts": "`[policy.lists] allow_clients` accepts mail of hosts without scoring; it takes networks, not names",
+    "IgnoreMailFrom": "`[policy.lists] allow_senders` accepts senders that SPF or DKIM prove",
+    "IgnoreMailTo": "`[dmarc_report] exclude_domains` names domains that get no report",
+    "RecordAllMessages": "what is counted is mail whose author's domain has a record: reports are for their owners",
+    "RejectMultiValueFrom": _FORM.format("policy.from_multiple"),
+    "RejectString": "the reply is fixed and names no domain: 550 5.7.1 Message refused by the DMARC policy",
+    "RequiredHeaders": _FORM.format("policy.fields_repeated"),
+    "SoftwareHeader": "no field says that we were there; the trace does",
+    "TrustedAuthservIDs": "results of others are not believed: SPF and DKIM are evaluated here",
+}
+_SWITCHES = frozenset(
+    {
+        *("AuthservIDWithJobID", "FailureReports", "HoldQuarantinedMessages", "RecordAllMessages", "RejectFailures"),
+        *("RejectMultiValueFrom", "RequiredHeaders", "SoftwareHeader"),
+    }
+)
+_SILENT_DNS = "RejectFailures: OpenDMARC delays mail when DNS is silent, too; we judge it by the rest"
+_DIFFERENT: Mapping[str, str] = {
+    "IgnoreHosts": "OpenDMARC leaves mail of 127.0.0.1 alone, we judge all inbound mail",
+    "PublicSuffixList": "without a list OpenDMARC knows no organizational domains, we find them in DNS (RFC 9989)",
+}
+"""What is otherwise here when the file does not say it."""
+
+KNOWN: Mapping[str, str] = {
+    keyword.lower(): keyword
+    for keyword in (*_WITHOUT_OBJECT, *_NOT_CARRIED, "AuthservID", "DNSTimeout", "PublicSuffixList", "RejectFailures")
+}
+"""By lower case."""
+
+
+def import_opendmarc(settings: Sequence[Setting]) -> Imported:
+    """Ours."""
+    imported = Imported()
+    last = last_settings(settings, KNOWN, "OpenDMARC 1.4", imported)
+    for setting in list(last.values()):
+        carry(setting, last, imported, lambda one: _import_one(one, imported))
+    imported.different += [f"{keyword}: {text}" for keyword, text in _DIFFERENT.items() if keyword not in last]
+    return imported
+
+
+def _import_one(setting: Setting, imported: Imported) -> None:
+    """Raises TableError for what cannot be carried, ValueError for what OpenDMARC would not take."""
+    on = switch(setting) if setting.keyword in _SWITCHES else True
+    match setting.keyword:
+        case "AuthservID":
+            if setting.value == "HOSTNAME":
+                raise TableError("write the name of this host in `[headers] authserv_id`; else the MTA's name is taken")
+            imported.put("headers", {"authserv_id": (setting.value, setting)})
+        case "DNSTimeout":
+            imported.put("dns", {"timeout_s": (number(setting), setting)})
+        case "PublicSuffixList":
+            # A list that comes with us, and is renewed with us.
+            imported.put("policy", {"dmarc_public_suffixes": (True, setting)})
+        case "RejectFailures":
+            imported.put("policy", {"dmarc_reject": (on, setting)})
+            if on:
+                imported.different.append(_SILENT_DNS)
+        case keyword if keyword in _NOT_CARRIED and on:
+            imported.lose(setting, _NOT_CARRIED[keyword])
+        case keyword:
+            imported.without_object.append(keyword)
