@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.adapters.dkim_files import open_tables, read_rules
+from actors.adapters.dkim_sources import SigningSources
 from actors.dkim.canonical import BodyHashes
 from actors.dkim.signature import field_tags
 from actors.dkim.signing.decision import decide_signing
@@ -17,6 +17,7 @@ from actors.model import Client as ModelClient
 from actors.model import Envelope, Message
 from cli.__main__ import main
 from cli.config import TamisConfig, load_config
+from tests.fakes import FakeClock
 from tests.live.test_opendkim import keys, mail, opendkim
 from tests.signing import BODY, rsa_pem
 
@@ -54,10 +55,13 @@ def requests(config: TamisConfig, authors: list[str]) -> list[tuple[SigningReque
     """What the whole decision says of mail from this host."""
 
     async def decide() -> list[tuple[SigningRequest, ...]]:
-        rules, tables = await read_rules(config.dkim.signing), open_tables(config.dkim.signing)
+        sources = SigningSources(config.dkim.signing, config.redis, FakeClock())
+        rules = await sources.rules()
         envelope = Envelope(client=ModelClient(ip="127.0.0.1", hostname=b"localhost"))
         messages = [Message(envelope, f"From: <{author}>\r\n".encode()) for author in authors]
-        return [(await decide_signing(message, {}, rules, tables)).requests for message in messages]
+        found = [(await decide_signing(message, {}, rules, sources.tables)).requests for message in messages]
+        await sources.close()
+        return found
 
     return asyncio.run(decide())
 

@@ -65,8 +65,8 @@ def _parse_dsn(text: str) -> SqlPlace:
     values = dict(word.partition("=")[::2] for word in words.split("?") if word)
     host, database = _decoded(host), _decoded(database)
     if _DIALECTS[backend] == "sqlite":
-        # OpenDBX has a directory for a host.
-        host, database = "", f"{host.rstrip('/')}/{database}" if host else database
+        # What OpenDBX does with them: the host is the beginning of the path.
+        host, database = "", host + database
     return _place(
         (_DIALECTS[backend], username, password, host, _port(port), database),
         {name: _decoded(value) for name, value in values.items()},

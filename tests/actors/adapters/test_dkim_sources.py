@@ -1,5 +1,6 @@
 """Where tables, lists and keys come from, by kind; SQL with SQLite in a file."""
 
+import asyncio
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.adapters.dkim_lookup import SourceDown
+from actors.adapters.dkim_lookup import LookedUpTable, SourceDown
 from actors.adapters.dkim_sources import SigningSources
 from actors.adapters.dkim_sql import SqlTable
 from actors.config import RedisConfig
@@ -40,7 +41,7 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
-KEYS = "dsn:sqlite3://{}/dkim.db/table=dkim?keycol=id?datacol=domain_name,selector,private_key"
+KEYS = "dsn:sqlite3://{}=2F/dkim.db/table=dkim?keycol=id?datacol=domain_name,selector,private_key"
 AUTHORS = "sql:sqlite:///{}/dkim.db table=authors keycol=author datacol=dkim_id filter=active = 1"
 HOSTS = "sql:sqlite:///{}/dkim.db table=hosts keycol=host datacol=remark"
 
@@ -131,3 +132,26 @@ async def test_missing_sqlalchemy_is_named(tmp_path: Path, monkeypatch: pytest.M
 async def test_tables_in_redis_need_a_redis(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"needs `\[redis\] url`"):
         SigningSources(config(tmp_path, key_table="redis:keys"), RedisConfig(), FakeClock())
+
+
+async def test_a_database_that_is_locked_holds_a_thread_and_not_the_loop(database: Path) -> None:
+    source = SqlTable(parse_sql_place(AUTHORS.format(database.parent)), 0.2)
+    lock = sqlite3.connect(database, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    table = LookedUpTable(source, FakeClock(), 0.05, 60)
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    turning = asyncio.create_task(turn())
+    with pytest.raises(TableError, match="no answer in time"):
+        await table.find(["example.org"])
+    turning.cancel()
+    assert turns > 100
+    lock.execute("ROLLBACK")
+    lock.close()
+    await table.close()

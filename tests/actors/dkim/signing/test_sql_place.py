@@ -26,7 +26,7 @@ _COLUMNS = ("domain_name", "selector", "private_key")
             SqlPlace("postgresql+psycopg", "", "", "db", None, "mail", "dkim", "id", ("v",)),
         ),
         (
-            "dsn:sqlite3://=2Fvar=2Flib/dkim.db/table=t?keycol=k?datacol=v",
+            "dsn:sqlite3://=2Fvar=2Flib=2F/dkim.db/table=t?keycol=k?datacol=v",
             SqlPlace("sqlite", "", "", "", None, "/var/lib/dkim.db", "t", "k", ("v",)),
         ),
         (
