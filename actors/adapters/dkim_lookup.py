@@ -2,7 +2,7 @@
 
 What is asked for is what opendkim.conf(5) has for tables that are no patterns: all names under which a table may speak
 of an author, in one question. A service that is away costs a few timeouts, then nothing (actors/adapters/breaker.py):
-every look-up is a TableError at once until it is back, also when it has been away since the start.
+every look-up fails at once until it is back, also when it has been away since the start.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from actors.adapters.breaker import Guard
 from actors.adapters.remembered import Remembered
-from actors.dkim.signing.tables import Entry, TableError
+from actors.dkim.signing.tables import Entry, TableUnavailable
 from actors.ports import Clock
 
 KEPT_MAX = 50_000
@@ -53,17 +53,17 @@ class LookedUpTable:
         self._guard = Guard(source.name, source.answers, timeout_s)
 
     async def find(self, names: Sequence[str]) -> Sequence[Entry]:
-        """What stands under these names, as they are or in lower case, in their order. Raises TableError."""
+        """What stands under these names, as they are or in lower case, in their order. Raises TableUnavailable."""
         key = tuple(names)
         return await self._found.get(key, lambda: self._find(key)) if key else ()
 
     async def entries(self) -> Sequence[Entry]:
-        """All of it, asked anew. Raises TableError."""
+        """All of it, asked anew. Raises TableUnavailable."""
         try:
             async with asyncio.timeout(WHOLE_TIMEOUT_S):
                 return await self._source.all_rows()
         except (SourceDown, TimeoutError) as error:
-            raise TableError(f"{self._source.name}: {str(error) or 'no answer in time'}") from error
+            raise TableUnavailable(f"{self._source.name}: {str(error) or 'no answer in time'}") from error
 
     async def close(self) -> None:
         """Give back connections, once those who wait have their answers."""
@@ -73,14 +73,14 @@ class LookedUpTable:
 
     async def _find(self, names: tuple[str, ...]) -> Sequence[Entry]:
         if self._guard.open:
-            raise TableError(f"{self._source.name}: it does not answer")
+            raise TableUnavailable(f"{self._source.name}: it does not answer")
         asked = list(dict.fromkeys(form for name in names for form in (name, name.lower())))
         try:
             async with asyncio.timeout(self._timeout_s):
                 rows = await self._source.rows(asked)
         except (SourceDown, TimeoutError) as error:
             self._guard.failed()
-            raise TableError(f"{self._source.name}: {str(error) or 'no answer in time'}") from error
+            raise TableUnavailable(f"{self._source.name}: {str(error) or 'no answer in time'}") from error
         self._guard.succeeded()
         by_name: dict[str, Entry] = {}
         for row in rows:

@@ -60,7 +60,7 @@ class SigningSources:
         return RedisKeys(self._client(), sealing, self._redis_config.timeout_s)
 
     async def rules(self) -> SigningRules:
-        """Who is signed for, read now. Raises TableError, also when a service that holds a list is away."""
+        """Who is signed for, read now. Raises TableError; TableUnavailable when a service that holds a list is away."""
         return await read_rules(self._config, self._directory, self._list)
 
     async def close(self) -> None:

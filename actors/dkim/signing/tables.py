@@ -22,6 +22,10 @@ class TableError(Exception):
     """A table cannot be read, or says what cannot be; the text is the reason."""
 
 
+class TableUnavailable(TableError):
+    """The service that holds a table does not answer now: no reason not to start."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of a table: a name or a pattern, and its value (its parts separated by colons)."""

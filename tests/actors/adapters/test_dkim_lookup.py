@@ -7,7 +7,7 @@ import pytest
 
 from actors.adapters.breaker import FAILURES_MAX
 from actors.adapters.dkim_lookup import LookedUpTable, SourceDown
-from actors.dkim.signing.tables import Address, Entry, NamedTable, SigningTables, TableError, parse_entries
+from actors.dkim.signing.tables import Address, Entry, NamedTable, SigningTables, TableUnavailable, parse_entries
 from tests.fakes import FakeClock, turn_until
 
 _SIGNING = """
@@ -96,7 +96,7 @@ async def test_a_service_that_is_away_is_an_error_in_time(trouble: str, reason: 
     source.trouble = trouble
     found = table(source, 0.01)
     for _ in range(2):
-        with pytest.raises(TableError, match=reason):
+        with pytest.raises(TableUnavailable, match=reason):
             await found.find(["a.example"])
     assert len(source.questions) == 2, "a failure is not kept"
     source.trouble = ""
@@ -110,14 +110,14 @@ async def test_a_service_that_stays_away_is_not_asked_until_a_probe_has_an_answe
     source.trouble = "OperationalError"
     found = table(source)
     for number in range(FAILURES_MAX):
-        with pytest.raises(TableError, match="OperationalError"):
+        with pytest.raises(TableUnavailable, match="OperationalError"):
             await found.find([f"a{number}.example"])
 
     def gives_up_at_once() -> bool:
         return found._guard.open
 
     await turn_until(gives_up_at_once)
-    with pytest.raises(TableError, match="does not answer"):
+    with pytest.raises(TableUnavailable, match="does not answer"):
         await found.find(["b.example"])
     assert len(source.questions) == FAILURES_MAX
     await found.close()
@@ -127,5 +127,5 @@ async def test_all_of_a_table_is_asked_for_anew() -> None:
     source = FakeSource("a k1\n")
     assert await table(source).entries() == [Entry("a", "k1")]
     source.trouble = "Gone"
-    with pytest.raises(TableError, match="fake: Gone"):
+    with pytest.raises(TableUnavailable, match="fake: Gone"):
         await table(source).entries()
