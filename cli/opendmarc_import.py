@@ -1,11 +1,30 @@
 """From OpenDMARC's settings (opendmarc.conf(5), 1.4.2) to ours: what is carried, and what is not and why. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from actors.dkim.signing.tables import TableError
 from cli.imported import Imported, carry, last_settings, number, switch
 from cli.opendkim_conf import Setting
 
+
+def _authserv_id(setting: Setting) -> str:
+    if setting.value == "HOSTNAME":
+        raise TableError("write the name of this host in `[headers] authserv_id`; else the MTA's name is taken")
+    return setting.value
+
+
+def _list_of_ours(_setting: Setting) -> bool:
+    """A public suffix list comes with us, and is renewed with us."""
+    return True
+
+
+_CARRIED: Mapping[str, tuple[str, str, Callable[[Setting], object]]] = {
+    # keyword: our table and key, and how the value is read
+    "AuthservID": ("headers", "authserv_id", _authserv_id),
+    "DNSTimeout": ("dns", "timeout_s", number),
+    "PublicSuffixList": ("policy", "dmarc_public_suffixes", _list_of_ours),
+    "RejectFailures": ("policy", "dmarc_reject", switch),
+}
 _WITHOUT_OBJECT = (
     *("AutoRestart", "AutoRestartCount", "AutoRestartRate", "Background", "BaseDirectory", "DomainWhitelistSize"),
     *("EnableCoredumps", "FailureReportsBcc", "FailureReportsOnNone", "FailureReportsSentBy"),
@@ -48,10 +67,7 @@ _DIFFERENT: Mapping[str, str] = {
 }
 """What is otherwise here when the file does not say it."""
 
-KNOWN: Mapping[str, str] = {
-    keyword.lower(): keyword
-    for keyword in (*_WITHOUT_OBJECT, *_NOT_CARRIED, "AuthservID", "DNSTimeout", "PublicSuffixList", "RejectFailures")
-}
+KNOWN: Mapping[str, str] = {keyword.lower(): keyword for keyword in (*_CARRIED, *_WITHOUT_OBJECT, *_NOT_CARRIED)}
 """By lower case."""
 
 
@@ -68,21 +84,12 @@ def import_opendmarc(settings: Sequence[Setting]) -> Imported:
 def _import_one(setting: Setting, imported: Imported) -> None:
     """Raises TableError for what cannot be carried, ValueError for what OpenDMARC would not take."""
     on = switch(setting) if setting.keyword in _SWITCHES else True
-    match setting.keyword:
-        case "AuthservID":
-            if setting.value == "HOSTNAME":
-                raise TableError("write the name of this host in `[headers] authserv_id`; else the MTA's name is taken")
-            imported.put("headers", {"authserv_id": (setting.value, setting)})
-        case "DNSTimeout":
-            imported.put("dns", {"timeout_s": (number(setting), setting)})
-        case "PublicSuffixList":
-            # A list that comes with us, and is renewed with us.
-            imported.put("policy", {"dmarc_public_suffixes": (True, setting)})
-        case "RejectFailures":
-            imported.put("policy", {"dmarc_reject": (on, setting)})
-            if on:
-                imported.different.append(_SILENT_DNS)
-        case keyword if keyword in _NOT_CARRIED and on:
-            imported.lose(setting, _NOT_CARRIED[keyword])
-        case keyword:
-            imported.without_object.append(keyword)
+    if setting.keyword in _CARRIED:
+        table, key, read = _CARRIED[setting.keyword]
+        imported.put(table, {key: (read(setting), setting)})
+    elif setting.keyword in _NOT_CARRIED and on:
+        imported.lose(setting, _NOT_CARRIED[setting.keyword])
+    else:
+        imported.without_object.append(setting.keyword)
+    if setting.keyword == "RejectFailures" and on:
+        imported.different.append(_SILENT_DNS)
