@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 
-from actors.dkim.signing.private_key import KEY_BYTES_MAX, PrivateKeyError
+from actors.dkim.signing.private_key import KEY_BYTES_MAX, KeyUnavailable, PrivateKeyError
 
 PLACEHOLDER = "{name}"
 _TOGETHER_MAX = 4
@@ -34,9 +34,9 @@ class KeyCommand:
             async with asyncio.timeout(self._timeout_s), self._turns:
                 return await _output(program, [argument.replace(PLACEHOLDER, name) for argument in arguments])
         except TimeoutError:
-            raise PrivateKeyError(f"{program} did not end in time") from None
+            raise KeyUnavailable(f"{program} did not end in time") from None
         except OSError as error:
-            raise PrivateKeyError(f"{program}: {error.strerror}") from error
+            raise KeyUnavailable(f"{program}: {error.strerror}") from error
 
 
 class _Output(asyncio.SubprocessProtocol):
@@ -80,5 +80,6 @@ async def _output(program: str, arguments: Sequence[str]) -> bytes:
     if len(output.text) > KEY_BYTES_MAX:
         raise PrivateKeyError(f"{program} prints more than a key")
     if code != 0:
-        raise PrivateKeyError(f"{program} ended with exit code {code}")
+        # Whether there is no such key or nobody to ask, no code says.
+        raise KeyUnavailable(f"{program} ended with exit code {code}")
     return bytes(output.text)

@@ -4,12 +4,10 @@ import re
 from collections.abc import Awaitable, Callable
 
 from actors.adapters.remembered import Remembered
-from actors.dkim.signing.private_key import PrivateKey, PrivateKeyError, load_private_key
+from actors.dkim.signing.private_key import KeyUnavailable, PrivateKey, PrivateKeyError, load_private_key
 from actors.ports import Clock
 
 KEPT_MAX = 20_000
-FAILURE_TTL_S = 5.0
-"""A key that cannot be had is not asked for again for so long: each question may be a process, and each mail asks."""
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.@/-]{0,252})")
 
@@ -21,30 +19,28 @@ def check_key_name(name: str) -> None:
 
 
 class FetchedKeys:
-    """A KeySource by name over what fetches the text of one key."""
+    """A KeySource by name over what fetches the text of one key.
+
+    A key that cannot be had is not asked for again for some seconds: each question may be a process, and each mail
+    asks. One that was had before holds for an hour while nobody can say (actors/adapters/remembered.py).
+    """
 
     def __init__(self, fetch: Callable[[str], Awaitable[bytes]], clock: Clock, ttl_s: float, bits_min: int) -> None:
         """`fetch` raises PrivateKeyError, and has a bound of its own."""
         self._fetch = fetch
         self._bits_min = bits_min
-        self._kept: Remembered[str, PrivateKey | PrivateKeyError] = Remembered(
-            clock, lambda found: ttl_s if isinstance(found, PrivateKey) else FAILURE_TTL_S, KEPT_MAX
+        self._kept: Remembered[str, PrivateKey] = Remembered(
+            clock, ttl_s, KEPT_MAX, away=KeyUnavailable, kept_failures=(PrivateKeyError,)
         )
 
     async def key(self, text: str) -> PrivateKey:
         """The key of this name. Raises PrivateKeyError."""
         check_key_name(text)
-        found = await self._kept.get(text, lambda: self._load(text))
-        if isinstance(found, PrivateKeyError):
-            raise PrivateKeyError(str(found))
-        return found
+        return await self._kept.get(text, lambda: self._load(text))
 
     async def close(self) -> None:
         """Wait for what is being asked."""
         await self._kept.close()
 
-    async def _load(self, name: str) -> PrivateKey | PrivateKeyError:
-        try:
-            return load_private_key(await self._fetch(name), self._bits_min)
-        except PrivateKeyError as error:
-            return error
+    async def _load(self, name: str) -> PrivateKey:
+        return load_private_key(await self._fetch(name), self._bits_min)

@@ -2,7 +2,8 @@
 
 What is asked for is what opendkim.conf(5) has for tables that are no patterns: all names under which a table may speak
 of an author, in one question. A service that is away costs a few timeouts, then nothing (actors/adapters/breaker.py):
-every look-up fails at once until it is back, also when it has been away since the start.
+every look-up of what is not known fails at once until it is back, also when it has been away since the start. What is
+known holds for an hour (actors/adapters/remembered.py).
 """
 
 import asyncio
@@ -49,7 +50,9 @@ class LookedUpTable:
     def __init__(self, source: TableSource, clock: Clock, timeout_s: float, ttl_s: float) -> None:
         self._source = source
         self._timeout_s = timeout_s
-        self._found: Remembered[tuple[str, ...], Sequence[Entry]] = Remembered(clock, lambda _: ttl_s, KEPT_MAX)
+        self._found: Remembered[tuple[str, ...], Sequence[Entry]] = Remembered(
+            clock, ttl_s, KEPT_MAX, away=TableUnavailable
+        )
         self._guard = Guard(source.name, source.answers, timeout_s)
 
     async def find(self, names: Sequence[str]) -> Sequence[Entry]:

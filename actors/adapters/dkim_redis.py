@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from actors.adapters.dkim_files import read_secret
 from actors.adapters.dkim_lookup import SourceDown
 from actors.adapters.redis_client import Client
-from actors.dkim.signing.private_key import PrivateKeyError
+from actors.dkim.signing.private_key import KeyUnavailable, PrivateKeyError
 from actors.dkim.signing.sealed_key import KeyEncryptionKey, parse_key_encryption_key, unseal
 from actors.dkim.signing.tables import Entry
 
@@ -111,9 +111,9 @@ class RedisKeys:
             async with asyncio.timeout(self._timeout_s):
                 return await answer
         except TimeoutError:
-            raise PrivateKeyError("Redis did not answer in time") from None
+            raise KeyUnavailable("Redis did not answer in time") from None
         except (RedisError, OSError) as error:
-            raise PrivateKeyError(f"Redis does not answer: {type(error).__name__}") from None
+            raise KeyUnavailable(f"Redis does not answer: {type(error).__name__}") from None
 
 
 def read_key_encryption_keys(settings: Sequence[str], directory: Path = Path()) -> list[KeyEncryptionKey]:

@@ -43,6 +43,10 @@ class PrivateKeyError(Exception):
     """The key cannot be used; the text is the reason and holds nothing of the key."""
 
 
+class KeyUnavailable(PrivateKeyError):
+    """Where the key is cannot say now: one that was had before still holds."""
+
+
 @dataclass(frozen=True, eq=False)
 class PrivateKey:
     """A key that signs."""

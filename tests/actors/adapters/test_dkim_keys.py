@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from actors.adapters.dkim_command import KeyCommand
-from actors.adapters.dkim_keys import FAILURE_TTL_S, FetchedKeys
+from actors.adapters.dkim_keys import FetchedKeys
 from actors.adapters.dkim_sources import SigningSources
+from actors.adapters.remembered import RETRY_S
 from actors.config import RedisConfig
 from actors.dkim.signing.config import SigningConfig
-from actors.dkim.signing.private_key import PrivateKeyError
+from actors.dkim.signing.private_key import KeyUnavailable, PrivateKeyError
 from actors.dkim.signing.tables import Address
 from cli.config import TamisConfig
 from tests.fakes import FakeClock
@@ -50,7 +51,7 @@ async def test_a_key_that_cannot_be_had_is_asked_for_again_soon() -> None:
         with pytest.raises(PrivateKeyError, match="away"):
             await keys.key("a")
     assert fetch.names == ["a"]
-    clock.advance(FAILURE_TTL_S)
+    clock.advance(RETRY_S)
     fetch.answer = rsa_pem()
     assert (await keys.key("a")).bits == 2048
 
@@ -64,6 +65,19 @@ async def test_what_is_no_key_is_told_without_it(answer: bytes, reason: str) -> 
     with pytest.raises(PrivateKeyError, match=reason) as raised:
         await FetchedKeys(fetch, FakeClock(), 300, 2048).key("a")
     assert "hush" not in str(raised.value)
+
+
+async def test_a_key_holds_while_nobody_can_say_and_not_when_it_is_gone() -> None:
+    clock, fetch = FakeClock(), FakeFetch()
+    keys = FetchedKeys(fetch, clock, 300, 1024)
+    had = await keys.key("a")
+    clock.advance(300)
+    fetch.answer = KeyUnavailable("away")
+    assert await keys.key("a") is had
+    clock.advance(300)
+    fetch.answer = PrivateKeyError("there is no such key")
+    with pytest.raises(PrivateKeyError, match="no such key"):
+        await keys.key("a")
 
 
 @pytest.mark.parametrize("name", ["", "-rf", "../a", "a/../b", "a b", "a;b", "/etc/passwd", "a\n", "a" * 254, "$(x)"])

@@ -2,8 +2,12 @@ import asyncio
 
 import pytest
 
-from actors.adapters.remembered import Remembered
+from actors.adapters.remembered import OUTLIVES_S, RETRY_S, Remembered
 from tests.fakes import FakeClock, turn_until
+
+
+class Away(Exception):
+    pass
 
 
 class Asked:
@@ -26,7 +30,7 @@ class Asked:
 @pytest.mark.parametrize("answer", ["a", None])
 async def test_an_answer_is_kept_for_its_time_also_when_there_is_none(answer: str | None) -> None:
     clock, asked = FakeClock(), Asked(answer)
-    kept: Remembered[str, str | None] = Remembered(clock, lambda _: 10.0, 5)
+    kept: Remembered[str, str | None] = Remembered(clock, 10.0, 5, away=Away)
     assert [await kept.get("k", asked) for _ in range(3)] == [answer] * 3
     assert asked.times == 1
     clock.advance(10.0)
@@ -35,7 +39,7 @@ async def test_an_answer_is_kept_for_its_time_also_when_there_is_none(answer: st
 
 
 async def test_a_failure_is_not_kept() -> None:
-    kept: Remembered[str, str | None] = Remembered(FakeClock(), lambda _: 10.0, 5)
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, 5, away=Away)
     with pytest.raises(OSError, match="gone"):
         await kept.get("k", Asked(OSError("gone")))
     assert await kept.get("k", Asked()) == "a"
@@ -44,7 +48,7 @@ async def test_a_failure_is_not_kept() -> None:
 async def test_those_who_wait_share_one_question_and_one_may_give_up() -> None:
     asked = Asked()
     asked.may.clear()
-    kept: Remembered[str, str | None] = Remembered(FakeClock(), lambda _: 10.0, 5)
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, 5, away=Away)
     waiting = [asyncio.create_task(kept.get("k", asked)) for _ in range(3)]
     await turn_until(lambda: asked.times == 1)
     waiting[0].cancel()
@@ -56,7 +60,7 @@ async def test_those_who_wait_share_one_question_and_one_may_give_up() -> None:
 async def test_closing_waits_for_what_is_asked() -> None:
     asked = Asked()
     asked.may.clear()
-    kept: Remembered[str, str | None] = Remembered(FakeClock(), lambda _: 10.0, 5)
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, 5, away=Away)
     waiting = asyncio.create_task(kept.get("k", asked))
     await turn_until(lambda: asked.times == 1)
     closing = asyncio.create_task(kept.close())
@@ -67,8 +71,42 @@ async def test_closing_waits_for_what_is_asked() -> None:
 
 
 async def test_a_bound_holds_for_what_is_kept() -> None:
-    kept: Remembered[int, str | None] = Remembered(FakeClock(), lambda _: 10.0, 2)
+    kept: Remembered[int, str | None] = Remembered(FakeClock(), 10.0, 2, away=Away)
     asked = Asked()
     for key in (1, 2, 3, 1):
         await kept.get(key, asked)
     assert asked.times == 4
+
+
+async def test_what_was_known_holds_while_the_service_is_away() -> None:
+    clock, asked = FakeClock(), Asked("a")
+    kept: Remembered[str, str | None] = Remembered(clock, 10.0, 5, away=Away)
+    await kept.get("k", asked)
+    asked.answer = Away("gone")
+    clock.advance(10.0)
+    assert [await kept.get("k", asked) for _ in range(3)] == ["a"] * 3
+    assert asked.times == 2, "it is asked again now and then only"
+    with pytest.raises(Away, match="gone"):
+        await kept.get("other", asked)
+    clock.advance(RETRY_S)
+    asked.answer = "b"
+    assert await kept.get("k", asked) == "b"
+    asked.answer = Away("gone")
+    clock.advance(OUTLIVES_S)
+    with pytest.raises(Away, match="gone"):
+        await kept.get("k", asked)
+
+
+async def test_a_failure_that_is_an_answer_ends_what_was_known_and_is_kept_for_seconds() -> None:
+    clock, asked = FakeClock(), Asked("a")
+    kept: Remembered[str, str | None] = Remembered(clock, 10.0, 5, away=Away, kept_failures=(OSError,))
+    await kept.get("k", asked)
+    asked.answer = OSError("no such")
+    clock.advance(10.0)
+    for _ in range(3):
+        with pytest.raises(OSError, match="no such"):
+            await kept.get("k", asked)
+    assert asked.times == 2
+    clock.advance(RETRY_S)
+    asked.answer = "b"
+    assert await kept.get("k", asked) == "b"
