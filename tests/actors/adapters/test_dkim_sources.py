@@ -51,6 +51,7 @@ def config(directory: Path, **settings: object) -> SigningConfig:
         "key_table": KEYS.format(str(directory).replace("/", "=2F")),
         "signing_table": AUTHORS.format(directory),
         "multiple_signatures": True,
+        "table_timeout_s": 20.0,
     }
     return SigningConfig(**(where | settings))  # type: ignore[arg-type]
 
@@ -93,14 +94,14 @@ async def test_a_database_that_is_away_does_not_stop_the_start(tmp_path: Path) -
 
 
 async def test_what_is_asked_for_is_bound_and_never_sql(database: Path) -> None:
-    source = SqlTable(parse_sql_place(AUTHORS.format(database.parent)), 1.0)
+    source = SqlTable(parse_sql_place(AUTHORS.format(database.parent)), 20.0)
     assert await source.rows(["x' OR '1'='1", "example.org"]) == [Entry("example.org", "1293")]
     assert await source.answers()
     await source.close()
 
 
 async def test_a_column_that_is_not_there_is_an_error_without_the_question(database: Path) -> None:
-    source = SqlTable(parse_sql_place(AUTHORS.format(database.parent).replace("dkim_id", "nosuch")), 1.0)
+    source = SqlTable(parse_sql_place(AUTHORS.format(database.parent).replace("dkim_id", "nosuch")), 20.0)
     with pytest.raises(SourceDown, match="OperationalError") as raised:
         await source.rows(["example.org"])
     assert "example" not in str(raised.value)
