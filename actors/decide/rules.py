@@ -4,7 +4,7 @@ A rule reads a `Case` and answers a `Ruling`, or None when it has nothing to say
 matter. Public texts (`Reply`) are generic; what was found is in the reason, which stays in our logs.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -200,30 +200,6 @@ def authenticated_allowance(case: Case) -> str | None:
     return None
 
 
-def malformed(case: Case) -> Ruling | None:
-    """The form of RFC 5322 is broken, and [policy.on_form] says more than accept."""
-    hits = {f.name for f in case.findings if f.actor == "policy" and f.outcome is Outcome.HIT and f.name in _FORM}
-    return _answered(case, {hit: getattr(case.config.policy.on_form, _FORM[hit]) for hit in hits}, MALFORMED)
-
-
-def dkim_failed(case: Case) -> Ruling | None:
-    """No DKIM signature is good, and [policy.on_dkim] says more than accept of what is wrong."""
-    failures = dkim_failures(case.findings)
-    return _answered(case, {name: getattr(case.config.policy.on_dkim, name) for name in failures}, UNSIGNED)
-
-
-def _answered(case: Case, answers: Mapping[str, str], refusal: Reply) -> Ruling | None:
-    """The action that inbound mail gets by these, from what is wrong to the action for it."""
-    if case.message.envelope.direction is not Direction.INBOUND:
-        return None
-    for action in _BETTER_LATER_FIRST:
-        why = [name for name, answer in answers.items() if answer == action]
-        if why:
-            reply = {"tempfail": TRY_LATER, "reject": refusal}.get(action)
-            return Ruling(Action(action), listing(why), reply)
-    return None
-
-
 def forged_author(case: Case) -> Ruling | None:
     """DMARC failed for an author that has to be proven."""
     hit, dmarc = case.hit("proven_author"), case.dmarc
@@ -240,6 +216,34 @@ def dmarc_rejected(case: Case) -> Ruling | None:
     if dmarc.facts.get("policy.dmarc") != "reject" or is_forgiven(dmarc):
         return None
     return Ruling(Action.REJECT, f"{dmarc.facts.get('header.from', '')} publishes reject", UNAUTHENTICATED)
+
+
+def faulty(case: Case) -> Ruling | None:
+    """Form or signatures are at fault, and [policy.on_form] or [policy.on_dkim] says more than accept.
+
+    Who is only to be quarantined for it is refused all the same when the score says so.
+    """
+    ruling = fault(case)
+    if ruling is not None and ruling.action is Action.QUARANTINE:
+        reached = threshold_reached(case.score, case.config.policy)
+        return None if reached is not None and reached[1] is Action.REJECT else ruling
+    return ruling
+
+
+def fault(case: Case) -> Ruling | None:
+    """The same whatever the score is."""
+    if case.message.envelope.direction is not Direction.INBOUND:
+        return None
+    policy = case.config.policy
+    flaws = {f.name for f in case.findings if f.actor == "policy" and f.outcome is Outcome.HIT and f.name in _FORM}
+    answers = {flaw: getattr(policy.on_form, _FORM[flaw]) for flaw in flaws}
+    answers |= {failure: getattr(policy.on_dkim, failure) for failure in dkim_failures(case.findings)}
+    for action in _BETTER_LATER_FIRST:
+        why = [name for name, answer in answers.items() if answer == action]
+        if why:
+            refusal = MALFORMED if flaws.intersection(why) else UNSIGNED
+            return Ruling(Action(action), listing(why), {"tempfail": TRY_LATER, "reject": refusal}.get(action))
+    return None
 
 
 def score_reached(case: Case) -> Ruling | None:
@@ -279,10 +283,9 @@ MESSAGE_RULES: tuple[Rule, ...] = (
     forged_header,
     unchecked,
     allowed,
-    malformed,
-    dkim_failed,
     forged_author,
     dmarc_rejected,
+    faulty,
     score_reached,
 )
 EARLY_RULES: tuple[Rule, ...] = (denied_client, denied_helo, denied_sender, denied_recipient, unchecked)

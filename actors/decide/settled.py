@@ -24,12 +24,11 @@ from actors.decide.rules import (
     denied_helo,
     denied_recipient,
     denied_sender,
-    dkim_failed,
     dmarc_rejected,
+    fault,
     forged_author,
     gtube,
     infected,
-    malformed,
     threshold_reached,
     thresholds,
     unchecked,
@@ -138,27 +137,7 @@ def _allowance_may_come(case: Case, outstanding: frozenset[str]) -> bool:
     return "dkim" in outstanding and bool(case.hit("allow_sender") or case.hit("allow_author"))
 
 
-def _form_and_signatures(case: Case, outstanding: frozenset[str]) -> Generator[Action, None, bool]:
-    """What the form and the signatures lead to; returns whether one certainly decides."""
-    for actor, rule, answers in (
-        ("policy", malformed, case.config.policy.on_form),
-        ("dkim", dkim_failed, case.config.policy.on_dkim),
-    ):
-        if actor in outstanding:
-            for key in answers.__struct_fields__:
-                yield from _unless_ignored(getattr(answers, key))
-        ruling = rule(case)
-        if ruling is not None:
-            yield ruling.action
-            if actor not in outstanding:
-                return True
-    return False
-
-
 def _dmarc_and_score(case: Case, outstanding: frozenset[str]) -> Iterator[Action]:
-    certain = yield from _form_and_signatures(case, outstanding)
-    if certain:
-        return
     policy = case.config.policy
     if (policy.dmarc_reject or policy.lists.proven_authors) and _AUTHENTICATING & outstanding:
         yield Action.REJECT
@@ -166,9 +145,29 @@ def _dmarc_and_score(case: Case, outstanding: frozenset[str]) -> Iterator[Action
         yield Action.REJECT
         return
     least, most = _score_bounds(case, outstanding)
+    certain = yield from _faults(case, outstanding, least, most)
+    if certain:
+        return
     for score in (least, most, *(threshold for threshold, _ in thresholds(policy) if least < threshold < most)):
         reached = threshold_reached(score, policy)
         yield Action.ACCEPT if reached is None else reached[1]
+
+
+def _faults(case: Case, outstanding: frozenset[str], least: float, most: float) -> Generator[Action, None, bool]:
+    """What form and signatures lead to; returns whether that is certain. The score may turn quarantine to rejection."""
+    policy = case.config.policy
+    for actor, answers in (("policy", policy.on_form), ("dkim", policy.on_dkim)):
+        if actor in outstanding:
+            for key in answers.__struct_fields__:
+                yield from _unless_ignored(getattr(answers, key))
+    ruling = fault(case)
+    if ruling is None:
+        return False
+    if ruling.action is not Action.QUARANTINE or not 0 < policy.reject_score <= least:
+        yield ruling.action
+    if ruling.action is Action.QUARANTINE and 0 < policy.reject_score <= most:
+        yield Action.REJECT
+    return not _AUTHENTICATING & outstanding
 
 
 def _score_bounds(case: Case, outstanding: frozenset[str]) -> tuple[float, float]:

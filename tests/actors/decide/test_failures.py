@@ -74,7 +74,7 @@ def test_each_failure_can_have_each_action(failure: str, answer: str) -> None:
     verdict = dkim(FAILURES[failure], **{failure: answer})
     assert verdict.action.value == answer
     if answer != "accept":
-        assert verdict.reasons[0] == f"dkim_failed: {failure}"
+        assert verdict.reasons[0] == f"faulty: {failure}"
     assert (verdict.reply is not None) is (answer in ("tempfail", "reject"))
 
 
@@ -162,3 +162,35 @@ async def test_dns_without_an_answer_really_tempfails(resolver: FakeResolver) ->
     assert verdict.action is Action.TEMPFAIL
     assert verdict.reply is not None
     assert (verdict.reply.code, verdict.reply.enhanced) == (451, "4.7.1")
+
+
+def both(form: str, signatures: str, score: float = 0.0) -> Verdict:
+    """A broken form and no signature, with an action each, and so many points besides."""
+    policy = PolicyConfig(
+        on_form=FormFailures(line_ends=form),
+        on_dkim=DkimFailures(no_signature=signatures),
+        symbol_points={"policy.bare_line_ends": score},
+    )
+    findings = [Finding("policy", "bare_line_ends", Outcome.HIT), FAILURES["no_signature"]]
+    return decide(findings, MESSAGE, JudgementConfig(policy=policy))
+
+
+@pytest.mark.parametrize(
+    ("form", "signatures", "action"),
+    [
+        ("quarantine", "reject", Action.REJECT),
+        ("reject", "quarantine", Action.REJECT),
+        ("discard", "quarantine", Action.DISCARD),
+        ("reject", "tempfail", Action.TEMPFAIL),
+        ("accept", "accept", Action.ACCEPT),
+    ],
+)
+def test_of_form_and_signatures_the_severer_answer_counts(form: str, signatures: str, action: Action) -> None:
+    assert both(form, signatures).action is action
+
+
+def test_what_is_only_quarantined_is_refused_all_the_same_when_score_or_dmarc_say_so() -> None:
+    assert both("quarantine", "accept", score=14.0).action is Action.QUARANTINE
+    assert both("quarantine", "accept", score=15.0).action is Action.REJECT
+    assert both("accept", "quarantine", score=15.0).action is Action.REJECT
+    assert both("accept", "quarantine", score=6.0).action is Action.QUARANTINE

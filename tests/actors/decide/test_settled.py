@@ -276,5 +276,8 @@ def test_a_signature_that_fails_or_a_broken_form_could_still_refuse_the_mail() -
     assert possible_actions(known, {"dkim"}, MESSAGE, config) == {Action.ACCEPT, Action.QUARANTINE}
     assert possible_actions([*known, failed], (), MESSAGE, config) == {Action.QUARANTINE}
     assert possible_actions([*known, SIGNED], (), MESSAGE, config) == {Action.ACCEPT}
+    tagging = PolicyConfig(on_dkim=DkimFailures(bad_signature="quarantine"), reject_score=6.0)
+    unsure = possible_actions([SPF, CLEAN, failed], {"classifier"}, MESSAGE, JudgementConfig(policy=tagging))
+    assert unsure == {Action.QUARANTINE, Action.REJECT}
     form = JudgementConfig(policy=PolicyConfig(on_form=FormFailures(line_ends="discard")))
     assert Action.DISCARD in possible_actions([SIGNED, CLEAN, HAM], {"policy"}, MESSAGE, form)
