@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from actors.dkim.signing.private_key import PrivateKey
 
 STRING_BYTES_MAX = 255
+REVOKED_RECORD = "v=DKIM1; p="
+"""RFC 6376 section 3.6.1: an empty p= says that there was a key and that it is revoked."""
 
 
 @dataclass(frozen=True, slots=True)
