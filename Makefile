@@ -25,7 +25,7 @@ demo: setup
 # Everything quick: at most 15 minutes.
 test: setup lint
 	tests/services/install
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # The milter codec under a fuzzer, from the dialogs on; what it finds is kept in .fuzz/.
 FUZZ_SECONDS ?= 60

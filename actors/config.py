@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from actors.dkim.rotation.config import RotationConfig
 from actors.dkim.signing.config import SigningConfig
 from actors.policy.config import DkimFailures, FormFailures
 from actors.redis_url import parse_redis_url
@@ -98,7 +99,7 @@ def _is_redis_url(url: str) -> bool:
 
 
 class DkimConfig(Section, frozen=True):
-    """[dkim]: verification; [dkim.signing] below it."""
+    """[dkim]: verification; [dkim.signing] and [dkim.rotation] below it."""
 
     signatures_max: int = 5
     """Signatures verified per message; the rest is reported as skipped (1,000 signatures must not cost 1,000)."""
@@ -119,6 +120,7 @@ class DkimConfig(Section, frozen=True):
     """Domains (d= of ARC-Seal) of forwarders whose word counts: a DMARC failure is forgiven when the chain holds and
     one of them, with none but them after it, saw DMARC pass for the same author. Empty: ARC is only reported."""
     signing: SigningConfig = SigningConfig()
+    rotation: RotationConfig = RotationConfig()
 
     def __post_init__(self) -> None:
         # RFC 8301 section 3.2: shorter RSA keys must not be taken for valid.
@@ -332,6 +334,31 @@ class JudgementConfig(Section, frozen=True):
     antivirus: AntivirusConfig = AntivirusConfig()
     headers: HeadersConfig = HeadersConfig()
     dmarc_report: DmarcReportConfig = DmarcReportConfig()
+
+
+async def check_signing(config: JudgementConfig) -> None:
+    """Raises ConfigError when the tables and lists of [dkim.signing] cannot be read, on this machine and now.
+
+    Not whether every key can: there may be a hundred thousand, and one of them that cannot is that domain's trouble.
+    """
+    if not config.dkim.signing.configured:
+        return
+    from actors.adapters.clock import SystemClock  # noqa: PLC0415  only where something is signed
+    from actors.adapters.dkim_sources import SigningSources  # noqa: PLC0415
+    from actors.dkim.signing.tables import TableError, TableUnavailable  # noqa: PLC0415
+
+    if config.dkim.signing.seals and not config.headers.authentication_results:
+        raise ConfigError("[dkim.signing] seal: a seal vouches for [headers] authentication_results, which are off")
+    try:
+        sources = SigningSources(config.dkim.signing, config.redis, SystemClock())
+        try:
+            await sources.rules()
+        finally:
+            await sources.close()
+    except TableUnavailable:
+        return  # A service that is away does not stop the start.
+    except TableError as error:
+        raise ConfigError(f"[dkim.signing]: {error}") from error
 
 
 def check_files(config: JudgementConfig) -> None:

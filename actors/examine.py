@@ -63,7 +63,8 @@ async def examine_all(actors: Sequence[Actor], message: Message, clock: Clock, b
 def known_at(stage: Stage, message: Message) -> Iterator[Message]:
     """What is known of a complete message when this stage is reached: once per recipient at RECIPIENT, else once.
 
-    Nothing at the stages that exist for an MTA that waits: what is asked there ENVELOPE asks too.
+    Nothing at the stages that exist for an MTA that waits: what is asked there ENVELOPE asks too. Nothing at SIGN: no
+    verdict is drawn yet, and nothing leaves.
     """
     envelope = message.envelope
     match stage:
@@ -78,6 +79,8 @@ def known_at(stage: Stage, message: Message) -> Iterator[Message]:
             yield Message(envelope, message.header_block)
         case Stage.MESSAGE:
             yield message
+        case Stage.SIGN:
+            return
 
 
 def _ms_since(started_s: float, budget: Budget) -> float:

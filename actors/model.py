@@ -43,6 +43,8 @@ class Stage(Word):
     RECIPIENT = "recipient"
     HEADERS = "headers"
     MESSAGE = "message"
+    SIGN = "sign"
+    """The verdict is known: what leaves is signed."""
 
 
 class Outcome(Word):
@@ -133,6 +135,8 @@ class Envelope(msgspec.Struct, frozen=True):
     """A copy of mail that another cell has judged: nothing that later mail is judged by may learn from it."""
     explained: bool = False
     """Somebody reads the findings: actors may spend time on explanations."""
+    macros: Mapping[str, str] = NO_FACTS
+    """Macros of the MTA that [gateway] macros names, without braces; from MESSAGE on."""
 
 
 class Message(msgspec.Struct, frozen=True, dict=True):
@@ -142,6 +146,8 @@ class Message(msgspec.Struct, frozen=True, dict=True):
     header_block: bytes = b""
     """The header section as on the wire: CRLF line ends, folding kept, without the empty line at its end."""
     body: bytes = b""
+    known: "tuple[Finding, ...]" = ()
+    """At SIGN, what the same actor found about it as it came."""
 
     @cached_property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -198,6 +204,14 @@ class Finding(msgspec.Struct, frozen=True):
 def error_finding(actor: str, name: str, kind: ErrorKind, detail: str = "", ms: float = 0.0) -> Finding:
     """The one way to report a failure of our own; `detail` begins with the kind."""
     return Finding(actor, name, Outcome.ERROR, 0.0, f"{kind}: {detail}" if detail else str(kind), ms)
+
+
+SIGNING, SIGNATURE = "signing", "signature"
+"""Names of the dkim actor's findings: what is to be done about signing a message, and a field that signs it."""
+SEALING, SEAL = "sealing", "seal"
+"""The same about its ARC set."""
+BODY_HASH = "sha256."
+"""What names of facts begin with that hold the hash of the body, as it came."""
 
 
 STRESS = "stress"

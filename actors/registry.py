@@ -13,13 +13,14 @@ from actors.model import Stage
 from actors.ports import Clock, Resolver, Scanner, Store
 
 if TYPE_CHECKING:
+    from actors.dkim.signing.signer import MailSigner
     from actors.reports.tally import CallLater, Tally
 
 ACTOR_NAMES = ("dkim", "policy", "classifier", "antivirus")
 
 _STAGES: Mapping[str, frozenset[Stage]] = {
     "dkim": frozenset({Stage.HEADERS, Stage.MESSAGE}),
-    "policy": frozenset(Stage),
+    "policy": frozenset(Stage) - {Stage.SIGN},
     "classifier": frozenset({Stage.MESSAGE}),
     "antivirus": frozenset({Stage.MESSAGE}),
 }
@@ -31,7 +32,9 @@ _RESOLVING = frozenset({"dkim", "policy"})
 def stages_of(name: str, config: JudgementConfig) -> frozenset[Stage]:
     """When the actor of this name has something to say; a question without possible answer is not asked."""
     stages = _STAGES[name]
-    return stages.difference(_idle_stages(config.policy.lists)) if name == "policy" else stages
+    if name == "policy":
+        return stages.difference(_idle_stages(config.policy.lists))
+    return stages | {Stage.SIGN} if name == "dkim" and config.dkim.signing.configured else stages
 
 
 def _idle_stages(lists: Lists) -> Iterator[Stage]:
@@ -63,7 +66,8 @@ def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Reso
         case "dkim":
             from actors.dkim.actor import DkimActor  # noqa: PLC0415
 
-            return DkimActor(config.dkim, resolver or _resolver(config, clock), clock, config.dns.timeout_s)
+            signer = _signer(config, clock)
+            return DkimActor(config.dkim, resolver or _resolver(config, clock), clock, config.dns.timeout_s, signer)
         case "policy":
             from actors.policy.actor import PolicyActor  # noqa: PLC0415
 
@@ -93,6 +97,24 @@ def _resolver(config: JudgementConfig, clock: Clock) -> Resolver:
     from actors.adapters.dns import DnsResolver  # noqa: PLC0415
 
     return DnsResolver(config.dns, clock)
+
+
+def _signer(config: JudgementConfig, clock: Clock) -> "MailSigner | None":
+    """None when nothing is signed: no module of signing is loaded then."""
+    signing = config.dkim.signing
+    if not signing.configured:
+        return None
+    from actors.adapters.dkim_sources import SigningSources  # noqa: PLC0415
+    from actors.adapters.dkim_watch import WatchedSigning  # noqa: PLC0415
+    from actors.dkim.signing.signer import MailSigner  # noqa: PLC0415
+
+    sealer = None
+    if signing.seals:
+        from actors.dkim.sealer import MailSealer  # noqa: PLC0415
+
+        sealer = MailSealer(config.dkim, config.headers.authserv_id)
+    source = WatchedSigning(signing, lambda: SigningSources(signing, config.redis, clock), clock)
+    return MailSigner(signing, source, clock, sealer)
 
 
 def _store(config: JudgementConfig) -> Store | None:

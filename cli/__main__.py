@@ -45,7 +45,7 @@ SUBCOMMANDS = {
     "dkim": Subcommand(
         "cli.dkim",
         "VERBS",
-        "DKIM keys and signatures: genkey, genzone, testkey, store-key, sign, verify, explain.",
+        "DKIM keys and signatures: genkey, genzone, testkey, store-key, rotate, sign, verify, explain.",
     ),
     "import": Subcommand(
         "cli.imports",

@@ -1,7 +1,8 @@
-"""`tamis dkim`: make, store, publish and test keys; sign and verify mail files; say who signs. Needs no cell."""
+"""`tamis dkim`: make, store, publish, test and rotate keys; sign, verify, say who signs. Needs no cell."""
 
 from cli.dkim_keys import check_published, genkey, genzone
 from cli.dkim_mail import explain, sign, verify
+from cli.dkim_rotate import rotate
 from cli.dkim_store import store_key
 
 VERBS = {
@@ -9,6 +10,7 @@ VERBS = {
     "genzone": genzone,
     "testkey": check_published,
     "store-key": store_key,
+    "rotate": rotate,
     "sign": sign,
     "verify": verify,
     "explain": explain,

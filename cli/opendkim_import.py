@@ -110,11 +110,11 @@ class _Import:
     def _read_names(self, setting: Setting) -> list[str]:
         return [name.strip() for name in setting.value.split(",") if name.strip()]
 
-    def _read_ids(self, setting: Setting) -> list[str]:
-        names = [entry.name for entry in self._entries(setting)]
-        if any(name.startswith(".") or "*" in name for name in names):
-            raise TableError("`[headers] removed_authserv_ids` holds whole names")
-        return names
+    def _read_list(self, setting: Setting) -> list[str]:
+        return [entry.name.lower() for entry in self._entries(setting)]
+
+    def _read_form(self, setting: Setting) -> str:
+        return "reject" if switch(setting) else "accept"
 
     def _read_fields(self, setting: Setting) -> list[str]:
         """A list of fields, or with `*` what is added to and taken from OpenDKIM's own (opendkim.conf(5))."""
@@ -134,6 +134,12 @@ class _Import:
         if colon and kind in ("file", "refile"):
             return f"{kind}:{self._based(rest.strip())}"
         return setting.value
+
+    def _read_macros(self, setting: Setting) -> str:
+        """The gateway passes on those that it is told of."""
+        names = [entry.name.strip("{}") for entry in self._entries(setting)]
+        self._imported.put("gateway", {"macros": (names, setting)})
+        return self._read_data_set(setting)
 
     def _entries(self, setting: Setting) -> Sequence[Entry]:
         return self._read(self._read_data_set(setting))

@@ -14,6 +14,7 @@ SPECIAL = ("BaseDirectory", "Domain", "KeyFile", "KeyTable", "On-Default", "Sele
 CARRIED: Mapping[str, tuple[str, str]] = {
     # keyword: (how it is read, our key)
     "AuthservID": ("authserv_id", "headers.authserv_id"),
+    "AuthservIDWithJobID": ("switch", "headers.authserv_id_with_queue_id"),
     "Canonicalization": ("word", "dkim.signing.canonicalization"),
     "ClockDrift": ("number", "dkim.clock_drift_s"),
     "DNSTimeout": ("number", "dns.timeout_s"),
@@ -21,22 +22,27 @@ CARRIED: Mapping[str, tuple[str, str]] = {
     "ExemptDomains": ("data_set", "dkim.signing.exempt_domains"),
     "ExternalIgnoreList": ("data_set", "dkim.signing.external_ignore_list"),
     "InternalHosts": ("data_set", "dkim.signing.internal_hosts"),
-    "MacroList": ("data_set", "dkim.signing.macro_list"),
+    "MacroList": ("macros", "dkim.signing.macro_list"),
     "MaximumSignaturesToVerify": ("number", "dkim.signatures_max"),
     "Minimum": ("minimum", "dkim.unsigned_tail"),
     "MinimumKeyBits": ("key_bits", "dkim.key_bits_min"),
     "Mode": ("word", "dkim.signing.mode"),
     "MTA": ("data_set", "dkim.signing.mta"),
     "MultipleSignatures": ("switch", "dkim.signing.multiple_signatures"),
+    "MustBeSigned": ("list", "dkim.must_be_signed"),
     "Nameservers": ("names", "dns.nameservers"),
     "OmitHeaders": ("fields", "dkim.signing.omit_headers"),
     "OversignHeaders": ("fields", "dkim.signing.oversign_headers"),
     "PeerList": ("data_set", "dkim.signing.peer_list"),
-    "RemoveARFrom": ("ids", "headers.removed_authserv_ids"),
+    "RemoveARFrom": ("list", "headers.removed_authserv_ids"),
+    "RequiredHeaders": ("form", "policy.on_form.fields"),
     "RequireSafeKeys": ("switch", "dkim.signing.require_safe_keys"),
+    "ResignAll": ("switch", "dkim.signing.resign_all"),
+    "ResignMailTo": ("data_set", "dkim.signing.resign_mail_to"),
     "SenderHeaders": ("fields", "dkim.signing.sender_headers"),
     "SignatureTTL": ("number", "dkim.signing.signature_ttl_s"),
     "SignHeaders": ("fields", "dkim.signing.sign_headers"),
+    "TrustSignaturesFrom": ("list", "dkim.signers_first"),
 }
 
 WITHOUT_OBJECT = (
@@ -53,15 +59,13 @@ WITHOUT_OBJECT = (
 
 _NEVER_L = "signatures never have l=: what it leaves unsigned anybody can write; nothing to do"
 _SCRIPT = "there are no Lua scripts; `[policy] symbol_points` and child milters decide about findings"
-_FORM = "not by itself; give `policy.fields_repeated` and `policy.bare_line_ends` points in `[policy] symbol_points`"
+_FORM = "`[policy.on_form]` says what becomes of mail whose fields or line ends are at fault"
 _DNSSEC = "DNSSEC is the resolver's: name a validating one in `[dns] nameservers`; a forged answer is a temperror then"
 _EXPERIMENT = "an experiment that hardly anybody checks; nothing to do"
 _REPORTS = "failure reports are not sent (they show mail to strangers); aggregate ones are: `[dmarc_report]`"
-_RESIGN = "forwarded mail is not signed again yet"
 
 NOT_CARRIED: Mapping[str, str] = {
     "ATPSDomains": _EXPERIMENT,
-    "AuthservIDWithJobID": "Authentication-Results have no job id; the trace of a message has its queue id",
     "BodyLengthDB": _NEVER_L,
     "BogusKey": _DNSSEC,
     "CaptureUnknownErrors": '`[policy.on_error] dkim = "quarantine"` does so for all that the DKIM actor cannot do',
@@ -77,7 +81,6 @@ NOT_CARRIED: Mapping[str, str] = {
     "KeepAuthResults": "Authentication-Results of our own id in mail that comes in are removed in any case (RFC 8601)",
     "MaximumHeaders": "the gateway has bounds of its own; set header_size_limit in Postfix",
     "MaximumSignedBytes": _NEVER_L,
-    "MustBeSigned": "which fields others sign is not looked at, but From has to be",
     "NoHeaderB": "header.b tells several signatures of a domain apart (RFC 6008), it is always there",
     "POPDBFile": "not supported; let clients authenticate",
     "Quarantine": "`[policy] quarantine_score`, and points for `dkim.dkim.fail` in `[policy] symbol_points`",
@@ -85,9 +88,6 @@ NOT_CARRIED: Mapping[str, str] = {
     "RemoveOldSignatures": "other signatures stay: they may be good for those who know the other signer",
     "ReplaceRules": "what is signed is what leaves; let the MTA rewrite before the filter (masquerading in cleanup(8))",
     "RequestReports": "r=y asks for reports that hardly anybody sends (RFC 6651)",
-    "RequiredHeaders": _FORM,
-    "ResignAll": _RESIGN,
-    "ResignMailTo": _RESIGN,
     "ResolverConfiguration": "the resolver is a process of its own: `[dns] nameservers`",
     "ScreenPolicyScript": _SCRIPT,
     "SelectCanonicalizationHeader": "a field of the mail does not choose the form; relaxed/relaxed survives most",
@@ -101,7 +101,6 @@ NOT_CARRIED: Mapping[str, str] = {
     "TestDNSData": "`--dns-zone FILE` of `tamis dkim` and `tamis scan` answers DNS from a file",
     "TestPublicKeys": "`--dns-zone FILE` of `tamis dkim` and `tamis scan` answers DNS from a file",
     "TrustAnchorFile": _DNSSEC,
-    "TrustSignaturesFrom": "every signature is verified; whether it is the author's says DMARC",
     "UnprotectedKey": _DNSSEC,
     "VBR-Certifiers": _EXPERIMENT,
     "VBR-TrustedCertifiers": _EXPERIMENT,
@@ -143,20 +142,25 @@ class OnAction:
     """OpenDKIM's word to ours; a word that is missing is not carried."""
 
 
-_POINTS = "points for `{}` in `[policy] symbol_points`, up to `reject_score`, or `quarantine_score`"
+_WORDS = {word: word for word in ("accept", "discard", "quarantine", "reject", "tempfail")}
 ON_ACTIONS: Mapping[str, OnAction] = {
-    "On-BadSignature": OnAction("accept", _POINTS.format("dkim.dkim.fail")),
-    "On-DNSError": OnAction("accept", "a temperror is told in Authentication-Results and lets DMARC fail open"),
+    "On-BadSignature": OnAction("accept", "", "policy.on_dkim.bad_signature", _WORDS),
+    "On-DNSError": OnAction("accept", "", "policy.on_dkim.dns_error", _WORDS),
     "On-InternalError": OnAction(
         "",
         "`[policy.on_error] dkim` knows ignore, tempfail, quarantine and reject",
         "policy.on_error.dkim",
         {"accept": "ignore", "tempfail": "tempfail", "quarantine": "quarantine", "reject": "reject"},
     ),
-    "On-KeyNotFound": OnAction("accept", _POINTS.format("dkim.dkim.permerror")),
-    "On-NoSignature": OnAction("accept", _POINTS.format("dkim.unsigned")),
-    "On-Security": OnAction("accept", "bounds are told as findings: " + _POINTS.format("dkim.dkim.skipped")),
-    "On-SignatureError": OnAction("tempfail", "mail that is to be signed and cannot be is never passed unsigned"),
+    "On-KeyNotFound": OnAction("accept", "", "policy.on_dkim.key_not_found", _WORDS),
+    "On-NoSignature": OnAction("accept", "", "policy.on_dkim.no_signature", _WORDS),
+    "On-Security": OnAction("accept", "", "policy.on_dkim.security", _WORDS),
+    "On-SignatureError": OnAction(
+        "",
+        "`[dkim.signing] on_failure` knows tempfail and unsigned",
+        "dkim.signing.on_failure",
+        {"accept": "unsigned", "tempfail": "tempfail"},
+    ),
 }
 
 FORMER: Mapping[str, str] = {
@@ -180,6 +184,8 @@ DIFFERENT: Mapping[str, str] = {
     "MaximumSignaturesToVerify": "OpenDKIM verifies 3 signatures of a message, we 5",
     "On-DNSError": "OpenDKIM delays mail when DNS is silent, we judge it by the rest",
     "On-InternalError": "OpenDKIM delays mail when it fails, we judge it by the rest",
+    "On-Security": "OpenDKIM delays mail whose signature holds, but not by its rules, we judge it by the rest",
+    "On-SignatureError": "OpenDKIM refuses mail that it cannot sign, we delay it",
     "OversignHeaders": "OpenDKIM signs no field more often than it is there, we From, Reply-To, Subject, To and Cc",
     "SignHeaders": "we sign Sender, Message-ID and what says how to read the body, too",
 }

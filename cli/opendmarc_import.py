@@ -13,6 +13,14 @@ def _authserv_id(setting: Setting) -> str:
     return setting.value
 
 
+def _names(setting: Setting) -> list[str]:
+    return [name.strip().lower() for name in setting.value.split(",") if name.strip()]
+
+
+def _form(setting: Setting) -> str:
+    return "reject" if switch(setting) else "accept"
+
+
 def _list_of_ours(_setting: Setting) -> bool:
     """A public suffix list comes with us, and is renewed with us."""
     return True
@@ -21,9 +29,12 @@ def _list_of_ours(_setting: Setting) -> bool:
 _CARRIED: Mapping[str, tuple[str, str, Callable[[Setting], object]]] = {
     # keyword: our table and key, and how the value is read
     "AuthservID": ("headers", "authserv_id", _authserv_id),
+    "AuthservIDWithJobID": ("headers", "authserv_id_with_queue_id", switch),
     "DNSTimeout": ("dns", "timeout_s", number),
+    "DomainWhitelist": ("dkim", "trusted_sealers", _names),
     "PublicSuffixList": ("policy", "dmarc_public_suffixes", _list_of_ours),
     "RejectFailures": ("policy", "dmarc_reject", switch),
+    "RequiredHeaders": ("policy.on_form", "fields", _form),
 }
 _WITHOUT_OBJECT = (
     *("AutoRestart", "AutoRestartCount", "AutoRestartRate", "Background", "BaseDirectory", "DomainWhitelistSize"),
@@ -33,14 +44,10 @@ _WITHOUT_OBJECT = (
 )
 """Of OpenDMARC's process, or so here in any case: SPF is evaluated, mail of authenticated clients is not judged."""
 
-_FORWARDERS = "what forwarders say in ARC is told, and changes no DMARC result"
-_FORM = "not by itself; give `{}` points in `[policy] symbol_points`, up to `reject_score`"
 _NOT_CARRIED: Mapping[str, str] = {
-    "AuthservIDWithJobID": "Authentication-Results have no job id; the trace of a message has its queue id",
     "ChangeRootDirectory": "the system confines a service",
     "CopyFailuresTo": "mail gets no further recipients; give `policy.dmarc.fail` points in `[policy] symbol_points`",
-    "DomainWhitelist": _FORWARDERS,
-    "DomainWhitelistFile": _FORWARDERS,
+    "DomainWhitelistFile": "write the domains into `[dkim] trusted_sealers`",
     "FailureReports": "failure reports are not sent (they show mail to strangers); aggregate ones: `[dmarc_report]`",
     "HistoryFile": "`[dmarc_report] domain` counts what reports need in Redis, `tamis dmarc report` sends them",
     "HoldQuarantinedMessages": "`[policy] dmarc_points` and `quarantine_score` say what becomes of a failure",
@@ -48,9 +55,8 @@ _NOT_CARRIED: Mapping[str, str] = {
     "IgnoreMailFrom": "`[policy.lists] allow_senders` accepts senders that SPF or DKIM prove",
     "IgnoreMailTo": "`[dmarc_report] exclude_domains` names domains that get no report",
     "RecordAllMessages": "what is counted is mail whose author's domain has a record: reports are for their owners",
-    "RejectMultiValueFrom": _FORM.format("policy.from_multiple"),
+    "RejectMultiValueFrom": "give `policy.from_multiple` points in `[policy] symbol_points`, up to `reject_score`",
     "RejectString": "the reply is fixed and names no domain: 550 5.7.1 Message refused by the DMARC policy",
-    "RequiredHeaders": _FORM.format("policy.fields_repeated"),
     "SoftwareHeader": "no field says that we were there; the trace does",
     "TrustedAuthservIDs": "results of others are not believed: SPF and DKIM are evaluated here",
 }

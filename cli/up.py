@@ -5,6 +5,7 @@ dependence: Valkey, Ray with the cell (supervisor, actors, ingress), gateway. Fr
 the ready file appears when a probe message went through every actor. A signal ends all of it in reverse order.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -20,7 +21,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from actors.config import check_files
+from actors.config import check_files, check_signing
 from cli.addresses import check_port, check_unix, free_port, host_port
 from cli.admin_files import check_tokens, with_admin
 from cli.channel import channel_credentials, first_ingress
@@ -179,6 +180,7 @@ def _check_addresses(settings: TamisConfig) -> None:
     for key, host, port in wanted:
         check_port(key, host, port)
     check_files(settings.judgement())
+    asyncio.run(check_signing(settings.judgement()))
 
 
 def _check_tls(settings: TamisConfig) -> None:

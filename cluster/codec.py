@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from google.protobuf.message import DecodeError
 
 from actors.model import (
+    NO_FACTS,
     Action,
     AddHeader,
     AddRecipient,
@@ -52,6 +53,7 @@ _STAGES: dict[Stage, message_pb2.Stage] = {
     Stage.RECIPIENT: message_pb2.STAGE_RECIPIENT,
     Stage.HEADERS: message_pb2.STAGE_HEADERS,
     Stage.MESSAGE: message_pb2.STAGE_MESSAGE,
+    Stage.SIGN: message_pb2.STAGE_SIGN,
 }
 _STAGE_OF: dict[int, Stage] = {number: stage for stage, number in _STAGES.items()}
 
@@ -86,6 +88,7 @@ def envelope_to_proto(envelope: Envelope) -> message_pb2.Envelope:
     """An envelope for the wire."""
     client = envelope.client
     return message_pb2.Envelope(
+        macros={_text(name): _text(value) for name, value in envelope.macros.items()},
         transaction_id=envelope.transaction_id,
         client=message_pb2.Client(
             ip=_text(client.ip),
@@ -142,6 +145,7 @@ def envelope_from_proto(envelope: message_pb2.Envelope) -> Envelope:
         received_at_s=envelope.received_at_ms / 1000,
         mirrored=envelope.mirrored,
         explained=envelope.explained,
+        macros=dict(envelope.macros) if envelope.macros else NO_FACTS,
     )
 
 

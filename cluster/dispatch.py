@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from actors.model import ErrorKind, Stage, error_finding
 from actors.ports import Clock
-from cluster.codec import finding_from_proto, stage_to_proto
+from cluster.codec import finding_from_proto, finding_to_proto, stage_to_proto
 from cluster.errand import Ask, DispatchLimits, Errand, Link, Payload, Pool, Report, Route, Seat, Timer
 from cluster.margins import answer_margin_s, budget_ms
 from cluster.seating import alone, choose, open_seats, same_process, takes
@@ -248,6 +248,7 @@ class Dispatcher:
             budget_ms=ask.budget_ms,
             message=payload.message,
             envelope_too=ask.envelope_too,
+            known=map(finding_to_proto, payload.known),
         )
         if len(errand.pools) < len(seat.replica.actors):
             task.actors.extend(errand.pools)

@@ -53,6 +53,8 @@ class Payload(msgspec.Struct, frozen=True):
     shared: SharedBody | None = None
     body_bytes: int = 0
     """Size of the shared body, for the balance of load."""
+    known: tuple[Finding, ...] = ()
+    """See `Message.known`."""
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from actors.examine import examine_caught, stack_of
 from actors.model import ErrorKind, Finding, Message, Outcome, Stage, error_finding
 from actors.ports import Clock, Counting
 from cluster.bodies import BodyShelf
-from cluster.codec import MalformedMessage, finding_to_proto, message_from_bytes, stage_from_proto
+from cluster.codec import MalformedMessage, finding_from_proto, finding_to_proto, message_from_bytes, stage_from_proto
 from cluster.door import Door
 from cluster.frame_stream import FrameStream
 from cluster.metrics import DelayCounts
@@ -182,11 +182,14 @@ class ReplicaHost:
     async def _message(self, job: Job) -> Message:
         """What the task is about. Raises MalformedMessage, and TimeoutError when a large body does not come."""
         message = message_from_bytes(job.task.message)
+        if job.task.known:
+            known = tuple(map(finding_from_proto, job.task.known))
+            message = Message(message.envelope, message.header_block, message.body, known)
         if not job.task.body_id:
             return message
         async with asyncio.timeout(self._budget(job).left_s):
             body = await self._shelf.take(job.task.body_id)
-        return Message(message.envelope, message.header_block, body)
+        return Message(message.envelope, message.header_block, body, message.known)
 
     async def _ask(self, name: str, job: Job, message: Message) -> None:
         """One actor's part of a task."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import msgspec
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -153,6 +154,8 @@ class IngressProcess(Process):
         """What there is to say of it in numbers: ProcessFigures."""
         gate = self._hall.gate
         counters = {"waiting": gate.waiting, "shed": gate.shed, "refused": gate.refused}
+        if self._spec.judgement.dkim.signing.signs:
+            counters |= {"signed": self._hall.signed, "unsigned": self._hall.unsigned}
         if self._tally is not None:
             counters |= {"dmarc_counted": self._tally.counted, "dmarc_dropped": self._tally.dropped}
             counters["dmarc_replayed"] = self._tally.replayed
@@ -179,6 +182,10 @@ class IngressProcess(Process):
         config = self._spec.cluster
         loop = asyncio.get_running_loop()
         clock = SystemClock()
+        # What is to be signed cannot do without dkim, however much there is to do.
+        needed = {"dkim"} if self._spec.judgement.dkim.signing.signs else set()
+        shed = tuple(actor for actor in config.overload.shed if actor not in needed)
+        overload = msgspec.structs.replace(config.overload, shed=shed)
         limits = DispatchLimits(config.replica_tasks_max, config.replica_wait_s)
         dialer = Dialer(self._order.node, node_tls())
         self._bodies = ObjectStoreBodies(config.body_by_reference_bytes, config.object_store_mb * 2**20 // 2)
@@ -198,10 +205,10 @@ class IngressProcess(Process):
                 config.early_s,
                 config.end_of_message_s,
             ),
-            gate=Gate(config.overload, config.replica_tasks_max, clock, loop.call_later),
+            gate=Gate(overload, config.replica_tasks_max, clock, loop.call_later),
             transactions_max=config.transactions_max,
             held_bytes_max=config.held_bytes_max,
-            stress_skips=frozenset(config.stress_skips),
+            stress_skips=frozenset(config.stress_skips) - needed,
         )
         if config.mirror.to:
             self._mirror = LiveMirror(config.mirror, self._order.name, clock, loop.call_later)

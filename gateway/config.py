@@ -3,6 +3,8 @@
 Each key says what it means, its default and why; docs/configuration.md repeats them and a test compares the two.
 """
 
+import re
+
 import msgspec
 
 from gateway.cells import SRV, CellConfig, check_ingress, parse_host_port
@@ -10,6 +12,7 @@ from gateway.early import Stage
 from gateway.exchange import TRANSACTION_S
 from gateway.failure_policy import OnFailureConfig
 from gateway.fallback import FallbackConfig
+from gateway.macros import MACROS_MAX
 from gateway.spool import SpoolConfig
 from wire.config import Section
 from wire.milter import parse_listen
@@ -71,6 +74,9 @@ class EarlyConfig(Section, frozen=True):
         return {stage: getattr(self, f"{stage}_budget_s") for stage in Stage}
 
 
+_MACRO = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+
 class GatewayConfig(Section, frozen=True):
     """[gateway]: the milter sidecar beside the MTA."""
 
@@ -121,6 +127,9 @@ class GatewayConfig(Section, frozen=True):
     """Values of {daemon_name} whose mail is outbound, e.g. a submission service; authenticated mail always is."""
     daemon_tenants: dict[str, str] = msgspec.field(default_factory=dict)
     """daemon_name = tenant: whose mail it is when no authenticated user says so."""
+    macros: tuple[str, ...] = ()
+    """Macros of the MTA that are passed on, without braces: those of [dkim.signing] macro_list. The MTA must send them,
+    see milter_mail_macros in postconf(5)."""
     early: EarlyConfig = EarlyConfig()
     on_failure: OnFailureConfig = OnFailureConfig()
     fallback: FallbackConfig = FallbackConfig()
@@ -140,6 +149,8 @@ class GatewayConfig(Section, frozen=True):
             raise ValueError("`end_of_message_budget_s` must be more than 0 and at most 280")
         if not 0 < self.stress_share <= 1:
             raise ValueError("`stress_share` must be above 0 and at most 1")
+        if len(self.macros) > MACROS_MAX or not all(map(_MACRO.fullmatch, self.macros)):
+            raise ValueError(f"`macros` must hold at most {MACROS_MAX} names of macros, without braces")
         if self.drain_s < 0:
             raise ValueError("`drain_s` must not be negative")
         if not 1 <= self.message_bytes_max <= MESSAGE_BYTES_MAX:

@@ -163,6 +163,7 @@ class Exchange:
             "budget_ms": _milliseconds(left_s),
             "queue_id": self.transaction.queue_id,
             "refused_recipients": sorted(self.transaction.refused),
+            "macros": self.transaction.macros,
         }
         events.append((filter_pb.Event(transaction=self.number, end_of_message=end), 0))
 

@@ -144,6 +144,7 @@ class Gateway:
                 tenants={domain.lower(): tenant for domain, tenant in config.tenants.items()},
                 daemon_tenants=config.daemon_tenants,
                 outbound_daemons=frozenset(config.outbound_daemons),
+                macros=config.macros,
                 spools=bool(config.spool.directory),
             ),
             limits=LIMITS,

@@ -14,6 +14,7 @@ from gateway import tenancy
 from gateway.body import BodyFile
 from gateway.bounds import HeldBytes
 from gateway.early import Stage
+from gateway.macros import listed_macros
 from gateway.snapshot import BrokenSnapshot, SavedQuestion, SavedSession, restore_transaction, save_transaction
 from gateway.transaction import Client, Failure, Identity, Recipient, Transaction
 from wire.milter import MacroTable, client_ip, folds_to_crlf, format_reply, strip_brackets
@@ -85,6 +86,8 @@ class SessionRules:
     tenants: Mapping[str, str] = field(default_factory=dict)
     daemon_tenants: Mapping[str, str] = field(default_factory=dict)
     outbound_daemons: frozenset[str] = frozenset()
+    macros: tuple[str, ...] = ()
+    """Those that are passed on."""
     spools: bool = False
     """Large bodies may go to disk."""
     sheds: bool = False
@@ -168,6 +171,8 @@ class Session:
         self._macros = MacroTable.of_stages(saved.macros)
         self._macros_for = saved.macros_for
         self._fields += saved.fields
+        if transaction is not None:
+            transaction.macros = listed_macros(self._macros, self._rules.macros)
         return AskVerdict() if question is not None and asked is None else asked
 
     @property
@@ -314,6 +319,7 @@ class Session:
             return None
         self._keep_chunk(transaction, event.chunk)
         transaction.queue_id = self._text(b"i") or transaction.queue_id
+        transaction.macros = listed_macros(self._macros, self._rules.macros)
         return RefuseMessage(OVERSIZE_REPLY) if transaction.oversize else AskVerdict()
 
     def _abort(self, _event: ev.Abort) -> None:

@@ -79,6 +79,8 @@ class Transaction:
     has_mail: bool = True
     """False for a question about the client alone."""
     queue_id: str = ""
+    macros: dict[str, str] = field(default_factory=dict)
+    """Those that the config lists, at the end of the message."""
     recipients: list[Recipient] = field(default_factory=list)
     refused: set[int] = field(default_factory=set)
     """Indexes of recipients that will not be delivered to."""

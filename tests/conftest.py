@@ -27,15 +27,6 @@ def skip_or_fail(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under `pytest -n` live tests are one group: they mostly wait, but have the machine to themselves, while unit tests
-    compute in the other process.
-    """
-    for item in items:
-        if any(item.get_closest_marker(name) for name in LIVE_MARKERS):
-            item.add_marker(pytest.mark.xdist_group("live"))
-
-
 @pytest.fixture(autouse=True)
 def forbid_the_outside(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unit tests are deterministic: no sockets, no sleeping, no Ray."""

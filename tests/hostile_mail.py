@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from actors.config import DkimConfig
 from actors.dkim.canonical import BodyHashes
 from actors.dkim.seal import Sealer, seal
+from actors.dkim.signing.private_key import PrivateKey
 from actors.dkim.verify import Evidence
 from actors.model import Client, Envelope, Message, Outcome, Recipient
 from tests.fakes import NOW_S, FakeResolver
@@ -180,7 +181,7 @@ def _record(numbers: rsa.RSAPublicNumbers) -> str:
 def chain(sets: int, results_bytes: int, bits: int = 2048) -> bytes:
     """A header section with so many good ARC sets, each of whose results are so long."""
     results = b"mx.example.org; spf=pass (" + b"x" * results_bytes + b")"
-    sealer = Sealer("example.org", "rsa", rsa_key(bits), (b"from",))
+    sealer = Sealer("example.org", "rsa", PrivateKey("rsa", bits, rsa_key(bits)), (b"from",))
     headers, outcome = HEADERS, Outcome.NONE
     for _ in range(sets):
         mail = _mail(headers)

@@ -1,8 +1,8 @@
 """What DKIM signing reads from files: tables, lists, private keys. Also what of it the configuration holds itself.
 
 A setting says which kind of data set it is, as OpenDKIM's do (opendkim(8), DATA SETS). Tables and lists are read once,
-into memory; a key is read again when its file has changed. The check of a key file's mode looks at the file that was
-opened, so that nobody can exchange it in between.
+into memory; dkim_watch.py reads them anew when a file has changed. The check of a key file's mode looks at the file
+that was opened, so that nobody can exchange it in between.
 """
 
 import os
@@ -48,11 +48,10 @@ def open_table(setting: str, directory: Path = Path()) -> NamedTable | PatternTa
         elsewhere = elsewhere or setting.partition(":")[0]
         raise TableError(f"data sets of the kind `{elsewhere}:` are not supported")
     kind, colon, rest = setting.partition(":")
-    if colon and kind in ("file", "refile"):
-        entries = _read_entries(directory / rest.strip())
+    path = file_of(setting, directory)
+    if path is not None:
+        entries = _read_entries(path)
         return PatternTable(entries) if kind == "refile" else NamedTable(entries)
-    if setting.startswith("/"):
-        return NamedTable(_read_entries(Path(setting)))
     return NamedTable(parse_list(rest if kind == "csl" and colon else setting))
 
 
@@ -69,6 +68,32 @@ def is_looked_up(setting: str) -> bool:
     """Whether a service holds the data set."""
     kind, colon, _ = setting.partition(":")
     return bool(colon) and kind in LOOKED_UP
+
+
+def file_of(setting: str, directory: Path = Path()) -> Path | None:
+    """The file that a setting reads; None when it is no file."""
+    kind, colon, rest = setting.partition(":")
+    if colon and kind in ("file", "refile"):
+        return directory / rest.strip()
+    return Path(setting) if setting.startswith("/") else None
+
+
+def files_of(config: SigningConfig, directory: Path = Path()) -> tuple[Path, ...]:
+    """Every file that tables and lists are read from."""
+    settings = (
+        config.key_table,
+        config.signing_table,
+        config.internal_hosts,
+        config.external_ignore_list,
+        config.peer_list,
+        config.exempt_domains,
+        config.dont_sign_mail_to,
+        config.mta,
+        config.macro_list,
+        config.resign_mail_to,
+        config.seal_mail_to,
+    )
+    return tuple(path for setting in settings if (path := file_of(setting, directory)) is not None)
 
 
 async def hosts_of(table: NamedTable | PatternTable, setting: str) -> HostList:
@@ -193,6 +218,9 @@ async def read_rules(config: SigningConfig, directory: Path = Path(), load: Load
         mtas=frozenset(entry.name for entry in mtas),
         macros=await macros_of(await load(config.macro_list)),
         sender_headers=config.sender_headers,
+        resign_mail_to=await load(config.resign_mail_to),
+        resign_all=config.resign_all,
+        seal_mail_to=await load(config.seal_mail_to),
     )
 
 

@@ -6,7 +6,7 @@ DKIM said is in their own findings. `evaluate_dmarc` draws the conclusion once, 
 
 from collections.abc import Iterable, Mapping
 
-from actors.model import FORGIVEN, VOUCHED, Finding, Outcome, is_unheard
+from actors.model import FORGIVEN, SIGNING, VOUCHED, Finding, Outcome, is_unheard
 
 ORG_FACT = "org:"
 """Facts `org:DOMAIN` of the finding `dmarc_record`: the organizational domain of DOMAIN, "" when DNS failed."""
@@ -85,7 +85,7 @@ def _undecided(findings: tuple[Finding, ...], record: Mapping[str, str]) -> bool
 
     Nor is an actor that was left out or not waited for.
     """
-    if any(_aligned(findings, record, Outcome.TEMPERROR)):
+    if any(_aligned(findings, record, Outcome.TEMPERROR)) or _unverified(findings):
         return True
     silent = (f for f in findings if f.outcome is Outcome.ERROR or is_unheard(f))
     if any(f.actor == "dkim" or f.name in ("spf", "policy") for f in silent):
@@ -94,6 +94,13 @@ def _undecided(findings: tuple[Finding, ...], record: Mapping[str, str]) -> bool
         mode != "s" and record.get(ORG_FACT + domain) == ""
         for _, mode, domain in _identifiers(findings, record, Outcome.PASS)
     )
+
+
+def _unverified(findings: Iterable[Finding]) -> bool:
+    """Whether signatures were left alone, since the mail is ours to sign, or a peer's."""
+    names = {f.name: f.outcome for f in findings if f.actor == "dkim"}
+    left_alone = names.get(SIGNING) in (Outcome.PASS, Outcome.SKIPPED)
+    return left_alone and not names.keys() & {"dkim", "unsigned"}
 
 
 def _identifiers(

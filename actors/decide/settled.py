@@ -34,6 +34,7 @@ from actors.decide.rules import (
     unchecked,
 )
 from actors.decide.score import score_points
+from actors.decide.signing import unsigned
 from actors.decide.verdict import canonical
 from actors.model import Action, Direction, Finding, Message, Outcome
 
@@ -59,13 +60,16 @@ def settled(
     """Whether the verdict may be drawn now: its action is certain, and what it writes is complete.
 
     `outstanding` are the actors of which an answer is still to come, at whatever stage. Mail that is delivered keeps
-    waiting for what Authentication-Results tells.
+    waiting for what Authentication-Results tells, and for whether it is to be signed.
     """
     possible = possible_actions(findings, outstanding, message, config)
     if len(possible) != 1:
         return False
+    if next(iter(possible)) in NOT_DELIVERED:
+        return True
     tells_results = config.headers.authentication_results and message.envelope.direction is not Direction.OUTBOUND
-    return next(iter(possible)) in NOT_DELIVERED or not (tells_results and _AUTHENTICATING.intersection(outstanding))
+    waits_for_dkim = "dkim" in outstanding and config.dkim.signing.configured
+    return not (waits_for_dkim or (tells_results and _AUTHENTICATING.intersection(outstanding)))
 
 
 def possible_actions(
@@ -78,7 +82,22 @@ def possible_actions(
     known = canonical(findings)
     dmarc = evaluate_dmarc(known)
     case = Case(known, message, config, dmarc, score_points(known, dmarc, config.policy))
-    return frozenset(_possible(case, frozenset(outstanding)))
+    return frozenset(_if_signed(frozenset(_possible(case, frozenset(outstanding))), case, outstanding))
+
+
+def _if_signed(possible: frozenset[Action], case: Case, outstanding: Collection[str]) -> Iterator[Action]:
+    """What remains of these actions when mail that cannot be signed is not delivered."""
+    undelivered = possible.intersection(NOT_DELIVERED)
+    yield from undelivered
+    if undelivered == possible:
+        return
+    signing = case.config.dkim.signing
+    if unsigned(case) is not None:
+        yield Action.TEMPFAIL
+        return
+    yield from possible
+    if "dkim" in outstanding and signing.signs and signing.on_failure == "tempfail":
+        yield Action.TEMPFAIL
 
 
 def _possible(case: Case, outstanding: frozenset[str]) -> Iterator[Action]:

@@ -23,6 +23,7 @@ from actors.decide.rules import (
     uninspected,
 )
 from actors.decide.score import score_points
+from actors.decide.signing import unsigned
 from actors.decide.spam_headers import Judgement, spam_header_edits, stale_fields
 from actors.model import (
     CUT,
@@ -61,6 +62,8 @@ def decide(
     removals = (*forged, *stale_fields(message, config.headers))
     case = Case(known, message, config, dmarc, score_points(known, dmarc, config.policy), removals)
     rule, ruling = first_ruling(MESSAGE_RULES, case)
+    if ruling.action not in NOT_DELIVERED and (instead := unsigned(case)) is not None:
+        rule, ruling = unsigned.__name__, instead
     judgement = _judgement(case, rule, ruling)
     why, unseen = f"{rule}: {ruling.why}", judgement.uninspected
     cut = listing({finding.actor for finding in known if finding.outcome is Outcome.SKIPPED and finding.detail == CUT})

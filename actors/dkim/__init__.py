@@ -11,5 +11,7 @@
                       arc.py        one chain, one verdict                        (pure)
                       vouching.py   what trusted forwarders said in it            (pure)
                       seal.py       the next set of a chain, for who forwards     (pure)
+                      sealer.py     who gets one, and with which results
+                      signing/      who is signed for, and the signatures
                       dkimpy.py     the only module that touches the library dkimpy
 """

@@ -1,11 +1,13 @@
 """The DKIM actor: reads the signatures of a message, asks for their keys all at once, reports one fact for each.
 
-At the headers stage it only asks for the keys, so that they are in the resolver's cache when the body has come.
+At the headers stage it only asks for the keys, so that they are in the resolver's cache when the body has come. Mail
+that is ours is signed instead, when it leaves: `MailSigner` says which that is.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -30,6 +32,9 @@ from actors.dkim.vouching import vouched_author
 from actors.model import KEY, NO_KEY, PLACE, TEST_KEY, VOUCHED, Finding, Message, Outcome, Stage
 from actors.ports import Clock, Counting, LookupFailed, NameNotFound, Resolver
 
+if TYPE_CHECKING:
+    from actors.dkim.signing.signer import MailSigner
+
 _UNIQUE_SIGNATURE_BYTES = 8
 """RFC 6008 section 3: header.b holds at least so many characters, and as many as make it unique."""
 _SKIPPED_MAX = 20
@@ -51,20 +56,44 @@ class _Candidate(msgspec.Struct, frozen=True):
 
 
 class DkimActor:
-    """Verifies DKIM signatures and ARC chains. Implements actors.actor.Actor."""
+    """Verifies DKIM signatures and ARC chains, or signs. Implements actors.actor.Actor."""
 
     name = "dkim"
-    stages = frozenset({Stage.HEADERS, Stage.MESSAGE})
 
-    def __init__(self, config: DkimConfig, resolver: Resolver, clock: Clock, lookup_timeout_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        config: DkimConfig,
+        resolver: Resolver,
+        clock: Clock,
+        lookup_timeout_s: float = 2.0,
+        signer: "MailSigner | None" = None,
+    ) -> None:
+        """Without `signer` all mail is verified, and nothing else."""
         dkimpy.install()
+        self.stages = frozenset({Stage.HEADERS, Stage.MESSAGE} | ({Stage.SIGN} if signer else set()))
+        self._signer = signer
         self._config = config
         self._resolver = resolver
         self._clock = clock
         self._lookup_timeout_s = lookup_timeout_s
 
     async def examine(self, stage: Stage, message: Message, budget: Budget) -> tuple[Finding, ...]:
-        """One finding `dkim` per signature ("none" without any), one finding `arc` when there are ARC fields."""
+        """One finding `dkim` per signature ("none" without any), one finding `arc` when there are ARC fields.
+
+        About signing what `MailSigner` finds; mail that is signed or left alone is not verified.
+        """
+        if self._signer is None:
+            return await self._verified(stage, message, budget)
+        if stage is Stage.SIGN:
+            return await self._signer.sign(message, budget)
+        plan = await self._signer.plan(stage, message, budget)
+        verified = await self._verified(stage, message, budget) if plan.verifies else ()
+        if stage is not Stage.MESSAGE:
+            return ()
+        further = await self._signer.goes_on(plan, message, verified, budget) if plan.verifies else ()
+        return (*verified, *plan.findings, *further)
+
+    async def _verified(self, stage: Stage, message: Message, budget: Budget) -> tuple[Finding, ...]:
         signatures = message.fields_by_name.get(b"dkim-signature", ())
         candidates = [_read(place, signatures[place]) for place in chosen_signatures(signatures, self._config)]
         chain = _chain_or_failure(message)
@@ -100,8 +129,10 @@ class DkimActor:
         return self._resolver.counters() if isinstance(self._resolver, Counting) else {}
 
     async def close(self) -> None:
-        """Give back the resolver's sockets."""
+        """Give back the resolver's sockets, and the signer's."""
         await self._resolver.close()
+        if self._signer is not None:
+            await self._signer.close()
 
     async def _lookup(self, names: Iterable[str], budget: Budget) -> Keys:
         """Ask for all keys at the same time; each name gets a key or a verdict."""

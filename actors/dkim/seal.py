@@ -6,16 +6,14 @@ and one time give the same bytes everywhere.
 """
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from actors.dkim.arc import MESSAGE_SIGNATURE, RESULTS, SEAL, SETS_MAX, ChainError, instance_of
 from actors.dkim.canonical import Field, FieldsByName, relaxed_field
 from actors.dkim.signature import SignatureError, field_tags, signed_fields
+from actors.dkim.signing.private_key import PrivateKey
 from actors.dkim.verify import Evidence
 from actors.model import Outcome
 
@@ -38,14 +36,16 @@ class Sealer:
 
     domain: str
     selector: str
-    private: RSAPrivateKey = field(repr=False)
+    private: PrivateKey = field(repr=False)
     signed_names: tuple[bytes, ...]
     """h= as written, lower case; a name more often than the message has it forbids that one is added.
 
-    Raises ValueError for names that an ARC-Message-Signature must not sign.
+    Raises ValueError for names that an ARC-Message-Signature must not sign, and for a key that is not RSA.
     """
 
     def __post_init__(self) -> None:
+        if self.private.key_type != "rsa":
+            raise ValueError("RFC 8617 knows no seal but by an RSA key")
         wrong = _NEVER_SIGNED.intersection(self.signed_names)
         if wrong or b"from" not in self.signed_names:
             raise ValueError("an ARC-Message-Signature signs From, and neither ARC-Seal nor Authentication-Results")
@@ -107,7 +107,7 @@ def _signature(name: bytes, tags: Mapping[bytes, bytes], signed: Sequence[Field]
     """The field of this name that signs those, and itself without its b= (RFC 6376 section 3.7)."""
     unsigned = (_WRITTEN[name], _folded({**tags, b"b": b""}))
     hashed = b"\r\n".join(b"%b:%b" % relaxed_field(one) for one in (*signed, unsigned))
-    written = base64.b64encode(sealer.private.sign(hashed, PKCS1v15(), SHA256()))
+    written = base64.b64encode(sealer.private.sign(hashlib.sha256(hashed).digest()))
     return _WRITTEN[name], _folded({**tags, b"b": written})
 
 

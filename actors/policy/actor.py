@@ -42,7 +42,7 @@ class PolicyActor:
     """Reports spf, spf_anybody, dmarc_record, gtube, from_*, fields_repeated, date_missing, bare_line_ends, lists."""
 
     name = "policy"
-    stages = frozenset(Stage)
+    stages = frozenset(Stage) - {Stage.SIGN}
 
     def __init__(self, config: JudgementConfig, resolver: Resolver, store: Store | None, clock: Clock) -> None:
         """Raises ValueError when a client list holds what is no address; `store` is asked only with a redis_prefix."""
@@ -83,6 +83,8 @@ class PolicyActor:
                 return []
             case Stage.MESSAGE:
                 return await self._message(message, budget)
+            case Stage.SIGN:
+                return []
 
     def counters(self) -> Mapping[str, int]:
         """The resolver's, if it counts."""

@@ -7,7 +7,7 @@ that a report does not give away what other filters thought (RFC 9990 section 9.
 import ipaddress
 from collections.abc import Iterable
 
-from actors.decide.dmarc import applicable_policy
+from actors.decide.dmarc import applicable_policy, is_forgiven
 from actors.model import Action, Finding, Message, Outcome, Verdict, is_unheard
 from actors.policy.author import domain_of
 from actors.reports.names import is_domain
@@ -111,8 +111,8 @@ def _published(record: Finding) -> Published:
 def _disposition(record: Finding, dmarc: Finding, done: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """(what the policy came to, why it was not applied as configured): RFC 9990 sections 3.1.1.9 and 3.1.6.
 
-    Nothing here recognises mailing lists or forwarders, so those two reasons are never told: what our own rules, lists
-    and thresholds made of a failure is `local_policy`.
+    Nothing here recognises mailing lists, so that reason is never told: what our own rules, lists and thresholds made
+    of a failure is `local_policy`.
     """
     configured = applicable_policy({**record.facts, "testing": "no"})
     applicable = dmarc.facts.get("policy.dmarc", "none")
@@ -125,7 +125,7 @@ def _disposition(record: Finding, dmarc: Finding, done: str) -> tuple[str, tuple
     if applicable != configured:
         reasons.append(("policy_test_mode", ""))
     if disposition != applicable:
-        reasons.append(("local_policy", ""))
+        reasons.append(("trusted_forwarder" if is_forgiven(dmarc) else "local_policy", ""))
     return disposition, tuple(reasons)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import grpc
 
-from actors.config import check_files
+from actors.config import check_files, check_signing
 from cluster.admin.access import Attempts, Keyring, Role
 from cluster.admin.admission import Admission, Context
 from cluster.admin.codec import cell_to_proto, node_to_proto, rollout_to_proto, text_to_proto
@@ -111,6 +111,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             plan = plan_reload(request.config, _why(request.why, "reload", who.name), self._control.settings())
             if plan.change is not None and plan.change.judgement is not None:
                 check_files(plan.change.judgement)
+                await check_signing(plan.change.judgement)
             generation = 0 if plan.change is None else await self._control.start_rollout(plan.change)
         change = plan.change
         return pb.ReloadResponse(

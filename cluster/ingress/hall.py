@@ -70,6 +70,10 @@ class Hall:
     mirror: Mirror | None = None
     tally: Tally | None = None
     draining: bool = False
+    signed: int = 0
+    """Messages that left with signatures of ours."""
+    unsigned: int = 0
+    """Those that should have, and could not be signed: refused for now, or passed and marked."""
     transactions: int = 0
     held_bytes: int = 0
     streams: set[Stream] = field(default_factory=set)

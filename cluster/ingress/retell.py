@@ -48,4 +48,4 @@ def whole_message(  # noqa: PLR0913  what a message is made of
     yield pb.Event(transaction=number, headers=pb.Headers(header_block=header_block, queue_id=envelope.queue_id))
     for offset in range(0, len(body), CHUNK_BYTES):
         yield pb.Event(transaction=number, body=body[offset : offset + CHUNK_BYTES])
-    yield pb.Event(transaction=number, end_of_message=pb.EndOfMessage(budget_ms=budget_ms))
+    yield pb.Event(transaction=number, end_of_message=pb.EndOfMessage(budget_ms=budget_ms, macros=envelope.macros))

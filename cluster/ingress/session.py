@@ -6,13 +6,12 @@ no task, no lock and no queue per transaction. What all streams of the process s
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from functools import partial
 
-from actors.decide import decide, decide_early, is_telling, settled
+from actors.decide import decide_early, is_telling, lacks_signature, settled
 from actors.examine import stack_of
-from actors.model import ErrorKind, Finding, Message, Outcome, Stage, cut_finding, skipped_finding
+from actors.model import ErrorKind, Finding, Message, Stage, Verdict, cut_finding, skipped_finding
 from cluster.codec import (
     envelope_from_proto,
     recipient_verdict_to_proto,
@@ -20,12 +19,14 @@ from cluster.codec import (
     stage_verdict_to_proto,
     verdict_to_proto,
 )
-from cluster.errand import Ask, Payload, Report, Route, Timer
+from cluster.errand import Ask, Payload, Report
 from cluster.ingress.gate import Place
 from cluster.ingress.hall import Hall
+from cluster.ingress.live import ASIDE, Live, counting
+from cluster.ingress.signing import Judged, judge, signed, signing_payload
 from cluster.ingress.transaction import Cancel, Grant, Reason, Refuse, Start, State, Step, Transaction
-from cluster.telemetry import Passage
 from tamis.filter.v1 import filter_service_pb2 as pb
+from tamis.filter.v1 import message_pb2
 
 log = logging.getLogger(__name__)
 
@@ -34,32 +35,6 @@ _ANSWER_BYTES = 512
 NOTHING = Payload(b"")
 _BACKGROUND = (Stage.ENVELOPE, Stage.HEADERS)
 """Stages that nobody waits for; the others have a deadline of their own."""
-_ASIDE = (Stage.MAIL, Stage.HEADERS)
-"""Stages that no verdict on a message waits for: the envelope's and the message's tell the same."""
-
-
-@dataclass(slots=True, eq=False)
-class Live:
-    """One open transaction."""
-
-    number: int
-    transaction: Transaction
-    started_s: float
-    started_ns: int
-    route: Route = field(default_factory=Route)
-    asks: dict[Ask, Start] = field(default_factory=dict)
-    """Stages under way."""
-    reports: list[tuple[Start, Report]] = field(default_factory=list)
-    held_bytes: int = 0
-    expiry: Timer | None = None
-    place: Place | None = None
-    """At the gate, from the end of the message on."""
-    message: Message | None = None
-    """Set when the message stage begins."""
-    asked_s: float = 0.0
-    """When the end of the message came."""
-    telling: bool = False
-    """Something was found that may settle the verdict before all have answered."""
 
 
 class Session:
@@ -206,6 +181,7 @@ class Session:
 
     def _end_of_message(self, live: Live, start: Start) -> None:
         """The message stage is under way: only now may what else is known lead to a verdict."""
+        live.deadline_s = start.deadline_s
         self._end_early_stages(live, start.deadline_s)
         live.message = Message(envelope_from_proto(start.message.envelope), start.message.header_block, start.body)
 
@@ -241,7 +217,7 @@ class Session:
 
     def _judge_when_known(self, live: Live) -> None:
         """Judge once the end of the message was told and all that the verdict needs is known."""
-        waited_for = any(start.stage not in _ASIDE for start in live.asks.values())
+        waited_for = any(start.stage not in ASIDE for start in live.asks.values())
         if live.message is not None and not waited_for and self._live.get(live.number) is live:
             self._judge(live, live.message)
 
@@ -250,9 +226,9 @@ class Session:
         live.telling = live.telling or is_telling(report.findings)
         if live.message is None or not live.telling:
             return
-        due = {name for ask, start in live.asks.items() if start.stage not in _ASIDE for name in ask.pending}
+        due = {name for ask, start in live.asks.items() if start.stage not in ASIDE for name in ask.pending}
         partly = [(start, report) for ask, start in live.asks.items() for report in ask.reports]
-        known = _counting([*live.reports, *partly], live.transaction.refused_recipients)
+        known = counting([*live.reports, *partly], live.transaction.refused_recipients)
         if settled(known, due, live.message, self._hall.judgement):
             live.reports += partly
             self._guarded(live, self._judge, live, live.message, due)
@@ -279,13 +255,43 @@ class Session:
             if report.failed is ErrorKind.OVERLOADED and start.stage is Stage.MESSAGE:
                 self._refuse(live, Reason.REASON_OVERLOADED, f"{report.actor} pool is full")
                 return
-        findings = _counting(live.reports, live.transaction.refused_recipients)
+        findings = counting(live.reports, live.transaction.refused_recipients)
         findings += (
             skipped_finding(actor) for actor in live.route.skips if self._hall.dispatcher.asks(Stage.MESSAGE, actor)
         )
         findings += map(cut_finding, cut)
         asked = {report.actor for start, report in live.reports if start.stage is Stage.MESSAGE}
-        verdict = decide(findings, message, self._hall.judgement, expected=sorted(asked))
+        judged = judge(findings, message, self._hall.judgement, asked)
+        payload = signing_payload(judged, self._hall.judgement)
+        if payload is None:
+            self._conclude(live, judged, judged.verdict)
+        else:
+            self._sign(live, judged, payload)
+
+    def _sign(self, live: Live, judged: Judged, payload: Payload) -> None:
+        """Ask for the signatures of what leaves; what else is under way is not waited for."""
+        self._cancel_asks(live)
+        start = Start(Stage.SIGN, message_pb2.Message(), live.deadline_s)
+
+        def done(ask: Ask) -> None:
+            live.asks.pop(ask, None)
+            live.reports.extend((start, report) for report in ask.reports)
+            self._guarded(live, self._conclude_signed, live, judged, ask.reports)
+
+        ask = self._hall.dispatcher.ask(live.route, Stage.SIGN, payload, live.deadline_s, done)
+        if self._live.get(live.number) is live:
+            live.asks[ask] = start
+
+    def _conclude_signed(self, live: Live, judged: Judged, reports: Iterable[Report]) -> None:
+        self._conclude(live, judged, signed(judged, reports, self._hall.judgement))
+
+    def _conclude(self, live: Live, judged: Judged, verdict: Verdict) -> None:
+        """The verdict leaves. Others compare and count what was judged, not what signing made of it."""
+        message = judged.message
+        if self._hall.judgement.dkim.signing.configured:
+            failed = lacks_signature(verdict)
+            self._hall.unsigned += failed
+            self._hall.signed += not failed and verdict is not judged.verdict
         traced = self._traced(live, action=str(verdict.action), score=verdict.score, missing=verdict.missing)
         mirror = self._hall.mirror
         if mirror is not None and (message.envelope.mirrored or not mirror.wants(message.envelope.transaction_id)):
@@ -297,6 +303,8 @@ class Session:
         self._drop(live)
         if mirror is not None:
             verdict_s = self._hall.clock.monotonic_s() - live.asked_s
+            if verdict is not judged.verdict:
+                wire_verdict = verdict_to_proto(judged.verdict, findings=judged.verdict.findings)
             mirror.offer(live.transaction.envelope, message, wire_verdict, verdict_s)
         if self._hall.tally is not None:
             self._hall.tally.note(verdict, message)
@@ -326,20 +334,7 @@ class Session:
         if not tracer.active:
             return False
         now_s = self._hall.clock.monotonic_s()
-        passage = Passage(
-            traceparent=live.transaction.traceparent,
-            started_ns=live.started_ns,
-            started_s=live.started_s,
-            asked_s=live.asked_s or now_s,
-            ended_s=now_s,
-            reports=[report for _, report in live.reports],
-            queue_id=live.transaction.envelope.queue_id,
-            message_bytes=live.transaction.body_bytes + len(live.transaction.header_block),
-            action=action,
-            score=score,
-            missing=missing,
-            failed=failed,
-        )
+        passage = live.passage(now_s, action=action, score=score, missing=missing, failed=failed)
         return tracer.over(self, live.number, passage)
 
     def _drop(self, live: Live) -> None:
@@ -355,14 +350,17 @@ class Session:
         if live.expiry is not None:
             live.expiry.cancel()
             live.expiry = None
-        asks, live.asks = live.asks, {}
-        for ask in asks:
-            self._hall.dispatcher.cancel(ask)
+        self._cancel_asks(live)
         self._hall.transactions -= 1
         self._hall.held_bytes -= live.held_bytes
         if live.place is not None:
             self._hall.gate.leave(live.place, [report for _, report in live.reports])
             live.place = None
+
+    def _cancel_asks(self, live: Live) -> None:
+        asks, live.asks = live.asks, {}
+        for ask in asks:
+            self._hall.dispatcher.cancel(ask)
 
     def _send_refusal(self, number: int, reason: pb.Refused.Reason, detail: str) -> None:
         refused = pb.Refused(reason=reason, detail=detail)
@@ -373,15 +371,3 @@ class Session:
         if not self._send(answer, _ANSWER_BYTES):
             log.warning("stream_behind transaction=%d", live.number)
             self.behind = True
-
-
-def _counting(reports: Iterable[tuple[Start, Report]], refused_recipients: Collection[int]) -> list[Finding]:
-    """The findings that a verdict on the message counts."""
-    findings: list[Finding] = []
-    for start, report in reports:
-        if start.stage in _ASIDE:
-            # Looking up ahead of time may fail: a later stage says what matters.
-            findings += (finding for finding in report.findings if finding.outcome is not Outcome.ERROR)
-        elif start.stage is not Stage.RECIPIENT or start.recipient not in refused_recipients:
-            findings += report.findings
-    return findings

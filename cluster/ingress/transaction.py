@@ -7,6 +7,7 @@ protobuf values, so that each stage is serialised once for all pools.
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
 import msgspec
 
@@ -19,6 +20,9 @@ from wire.stream import INITIAL_BODY_CREDIT_BYTES
 CREDIT_WINDOW_BYTES = 256 * 1024
 """Credit is topped up to this much ahead of what has arrived, once the first body bytes have come. What is under way
 delays everything else on the stream: with 1 MiB and four large mails small ones took three times as long."""
+
+MACROS_MAX, MACRO_BYTES_MAX = 32, 256
+"""Of the MTA's macros; what is beyond is dropped."""
 
 Reason = pb.Refused.Reason
 
@@ -259,6 +263,9 @@ class Transaction:
             kept = [r for index, r in enumerate(self.envelope.recipients) if index not in self.refused_recipients]
             del self.envelope.recipients[:]
             self.envelope.recipients.extend(kept)
+        for name, value in islice(end.macros.items(), MACROS_MAX):
+            if len(name) <= MACRO_BYTES_MAX and len(value.encode()) <= MACRO_BYTES_MAX:
+                self.envelope.macros[name] = value
         body = b"".join(self._body)
         self._body.clear()
         budget_s = min(end.budget_ms / 1000, self._limits.end_of_message_s)

@@ -8,13 +8,16 @@ import sys
 from collections.abc import Callable
 
 from tests.acceptance.auth_numbers import cpu, sign_cpu
-from tests.acceptance.auth_rows import GROUPS
+from tests.acceptance.auth_rows import BAD_INPUT, CORPORA, INTEROP, NAMES, VERIFY
+from tests.acceptance.auth_signing_rows import CELL, REPORTING, ROTATION, SIGN
 from tests.acceptance.pytests import run_rows
 from tests.acceptance.report import Report
 from tests.acceptance.rows import Group
 
 WITHIN_S = 710.0
 """What is not done by then is short."""
+
+GROUPS = (CORPORA, INTEROP, VERIFY, NAMES, SIGN, REPORTING, BAD_INPUT, CELL, ROTATION)
 
 Check = Callable[[Report], None]
 

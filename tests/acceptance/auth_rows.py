@@ -1,7 +1,4 @@
-"""The lines of `make accept-auth` that are tests: what must hold, and which tests prove it.
-
-A row whose tests are not named yet is `short`: those stand together in `OTHERS`.
-"""
+"""The lines of `make accept-auth` that are tests: what must hold, and which tests prove it."""
 
 from tests.acceptance.pytests import Row
 from tests.acceptance.rows import Group
@@ -13,12 +10,10 @@ SPOOFING = f"{ACTORS}/test_spoofing.py"
 SIGNED = f"{CONFORMANCE}/test_signed_mail.py"
 OPENDKIM = "tests/live/test_opendkim.py"
 DKIM = f"{ACTORS}/dkim/test_actor.py"
-SIGNING = f"{ACTORS}/dkim/signing"
 RESULTS = f"{ACTORS}/decide/test_authres.py"
 FAILURES = f"{ACTORS}/decide/test_failures.py"
 DNS = f"{ACTORS}/adapters/test_dns.py"
 DMARC = f"{ACTORS}/policy/test_dmarc.py"
-REPORTS = f"{ACTORS}/reports"
 CLI = "tests/cli"
 
 
@@ -267,77 +262,6 @@ NAMES = Group(
         ),
     ),
 )
-SIGN = Group(
-    "sign",
-    180,
-    (
-        Row(
-            "key_table_and_signing_table",
-            (f"{SIGNING}/test_tables.py", f"{ACTORS}/adapters/test_dkim_files.py"),
-        ),
-        Row("internal_peer_and_exempt_hosts", (f"{SIGNING}/test_decision.py", f"{SIGNING}/test_hosts.py")),
-        Row(
-            "sign_decision_explained",
-            each(
-                f"{CLI}/test_dkim.py",
-                "test_explain_tells_each_rule_and_the_keys",
-                "test_explain_says_why_a_strangers_mail_is_verified",
-            ),
-        ),
-        Row(
-            "sign_several_signatures",
-            each(f"{SIGNING}/test_sign.py", "test_several_signatures_hold_independently_of_each_other"),
-        ),
-        Row(
-            "sign_headers_oversigned_and_omitted",
-            each(
-                f"{SIGNING}/test_sign.py",
-                "test_each_field_is_named_as_often_as_it_is_there_and_once_more_when_oversigned",
-                "test_omitted_names_are_not_signed_but_from_always_is",
-            ),
-        ),
-        Row(
-            "sign_x_and_never_l",
-            each(f"{SIGNING}/test_sign.py", "test_tags_are_those_of_the_options_and_there_is_never_a_length"),
-        ),
-        Row(
-            "keys_genkey_genzone_testkey",
-            each(
-                f"{CLI}/test_dkim.py",
-                "test_a_new_key_and_its_record_belong_together",
-                "test_a_long_record_is_split_into_strings_of_255_bytes",
-                "test_genzone_writes_the_table_and_says_what_it_leaves_out",
-                "test_testkey_compares_what_is_published",
-            ),
-        ),
-        Row(
-            "keys_sign_verify",
-            each(
-                f"{CLI}/test_dkim.py",
-                "test_what_sign_prints_verify_takes",
-                "test_verify_fails_for_mail_that_was_changed_or_never_signed",
-            ),
-        ),
-        Row(
-            "private_keys_are_never_shown",
-            (
-                f"{SIGNING}/test_private_key.py",
-                *each(f"{SIGNING}/test_tables.py", "test_a_key_is_never_shown"),
-                *each(f"{ACTORS}/dkim/test_seal.py", "test_the_private_key_is_in_no_text"),
-            ),
-        ),
-    ),
-)
-REPORTING = Group(
-    "reporting",
-    240,
-    (
-        Row("dmarc_report_xml_valid", (f"{REPORTS}/test_report.py", f"{REPORTS}/test_chain.py")),
-        Row("dmarc_report_counted_in_redis", (f"{REPORTS}/test_tally.py", f"{ACTORS}/adapters/test_redis_reports.py")),
-        Row("dmarc_report_external_destinations", (f"{REPORTS}/test_destinations.py",)),
-        Row("dmarc_report_sent_once_or_written", (f"{REPORTS}/test_delivery.py", f"{CLI}/test_dmarc.py")),
-    ),
-)
 BAD_INPUT = Group(
     "bad_input",
     180,
@@ -393,19 +317,3 @@ BAD_INPUT = Group(
         ),
     ),
 )
-OTHERS = Group(
-    "others",
-    300,
-    (
-        # Deliverables whose tests stand on other branches: name them here when they are merged.
-        Row("cell_signs_what_leaves", ()),
-        Row("cell_seals_and_resigns_for_forwarders", ()),
-        Row("key_tables_in_redis_and_sql", ()),
-        Row("private_keys_by_file_redis_and_command", ()),
-        Row("import_opendkim_conf", ()),
-        Row("rotation_publishes_waits_switches_retires", ()),
-        Row("rotation_survives_being_killed_at_any_step", ()),
-        Row("rotation_dry_run_status_audit_log", ()),
-    ),
-)
-GROUPS = (CORPORA, INTEROP, VERIFY, NAMES, SIGN, REPORTING, BAD_INPUT, OTHERS)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.acceptance import auth, auth_numbers, commands
-from tests.acceptance.auth_rows import GROUPS
+from tests.acceptance.auth import GROUPS
 from tests.acceptance.pytests import PROJECT
 from tests.acceptance.report import Report, listed_names
 from tests.hostile_mail import all_cases

@@ -101,9 +101,14 @@ def test_the_table_of_stages_is_there_without_any_actor() -> None:
 
     # Settings and values only.
     assert done.stdout.split() == [
+        "actors.dkim.rotation",
+        "actors.dkim.rotation.config",
+        "actors.dkim.rotation.selectors",
         "actors.dkim.signing",
         "actors.dkim.signing.config",
         "actors.dkim.signing.options",
+        "actors.dkim.signing.sql_place",
+        "actors.policy.config",
         "actors.reports.config",
         "actors.reports.names",
         "actors.reports.row",

@@ -130,6 +130,8 @@ MTA submission
 MultipleSignatures yes
 Nameservers 192.0.2.1, 192.0.2.2
 PeerList /etc/tamis/peers
+ResignAll yes
+ResignMailTo list.example=k
 RemoveARFrom a.example,b.example
 RequireSafeKeys no
 SenderHeaders Sender,From
@@ -137,7 +139,11 @@ SignatureTTL 86400
 KeyTable refile:/etc/tamis/keys
 SigningTable refile:/etc/tamis/signing
 On-InternalError q
-On-BadSignature accept
+On-BadSignature r
+AuthservIDWithJobID yes
+MustBeSigned Subject,To
+RequiredHeaders yes
+TrustSignaturesFrom trusted.example
 SignatureAlgorithm rsa-sha256
 Socket inet:8891@localhost
 SoftStart yes
@@ -168,11 +174,18 @@ def test_what_is_ours_too_is_carried(tmp_path: Path) -> None:
     )
     assert (signing.exempt_domains, signing.dont_sign_mail_to) == ("exempt.example", "list@example.net")
     assert (signing.mta, signing.macro_list) == ("submission", "auth_level=1|2")
-    assert {"Socket", "SoftStart", "SendReports", "BogusKey", "On-BadSignature", "SignatureAlgorithm"} == set(
+    assert config.gateway.macros == ("auth_level",)
+    assert (signing.resign_mail_to, signing.resign_all) == ("list.example=k", True)
+    assert config.headers.authserv_id_with_queue_id
+    assert (config.dkim.must_be_signed, config.dkim.signers_first) == (("subject", "to"), ("trusted.example",))
+    assert (config.policy.on_form.fields, config.policy.on_dkim.bad_signature) == ("reject", "reject")
+    assert {"Socket", "SoftStart", "SendReports", "BogusKey", "SignatureAlgorithm"} == set(
         result.told["without_object"]
     )
     assert [text.partition(":")[0] for text in result.told["different"]] == [
         "On-DNSError",
+        "On-Security",
+        "On-SignatureError",
         "OversignHeaders",
         "SignHeaders",
     ]
@@ -196,10 +209,9 @@ def test_each_line_of_the_configuration_says_where_it_comes_from(tmp_path: Path)
         ("DNSTimeout 0", "greater than 0"),
         ("MaximumSignaturesToVerify 0", "at least 1"),
         ("SignatureTTL 999999999", "at most"),
-        ("RemoveARFrom .example.org", "whole names"),
         ("InternalHosts ldap://host/base", "kind `ldap:`"),
         ("PeerList /var/db/peers.db", "kind `db:`"),
-        ("On-BadSignature r", "`dkim.dkim.fail` in"),
+        ("On-SignatureError r", "knows tempfail and unsigned"),
         ("On-InternalError discard", "knows ignore"),
         ("ADSPAction discard", "of a former version"),
         ("KeyTable file:/etc/keys", "need each other"),
@@ -238,10 +250,10 @@ def test_what_opendkim_would_not_take_is_told_with_its_line(line: str, reason: s
 def test_on_default_is_said_for_what_is_not_said_itself(tmp_path: Path) -> None:
     result = imported(tmp_path, "On-KeyNotFound accept\nOn-Default tempfail\n")
     assert result.config.policy.on_error.dkim == "tempfail"
-    assert [text.split(": ")[1] for text in result.told["not_carried"]] == [
-        *("On-BadSignature", "On-DNSError", "On-NoSignature", "On-Security")
-    ]
-    assert {"On-KeyNotFound", "On-SignatureError"} <= set(result.told["without_object"])
+    on_dkim = result.config.policy.on_dkim
+    assert (on_dkim.bad_signature, on_dkim.dns_error, on_dkim.no_signature, on_dkim.security) == ("tempfail",) * 4
+    assert on_dkim.key_not_found == "accept"
+    assert result.config.dkim.signing.on_failure == "tempfail"
 
 
 def test_lists_of_fields_are_whole_or_changes_of_opendkims_own(tmp_path: Path) -> None:
@@ -343,12 +355,15 @@ def test_opendmarc_is_told_by_the_name_of_its_file(tmp_path: Path) -> None:
     text = (
         "AuthservID mx.example.org\nDNSTimeout 5\nRejectFailures true\nPublicSuffixList /usr/share/publicsuffix/list\n"
         "Socket local:/run/opendmarc/s\nUserID opendmarc\nSPFSelfValidate true\nSoftwareHeader no\n"
+        "DomainWhitelist a.example, B.example\nRequiredHeaders yes\nAuthservIDWithJobID no\n"
     )
     result = imported(tmp_path, text, name="opendmarc.conf")
     assert result.exit_code == 0, result.all_remarks()
     policy = result.config.policy
     assert (policy.dmarc_reject, policy.dmarc_public_suffixes, result.config.dns.timeout_s) == (True, True, 5.0)
     assert result.config.headers.authserv_id == "mx.example.org"
+    assert result.config.dkim.trusted_sealers == ("a.example", "b.example")
+    assert policy.on_form.fields == "reject"
     assert result.told["without_object"] == ["Socket", "UserID", "SPFSelfValidate", "SoftwareHeader"]
     assert [one.partition(":")[0] for one in result.told["different"]] == ["RejectFailures", "IgnoreHosts"]
 

@@ -185,3 +185,18 @@ def test_text_from_a_mail_cannot_command_the_terminal(tmp_path: Path, zone: Path
     result = scan_text("--dns-zone", str(zone), str(mail))
     assert result.exit_code == 0
     assert "m\\x1b[2J\\udcff.eml: accept" in result.stdout
+
+
+def test_local_says_what_the_cell_would_sign_and_makes_no_signature(zone: Path, tmp_path: Path) -> None:
+    mail, settings = tmp_path / "mail.eml", tmp_path / "tamis.toml"
+    mail.write_bytes(b"From: a@ours.example\r\nSubject: x\r\n\r\nhello\r\n")
+    key = tmp_path / "k"
+    settings.write_text(f"[dkim.signing]\nkey_table = 'csl:k=ours.example:s:{key}'\nsigning_table = 'csl:*=k'\n")
+    arguments = ("--dns-zone", str(zone), "--config", str(settings), "--client-ip", "127.0.0.1", str(mail))
+    (row,) = rows(scan(*arguments))
+    findings = row["findings"]
+    assert isinstance(findings, list)
+    (told,) = [finding for finding in findings if finding["actor"] == "dkim"]
+    assert (told["name"], told["outcome"], told["facts"]["keys"]) == ("signing", "pass", "ours.example/s")
+    assert row["action"] == "accept"
+    assert "DKIM-Signature" not in json.dumps(row)

@@ -61,6 +61,14 @@ def refused(run_dir: Path, config: str) -> str:
         ("[gateway]\nlisten = ['inet:0']\n", "tamis.toml:"),
         ("[gateway]\nlisten = ['unix:/nowhere/tamis.sock']\n", "there is no such directory"),
         ("[antivirus]\nyara_rules = ['/nowhere.yar']\n", "/nowhere.yar is no file"),
+        (
+            "[dkim.signing]\nkey_table = 'file:/nowhere/keys'\nsigning_table = 'csl:a.example=k'\n",
+            "[dkim.signing]: /nowhere/keys: No such file",
+        ),
+        (
+            "[dkim.signing]\nseal = 'always'\nseal_key = 'a.example:s:/k'\n[headers]\nauthentication_results = false\n",
+            "off",
+        ),
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_line_and_exit_code_2(run_dir: Path, config: str, complaint: str) -> None:

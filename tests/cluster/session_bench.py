@@ -1,5 +1,6 @@
 """A session between a fake gateway and fake replicas, for the tests of cluster/ingress/session.py."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actors.config import JudgementConfig
@@ -20,7 +21,7 @@ from wire.trace import SpanRecord, TraceContext
 
 STAGES = {
     "classifier": frozenset({Stage.MESSAGE}),
-    "policy": frozenset(Stage) - {Stage.HELO},
+    "policy": frozenset(Stage) - {Stage.HELO, Stage.SIGN},
 }
 HAM = Finding("classifier", "spam", Outcome.HAM, 0.01)
 SPF = Finding("policy", "spf", Outcome.PASS)
@@ -35,6 +36,7 @@ class Bench:
     transactions_max: int = 10
     held_bytes_max: int = 4_000_000
     table: bool = True
+    stages: Mapping[str, frozenset[Stage]] = field(default_factory=lambda: STAGES)
     room: bool = True
     shared: list[bytes] = field(default_factory=list)
     answers: list[pb.Answer] = field(default_factory=list)
@@ -57,7 +59,9 @@ class Bench:
             held_bytes_max=self.held_bytes_max,
         )
         if self.table:
-            dispatcher.update(Table(STAGES, tuple(Replica(f"{pool}-0", (pool,), "a:1", "") for pool in STAGES)))
+            dispatcher.update(
+                Table(self.stages, tuple(Replica(f"{pool}-0", (pool,), "a:1", "") for pool in self.stages))
+            )
             for link in self.links.values():
                 link.up()
         self.session = Session(self.hall, self._send)

@@ -59,6 +59,7 @@ envelopes = st.builds(
     daemon_name=texts,
     mta_name=texts,
     received_at_s=st.integers(0, 4 * 10**12).map(lambda ms: ms / 1000),
+    macros=st.dictionaries(texts, texts, max_size=3),
 )
 messages = st.builds(Message, envelope=envelopes, header_block=blobs, body=blobs)
 findings = st.builds(

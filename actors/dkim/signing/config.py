@@ -17,7 +17,7 @@ _ELSEWHERE = re.compile(r"(?:dsn:|file:|redis:|refile:|sql:|/)")
 """What names a place; else the setting is the list itself."""
 _DATA_SETS = (
     *("key_table", "signing_table", "internal_hosts", "external_ignore_list", "peer_list", "exempt_domains"),
-    *("dont_sign_mail_to", "mta", "macro_list"),
+    *("dont_sign_mail_to", "mta", "macro_list", "resign_mail_to", "seal_mail_to"),
 )
 _TIMEOUT_S_MAX = 3600.0
 _CANONICALIZATIONS = ("simple", "relaxed")
@@ -25,7 +25,7 @@ _TTL_S_MAX = 10 * 365 * 86_400
 
 
 class SigningConfig(Section, frozen=True):
-    """[dkim.signing]: whose mail is signed and with which keys, as `tamis dkim` sees it; the cell does not sign yet."""
+    """[dkim.signing]: whose mail is signed and with which keys, by the cell and by `tamis dkim`."""
 
     key_table: str = ""
     """KeyTable: file:PATH, refile:PATH, csl:LIST, a path, redis:HASH (in the Redis of [redis]), OpenDKIM's dsn:...,
@@ -79,7 +79,24 @@ class SigningConfig(Section, frozen=True):
     mta: str = ""
     """MTA: names of the MTA's daemons (macro daemon_name) whose mail is signed."""
     macro_list: str = ""
-    """MacroList: macros that make mail be signed, NAME or NAME=VALUE|VALUE."""
+    """MacroList: macros that make mail be signed, NAME or NAME=VALUE|VALUE; the gateway passes on those that
+    [gateway] macros names."""
+
+    resign_mail_to: str = ""
+    """ResignMailTo: mail to these recipients (ADDRESS, DOMAIN or .DOMAIN) is verified when it comes and signed when it
+    leaves, with the key of the KeyTable that the entry names; for who forwards mail."""
+    resign_all: bool = False
+    """ResignAll: all of it; else only what has a signature that passes."""
+    seal: str = "never"
+    """Which mail that comes in gets an ARC set when it leaves: never, listed (to a recipient of `seal_mail_to`) or
+    always. ARC is on its way to Historic: for who forwards to receivers that still look at it."""
+    seal_mail_to: str = ""
+    """Recipients (ADDRESS, DOMAIN or .DOMAIN) whose mail is forwarded."""
+    seal_key: str = ""
+    """DOMAIN:SELECTOR:KEY of the seals, as in the KeyTable; an RSA key. A seal that fails holds no mail."""
+    on_failure: str = "tempfail"
+    """What becomes of mail that cannot be signed, since a key, a table or the dkim actor fails: tempfail (it comes
+    again), or unsigned (it passes, and says so in the degraded header)."""
 
     def __post_init__(self) -> None:
         header, slash, body = self.canonicalization.partition("/")
@@ -93,10 +110,9 @@ class SigningConfig(Section, frozen=True):
             raise ValueError(f"`key_bits_min` must be at least {KEY_BITS_MIN}")
         if not 0 <= self.signature_ttl_s <= _TTL_S_MAX:
             raise ValueError(f"`signature_ttl_s` must be at least 0 and at most {_TTL_S_MAX}")
-        if not self.sender_headers:
-            raise ValueError("`sender_headers` must name a field")
         self._check_keys()
         self._check_tables()
+        self._check_leaving()
 
     def _check_keys(self) -> None:
         if self.key_command and not any("{name}" in word for word in self.key_command[1:]):
@@ -127,6 +143,33 @@ class SigningConfig(Section, frozen=True):
         ):
             # Not told: it may be the key, which would be shown wherever settings are.
             raise ValueError("`key_table` is a list whose keys are not all paths of files, redis: or command:")
+
+    def _check_leaving(self) -> None:
+        if not self.sender_headers:
+            raise ValueError("`sender_headers` must name a field")
+        if self.seal not in ("never", "listed", "always"):
+            raise ValueError("`seal` must be never, listed or always")
+        if self.seal != "never" and not key_is_named(self.seal_key.split(":", 2)[-1].strip()):
+            raise ValueError(
+                "`seal` needs a `seal_key` DOMAIN:SELECTOR:KEY, a path, redis: or command:"
+            )  # Not told: it may be the key.
+        if self.on_failure not in ("tempfail", "unsigned"):
+            raise ValueError("`on_failure` must be tempfail or unsigned")
+
+    @property
+    def configured(self) -> bool:
+        """Whether mail is looked at for that at all."""
+        return bool(self.key_table) or self.seals
+
+    @property
+    def seals(self) -> bool:
+        """Whether any mail is sealed."""
+        return self.seal != "never"
+
+    @property
+    def signs(self) -> bool:
+        """Whether any mail is signed."""
+        return bool(self.key_table) and "s" in self.mode
 
     def options(self) -> SigningOptions:
         """How signatures look."""

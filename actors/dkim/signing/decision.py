@@ -8,16 +8,25 @@ the filter did and not what somebody thinks it does.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from actors.dkim.signing.author import AuthorError, author_of
 from actors.dkim.signing.hosts import HostList
-from actors.dkim.signing.tables import Address, NamedTable, PatternTable, SigningRequest, SigningTables
+from actors.dkim.signing.tables import (
+    Address,
+    Entry,
+    NamedTable,
+    PatternTable,
+    SigningRequest,
+    SigningTables,
+    domain_names,
+)
+from actors.domains import ascii_domain
 from actors.model import Client, Message
 
 Members = NamedTable | PatternTable
-"""A set of names or patterns, whose values nobody asks for."""
+"""A set of names or patterns; of its values only those of `resign_mail_to` are asked for."""
 _NOBODY = NamedTable(())
 _AUTHENTICATED = "authenticated"
 _ORIGINS = frozenset({"MTA", "MacroList", "InternalHosts", _AUTHENTICATED})
@@ -61,6 +70,12 @@ class SigningRules:
     macros: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Macros (names without braces) that make mail ours, by any value when there are none."""
     sender_headers: Sequence[str] = ("from",)
+    resign_mail_to: Members = _NOBODY
+    """Recipients whose mail is signed anew, although it is verified; the value is the key's name."""
+    resign_all: bool = False
+    """Also what has no signature that passes."""
+    seal_mail_to: Members = _NOBODY
+    """Recipients whose mail gets an ARC set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,14 @@ class Decision:
     author: Address | None = None
     suspicious: bool = False
     """A stranger uses a domain that we sign for, and ExternalIgnoreList does not know him."""
+    resign_key: str = ""
+    """Set for some mail that is verified: the key that signs it when it leaves (ResignMailTo)."""
+
+    @property
+    def deciding(self) -> Step:
+        """The rule that decided: of mail that is signed the first that makes it ours, else the last one."""
+        origins = (step for step in self.steps if step.applies and step.rule in _ORIGINS)
+        return next(origins, self.steps[-1]) if self.disposition is Disposition.SIGN else self.steps[-1]
 
 
 async def decide_signing(
@@ -85,8 +108,36 @@ async def decide_signing(
     """
     begun = _without_tables(message, macros, rules)
     if begun.disposition is not Disposition.SIGN or begun.author is None:
-        return begun
-    return _with_tables(begun, await tables.requests(begun.author), message, rules)
+        return _with_resigning(begun, message, rules)
+    decision = _with_tables(begun, await tables.requests(begun.author), message, rules)
+    return _with_resigning(decision, message, rules)
+
+
+def may_be_ours(message: Message, macros: Mapping[str, str], rules: SigningRules) -> bool:
+    """Whether the tables, which cannot be asked now, might have wanted the message signed."""
+    begun = _without_tables(message, macros, rules)
+    ours = begun.disposition is Disposition.SIGN and any(s.applies for s in begun.steps if s.rule in _ORIGINS)
+    return ours and rules.signs and _spared_recipient(message, rules) is None
+
+
+def _with_resigning(decision: Decision, message: Message, rules: SigningRules) -> Decision:
+    entry = listed_recipient(message, rules.resign_mail_to)
+    if entry is None or not entry.value or not rules.signs or decision.disposition is not Disposition.VERIFY:
+        return decision
+    key, which = entry.value.strip(), "" if rules.resign_all else ", if it verifies"
+    step = Step("ResignMailTo", applies=True, text=f"signed with {key} for {entry.name}{which}")
+    return replace(decision, steps=(*decision.steps, step), resign_key=key)
+
+
+def listed_recipient(message: Message, members: Members) -> Entry | None:
+    """What a list says of the first recipient it knows: by the address, the domain, then ".domain"s above it."""
+    for recipient in message.envelope.recipients:
+        local, _, domain = recipient.address.decode("utf-8", "replace").rpartition("@")
+        address = Address(local, ascii_domain(domain))
+        for name in (str(address), *domain_names(address.domain)):
+            if found := members.find_now([name]):
+                return found[0]
+    return None
 
 
 def _without_tables(message: Message, macros: Mapping[str, str], rules: SigningRules) -> Decision:

@@ -184,15 +184,19 @@ class SigningTables:
             del found[1:]
         return tuple([await self._request(entry, author) for entry in found])
 
+    async def named(self, name: str, author_domain: str = "") -> SigningRequest:
+        """What the KeyTable has under this name. Raises TableError."""
+        keys = await self.keys.find([name])
+        if not keys:
+            raise TableError(f"the key {name} is wanted, which the KeyTable lacks")
+        return parse_key_entry(Entry(name, keys[0].value), author_domain)
+
     async def _request(self, entry: Entry, author: Address) -> SigningRequest:
         name, _, identity = (part.strip() for part in entry.value.partition(":"))
         name = author.domain if name == "%" else name
         if not name:
             raise TableError(f"the SigningTable names no key for {entry.name}")
-        keys = await self.keys.find([name])
-        if not keys:
-            raise TableError(f"the SigningTable names the key {name}, which the KeyTable lacks")
-        parsed = parse_key_entry(Entry(name, keys[0].value), author.domain)
+        parsed = await self.named(name, author.domain)
         return SigningRequest(
             name, parsed.domain, parsed.selector, parsed.key, identity.replace("%", author.domain), entry.name
         )
@@ -214,6 +218,16 @@ def parse_key_entry(entry: Entry, author_domain: str = "") -> SigningRequest:
             raise TableError(f"the KeyTable's entry {entry.name} is for the author's domain, which is not known here")
         key = key.replace("%", author_domain)
     return SigningRequest(entry.name, domain, selector, key)
+
+
+def domain_names(domain: str) -> Iterator[str]:
+    """The domain itself, then those above it with the leading dot: how a list of recipients may speak of it."""
+    yield domain
+    for _ in range(_LABELS_MAX):
+        _, dot, domain = domain.partition(".")
+        if not dot:
+            return
+        yield f".{domain}"
 
 
 def is_for_any_domain(entry: Entry) -> bool:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from actors.config import ErrorPolicy, HeadersConfig, JudgementConfig, Lists, PolicyConfig
+from actors.config import DkimConfig, ErrorPolicy, HeadersConfig, JudgementConfig, Lists, PolicyConfig
 from actors.decide import decide, settled
 from actors.decide.settled import possible_actions
+from actors.dkim.signing.config import SigningConfig
 from actors.model import (
     KEY,
     NO_KEY,
@@ -29,6 +31,7 @@ from actors.policy.config import DkimFailures, FormFailures
 
 CONFIG = JudgementConfig()
 ACTORS = ("dkim", "policy", "classifier", "antivirus")
+SIGNING_CONFIG = SigningConfig(key_table="csl:k=a.b:s:/k", signing_table="csl:a.b=k")
 MESSAGE = Message(Envelope(mta_name="mx.example.org", recipients=(Recipient(b"ann@example.org"),)), b"From: b@a.b\r\n")
 INFECTED = Finding("antivirus", "clamav", Outcome.INFECTED, detail="Eicar-Signature")
 CLEAN = Finding("antivirus", "yara", Outcome.CLEAN)
@@ -70,9 +73,10 @@ def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
             said = st.builds(
                 Finding,
                 st.just(actor),
-                st.sampled_from(["dkim", "arc", "unsigned"]),
-                st.sampled_from([*_AUTH, Outcome.POLICY]),
-                facts=st.fixed_dictionaries(
+                st.sampled_from(["dkim", "arc", "unsigned", "signing"]),
+                st.sampled_from([*_AUTH, Outcome.POLICY, Outcome.SKIPPED, Outcome.ERROR]),
+                facts=st.just({"disposition": "sign"})
+                | st.fixed_dictionaries(
                     {}, optional={"header.d": _domains, KEY: st.sampled_from([NO_KEY, TEST_KEY]), VOUCHED: _domains}
                 ),
             )
@@ -106,6 +110,10 @@ def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
     return said | _failures[actor] | st.just(cut_finding(actor))
 
 
+_messages = st.builds(
+    lambda direction: Message(msgspec.structs.replace(MESSAGE.envelope, direction=direction), MESSAGE.header_block),
+    st.sampled_from(Direction),
+)
 _answers = st.sampled_from(["ignore", "tempfail", "quarantine", "reject"])
 _actions = st.sampled_from(["accept", "quarantine", "discard", "reject"])
 _points = st.sampled_from([-20.0, -2.0, 0.0, 1.5, 6.0, 20.0])
@@ -117,8 +125,10 @@ _symbols = st.dictionaries(
     _points,
     max_size=3,
 )
+_signing = [SIGNING_CONFIG, msgspec.structs.replace(SIGNING_CONFIG, on_failure="unsigned"), SigningConfig()]
 _configs = st.builds(
     JudgementConfig,
+    dkim=st.builds(DkimConfig, signing=st.sampled_from(_signing)),
     policy=st.builds(
         PolicyConfig,
         add_header_score=st.sampled_from([0.5, 5.0]),
@@ -164,16 +174,17 @@ def test_no_completion_of_what_is_outstanding_leads_to_an_action_that_was_not_fo
     lists = config.policy.lists
     known = _some(data.draw, ACTORS, lists)
     completion = _some(data.draw, tuple(sorted(outstanding)), lists)
-    possible = possible_actions(known, outstanding, MESSAGE, config)
+    message = data.draw(_messages)
+    possible = possible_actions(known, outstanding, message, config)
     event(f"{len(possible)} possible, {len(outstanding)} outstanding")
-    assert decide([*known, *completion], MESSAGE, config).action in possible
+    assert decide([*known, *completion], message, config).action in possible
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.data(), _configs)
 def test_with_nothing_outstanding_the_action_is_the_one_of_decide(data: st.DataObject, config: JudgementConfig) -> None:
-    known = _some(data.draw, ACTORS, config.policy.lists)
-    assert possible_actions(known, (), MESSAGE, config) == {decide(known, MESSAGE, config).action}
+    known, message = _some(data.draw, ACTORS, config.policy.lists), data.draw(_messages)
+    assert possible_actions(known, (), message, config) == {decide(known, message, config).action}
 
 
 # --- and it is of use ------------------------------------------------------------------------------------------------
@@ -267,6 +278,14 @@ def test_a_verdict_names_what_was_cut_and_misses_nothing() -> None:
     assert "cut: dkim, policy" in verdict.reasons
     assert not verdict.degraded
     assert not verdict.missing
+
+
+def test_mail_that_may_be_ours_to_sign_waits_for_dkim() -> None:
+    outbound = Message(Envelope(direction=Direction.OUTBOUND), MESSAGE.header_block)
+    known = [CLEAN, SPF, HAM]
+    assert settled(known, {"dkim"}, outbound, CONFIG)
+    assert not settled(known, {"dkim"}, outbound, JudgementConfig(dkim=DkimConfig(signing=SIGNING_CONFIG)))
+    assert settled([INFECTED], {"dkim"}, outbound, JudgementConfig(dkim=DkimConfig(signing=SIGNING_CONFIG)))
 
 
 def test_a_signature_that_fails_or_a_broken_form_could_still_refuse_the_mail() -> None:

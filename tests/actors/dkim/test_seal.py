@@ -6,6 +6,7 @@ from actors.config import DkimConfig
 from actors.dkim.actor import DkimActor
 from actors.dkim.canonical import BodyHashes
 from actors.dkim.seal import Sealer, seal
+from actors.dkim.signing.private_key import PrivateKey
 from actors.dkim.verify import Evidence
 from actors.model import Finding, Message, Outcome, Stage
 from tests.fakes import NOW_S, FakeClock, budget
@@ -13,7 +14,7 @@ from tests.signing import BODY, HEADERS, message, rsa_key, rsa_record, zone
 
 RESULTS = b"mx.example.org; spf=pass smtp.mfrom=example.org;\r\n\tdkim=pass header.d=example.org"
 SIGNED = (b"from", b"to", b"subject", b"date", b"message-id", b"from")
-SEALER = Sealer("example.org", "rsa", rsa_key(2048), SIGNED)
+SEALER = Sealer("example.org", "rsa", PrivateKey("rsa", 2048, rsa_key(2048)), SIGNED)
 
 
 def evidence(mail: Message) -> Evidence:
@@ -107,7 +108,7 @@ async def test_nothing_is_sealed_while_dns_leaves_the_chain_open() -> None:
 @pytest.mark.parametrize("names", [(b"to",), (b"from", b"arc-seal"), (b"from", b"authentication-results")])
 def test_a_sealer_signs_from_and_nothing_that_it_must_not(names: tuple[bytes, ...]) -> None:
     with pytest.raises(ValueError, match="signs From"):
-        Sealer("example.org", "rsa", rsa_key(2048), names)
+        Sealer("example.org", "rsa", PrivateKey("rsa", 2048, rsa_key(2048)), names)
 
 
 def test_the_private_key_is_in_no_text() -> None:

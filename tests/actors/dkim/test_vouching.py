@@ -9,6 +9,7 @@ from actors.decide import decide
 from actors.dkim.actor import DkimActor
 from actors.dkim.canonical import BodyHashes
 from actors.dkim.seal import Sealer, seal
+from actors.dkim.signing.private_key import PrivateKey
 from actors.dkim.verify import Evidence
 from actors.examine import examine_all
 from actors.model import FORGIVEN, VOUCHED, Action, Client, Envelope, Finding, Message, Outcome, Stage, Verdict
@@ -31,7 +32,12 @@ def forwarded(hops: Sequence[Hop], headers: bytes = HEADERS, body: bytes = BODY)
     for domain, results in hops:
         mail = message(headers, body)
         leaving = Evidence(mail.fields_by_name, BodyHashes(body), NOW_S, DkimConfig())
-        fields = seal(leaving, outcome, results, Sealer(domain, "rsa", rsa_key(2048), (b"from", b"subject")))
+        fields = seal(
+            leaving,
+            outcome,
+            results,
+            Sealer(domain, "rsa", PrivateKey("rsa", 2048, rsa_key(2048)), (b"from", b"subject")),
+        )
         assert fields is not None
         headers, outcome = b"".join(b"%b:%b\r\n" % one for one in fields) + headers, Outcome.PASS
     return headers

@@ -3,6 +3,7 @@ import pytest
 from actors.config import JudgementConfig, PolicyConfig
 from actors.decide import decide
 from actors.model import (
+    VOUCHED,
     Action,
     Client,
     ErrorKind,
@@ -81,6 +82,13 @@ def test_the_disposition_is_what_was_done_and_never_more_than_the_policy(
 ) -> None:
     row = observed(record(sp=configured), dmarc(Outcome.FAIL, policy=configured), spf(), action=action)
     assert (row.disposition, row.reasons) == (disposition, reasons)
+
+
+def test_what_a_trusted_forwarder_vouches_for_is_told_as_such() -> None:
+    vouched = Finding("dkim", "arc", Outcome.PASS, facts={"header.d": "list.example", VOUCHED: "news.example.org"})
+    seen = observe(decide([record(), spf(), vouched], message(), JudgementConfig()), message())
+    assert seen is not None
+    assert (seen[1].disposition, seen[1].reasons) == ("none", (("trusted_forwarder", ""),))
 
 
 def test_testing_is_a_reason_of_its_own() -> None:

@@ -26,7 +26,7 @@ from tamis.filter.v1 import message_pb2 as tamis_dot_filter_dot_v1_dot_message__
 from tamis.filter.v1 import verdict_pb2 as tamis_dot_filter_dot_v1_dot_verdict__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tamis/filter/v1/examine_service.proto\x12\x0ftamis.filter.v1\x1a\x1dtamis/filter/v1/message.proto\x1a\x1dtamis/filter/v1/verdict.proto\"F\n\x0e\x45xamineRequest\x12$\n\x05tasks\x18\x01 \x03(\x0b\x32\x15.tamis.filter.v1.Task\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x04\"\x96\x01\n\x04Task\x12\x0c\n\x04task\x18\x01 \x01(\x04\x12%\n\x05stage\x18\x02 \x01(\x0e\x32\x16.tamis.filter.v1.Stage\x12\x11\n\tbudget_ms\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\x0c\x12\x0f\n\x07\x62ody_id\x18\x05 \x01(\x0c\x12\x0e\n\x06\x61\x63tors\x18\x06 \x03(\t\x12\x14\n\x0c\x65nvelope_too\x18\x07 \x01(\x08\"?\n\x0f\x45xamineResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.tamis.filter.v1.TaskResult\"~\n\nTaskResult\x12\x0c\n\x04task\x18\x01 \x01(\x04\x12*\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x18.tamis.filter.v1.Finding\x12\'\n\x06timing\x18\x03 \x01(\x0b\x32\x17.tamis.filter.v1.Timing\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\"\x97\x01\n\x06Timing\x12\x16\n\x0ereceived_at_ns\x18\x01 \x01(\x03\x12\x10\n\x08queue_us\x18\x02 \x01(\r\x12\x0e\n\x06run_us\x18\x03 \x01(\r\x12\x12\n\nbatch_size\x18\x04 \x01(\r\x12.\n\x07lookups\x18\x05 \x03(\x0b\x32\x1d.tamis.filter.v1.LookupTiming\x12\x0f\n\x07replica\x18\x06 \x01(\t\"S\n\x0cLookupTiming\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08start_us\x18\x02 \x01(\r\x12\x13\n\x0b\x64uration_us\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tamis/filter/v1/examine_service.proto\x12\x0ftamis.filter.v1\x1a\x1dtamis/filter/v1/message.proto\x1a\x1dtamis/filter/v1/verdict.proto\"F\n\x0e\x45xamineRequest\x12$\n\x05tasks\x18\x01 \x03(\x0b\x32\x15.tamis.filter.v1.Task\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x04\"\xbf\x01\n\x04Task\x12\x0c\n\x04task\x18\x01 \x01(\x04\x12%\n\x05stage\x18\x02 \x01(\x0e\x32\x16.tamis.filter.v1.Stage\x12\x11\n\tbudget_ms\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\x0c\x12\x0f\n\x07\x62ody_id\x18\x05 \x01(\x0c\x12\x0e\n\x06\x61\x63tors\x18\x06 \x03(\t\x12\x14\n\x0c\x65nvelope_too\x18\x07 \x01(\x08\x12\'\n\x05known\x18\x08 \x03(\x0b\x32\x18.tamis.filter.v1.Finding\"?\n\x0f\x45xamineResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.tamis.filter.v1.TaskResult\"~\n\nTaskResult\x12\x0c\n\x04task\x18\x01 \x01(\x04\x12*\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x18.tamis.filter.v1.Finding\x12\'\n\x06timing\x18\x03 \x01(\x0b\x32\x17.tamis.filter.v1.Timing\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\"\x97\x01\n\x06Timing\x12\x16\n\x0ereceived_at_ns\x18\x01 \x01(\x03\x12\x10\n\x08queue_us\x18\x02 \x01(\r\x12\x0e\n\x06run_us\x18\x03 \x01(\r\x12\x12\n\nbatch_size\x18\x04 \x01(\r\x12.\n\x07lookups\x18\x05 \x03(\x0b\x32\x1d.tamis.filter.v1.LookupTiming\x12\x0f\n\x07replica\x18\x06 \x01(\t\"S\n\x0cLookupTiming\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08start_us\x18\x02 \x01(\r\x12\x13\n\x0b\x64uration_us\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXAMINEREQUEST']._serialized_start=120
   _globals['_EXAMINEREQUEST']._serialized_end=190
   _globals['_TASK']._serialized_start=193
-  _globals['_TASK']._serialized_end=343
-  _globals['_EXAMINERESPONSE']._serialized_start=345
-  _globals['_EXAMINERESPONSE']._serialized_end=408
-  _globals['_TASKRESULT']._serialized_start=410
-  _globals['_TASKRESULT']._serialized_end=536
-  _globals['_TIMING']._serialized_start=539
-  _globals['_TIMING']._serialized_end=690
-  _globals['_LOOKUPTIMING']._serialized_start=692
-  _globals['_LOOKUPTIMING']._serialized_end=775
+  _globals['_TASK']._serialized_end=384
+  _globals['_EXAMINERESPONSE']._serialized_start=386
+  _globals['_EXAMINERESPONSE']._serialized_end=449
+  _globals['_TASKRESULT']._serialized_start=451
+  _globals['_TASKRESULT']._serialized_end=577
+  _globals['_TIMING']._serialized_start=580
+  _globals['_TIMING']._serialized_end=731
+  _globals['_LOOKUPTIMING']._serialized_start=733
+  _globals['_LOOKUPTIMING']._serialized_end=816
 # @@protoc_insertion_point(module_scope)

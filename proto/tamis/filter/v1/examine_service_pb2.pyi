@@ -17,7 +17,7 @@ class ExamineRequest(_message.Message):
     def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("task", "stage", "budget_ms", "message", "body_id", "actors", "envelope_too")
+    __slots__ = ("task", "stage", "budget_ms", "message", "body_id", "actors", "envelope_too", "known")
     TASK_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     BUDGET_MS_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class Task(_message.Message):
     BODY_ID_FIELD_NUMBER: _ClassVar[int]
     ACTORS_FIELD_NUMBER: _ClassVar[int]
     ENVELOPE_TOO_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
     task: int
     stage: _message_pb2.Stage
     budget_ms: int
@@ -32,7 +33,8 @@ class Task(_message.Message):
     body_id: bytes
     actors: _containers.RepeatedScalarFieldContainer[str]
     envelope_too: bool
-    def __init__(self, task: _Optional[int] = ..., stage: _Optional[_Union[_message_pb2.Stage, str]] = ..., budget_ms: _Optional[int] = ..., message: _Optional[bytes] = ..., body_id: _Optional[bytes] = ..., actors: _Optional[_Iterable[str]] = ..., envelope_too: _Optional[bool] = ...) -> None: ...
+    known: _containers.RepeatedCompositeFieldContainer[_verdict_pb2.Finding]
+    def __init__(self, task: _Optional[int] = ..., stage: _Optional[_Union[_message_pb2.Stage, str]] = ..., budget_ms: _Optional[int] = ..., message: _Optional[bytes] = ..., body_id: _Optional[bytes] = ..., actors: _Optional[_Iterable[str]] = ..., envelope_too: _Optional[bool] = ..., known: _Optional[_Iterable[_Union[_verdict_pb2.Finding, _Mapping]]] = ...) -> None: ...
 
 class ExamineResponse(_message.Message):
     __slots__ = ("results",)

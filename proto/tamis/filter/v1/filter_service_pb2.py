@@ -26,13 +26,15 @@ from tamis.filter.v1 import message_pb2 as tamis_dot_filter_dot_v1_dot_message__
 from tamis.filter.v1 import verdict_pb2 as tamis_dot_filter_dot_v1_dot_verdict__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tamis/filter/v1/filter_service.proto\x12\x0ftamis.filter.v1\x1a\x1dtamis/filter/v1/message.proto\x1a\x1dtamis/filter/v1/verdict.proto\"7\n\rFilterRequest\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.tamis.filter.v1.Event\":\n\x0e\x46ilterResponse\x12(\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x17.tamis.filter.v1.Answer\"\x93\x03\n\x05\x45vent\x12\x13\n\x0btransaction\x18\x01 \x01(\x04\x12\'\n\x05\x62\x65gin\x18\x02 \x01(\x0b\x32\x16.tamis.filter.v1.BeginH\x00\x12%\n\x04mail\x18\x03 \x01(\x0b\x32\x15.tamis.filter.v1.MailH\x00\x12\x32\n\trecipient\x18\x04 \x01(\x0b\x32\x1d.tamis.filter.v1.NewRecipientH\x00\x12+\n\x07headers\x18\x05 \x01(\x0b\x32\x18.tamis.filter.v1.HeadersH\x00\x12\x0e\n\x04\x62ody\x18\x06 \x01(\x0cH\x00\x12\x37\n\x0e\x65nd_of_message\x18\x07 \x01(\x0b\x32\x1d.tamis.filter.v1.EndOfMessageH\x00\x12\'\n\x05\x61\x62ort\x18\x08 \x01(\x0b\x32\x16.tamis.filter.v1.AbortH\x00\x12%\n\x04keep\x18\t \x01(\x0b\x32\x15.tamis.filter.v1.KeepH\x00\x12#\n\x03\x61sk\x18\n \x01(\x0b\x32\x14.tamis.filter.v1.AskH\x00\x42\x06\n\x04kind\"\xa1\x02\n\x05\x42\x65gin\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x0c\x12\x11\n\tbudget_ms\x18\x02 \x01(\r\x12\x13\n\x0btraceparent\x18\x03 \x01(\t\x12\'\n\x06\x63lient\x18\x04 \x01(\x0b\x32\x17.tamis.filter.v1.Client\x12-\n\tdirection\x18\x05 \x01(\x0e\x32\x1a.tamis.filter.v1.Direction\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x61\x65mon_name\x18\x07 \x01(\t\x12\x10\n\x08mta_name\x18\x08 \x01(\t\x12\x16\n\x0ereceived_at_ms\x18\t \x01(\x03\x12\x0e\n\x06stress\x18\n \x01(\x08\x12\x10\n\x08mirrored\x18\x0b \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x0c \x01(\x08\"*\n\x04Mail\x12\x0e\n\x06sender\x18\x01 \x01(\x0c\x12\x12\n\nesmtp_args\x18\x02 \x03(\x0c\"?\n\x03\x41sk\x12%\n\x05stage\x18\x01 \x01(\x0e\x32\x16.tamis.filter.v1.Stage\x12\x11\n\tbudget_ms\x18\x02 \x01(\r\"P\n\x0cNewRecipient\x12-\n\trecipient\x18\x01 \x01(\x0b\x32\x1a.tamis.filter.v1.Recipient\x12\x11\n\tbudget_ms\x18\x02 \x01(\r\"1\n\x07Headers\x12\x14\n\x0cheader_block\x18\x01 \x01(\x0c\x12\x10\n\x08queue_id\x18\x02 \x01(\t\"O\n\x0c\x45ndOfMessage\x12\x11\n\tbudget_ms\x18\x01 \x01(\r\x12\x10\n\x08queue_id\x18\x02 \x01(\t\x12\x1a\n\x12refused_recipients\x18\x03 \x03(\r\"\x07\n\x05\x41\x62ort\"\x16\n\x04Keep\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xd8\x02\n\x06\x41nswer\x12\x13\n\x0btransaction\x18\x01 \x01(\x04\x12>\n\x11recipient_verdict\x18\x02 \x01(\x0b\x32!.tamis.filter.v1.RecipientVerdictH\x00\x12+\n\x07verdict\x18\x03 \x01(\x0b\x32\x18.tamis.filter.v1.VerdictH\x00\x12)\n\x06\x63redit\x18\x04 \x01(\x0b\x32\x17.tamis.filter.v1.CreditH\x00\x12+\n\x07refused\x18\x05 \x01(\x0b\x32\x18.tamis.filter.v1.RefusedH\x00\x12\x36\n\rstage_verdict\x18\x06 \x01(\x0b\x32\x1d.tamis.filter.v1.StageVerdictH\x00\x12\x34\n\x0c\x65\x61rly_stages\x18\x07 \x01(\x0b\x32\x1c.tamis.filter.v1.EarlyStagesH\x00\x42\x06\n\x04kind\"5\n\x0b\x45\x61rlyStages\x12&\n\x06stages\x18\x01 \x03(\x0e\x32\x16.tamis.filter.v1.Stage\"\x1c\n\x06\x43redit\x12\x12\n\nbody_bytes\x18\x01 \x01(\x04\"\xc3\x01\n\x07Refused\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.tamis.filter.v1.Refused.Reason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"w\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11REASON_OVERLOADED\x10\x01\x12\x13\n\x0fREASON_DRAINING\x10\x02\x12\x14\n\x10REASON_MALFORMED\x10\x03\x12\x13\n\x0fREASON_INTERNAL\x10\x04\"8\n\x0bScanRequest\x12)\n\x07message\x18\x01 \x01(\x0b\x32\x18.tamis.filter.v1.Message\"9\n\x0cScanResponse\x12)\n\x07verdict\x18\x01 \x01(\x0b\x32\x18.tamis.filter.v1.Verdict2\xa3\x01\n\rFilterService\x12M\n\x06\x46ilter\x12\x1e.tamis.filter.v1.FilterRequest\x1a\x1f.tamis.filter.v1.FilterResponse(\x01\x30\x01\x12\x43\n\x04Scan\x12\x1c.tamis.filter.v1.ScanRequest\x1a\x1d.tamis.filter.v1.ScanResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tamis/filter/v1/filter_service.proto\x12\x0ftamis.filter.v1\x1a\x1dtamis/filter/v1/message.proto\x1a\x1dtamis/filter/v1/verdict.proto\"7\n\rFilterRequest\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.tamis.filter.v1.Event\":\n\x0e\x46ilterResponse\x12(\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x17.tamis.filter.v1.Answer\"\x93\x03\n\x05\x45vent\x12\x13\n\x0btransaction\x18\x01 \x01(\x04\x12\'\n\x05\x62\x65gin\x18\x02 \x01(\x0b\x32\x16.tamis.filter.v1.BeginH\x00\x12%\n\x04mail\x18\x03 \x01(\x0b\x32\x15.tamis.filter.v1.MailH\x00\x12\x32\n\trecipient\x18\x04 \x01(\x0b\x32\x1d.tamis.filter.v1.NewRecipientH\x00\x12+\n\x07headers\x18\x05 \x01(\x0b\x32\x18.tamis.filter.v1.HeadersH\x00\x12\x0e\n\x04\x62ody\x18\x06 \x01(\x0cH\x00\x12\x37\n\x0e\x65nd_of_message\x18\x07 \x01(\x0b\x32\x1d.tamis.filter.v1.EndOfMessageH\x00\x12\'\n\x05\x61\x62ort\x18\x08 \x01(\x0b\x32\x16.tamis.filter.v1.AbortH\x00\x12%\n\x04keep\x18\t \x01(\x0b\x32\x15.tamis.filter.v1.KeepH\x00\x12#\n\x03\x61sk\x18\n \x01(\x0b\x32\x14.tamis.filter.v1.AskH\x00\x42\x06\n\x04kind\"\xa1\x02\n\x05\x42\x65gin\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x0c\x12\x11\n\tbudget_ms\x18\x02 \x01(\r\x12\x13\n\x0btraceparent\x18\x03 \x01(\t\x12\'\n\x06\x63lient\x18\x04 \x01(\x0b\x32\x17.tamis.filter.v1.Client\x12-\n\tdirection\x18\x05 \x01(\x0e\x32\x1a.tamis.filter.v1.Direction\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x61\x65mon_name\x18\x07 \x01(\t\x12\x10\n\x08mta_name\x18\x08 \x01(\t\x12\x16\n\x0ereceived_at_ms\x18\t \x01(\x03\x12\x0e\n\x06stress\x18\n \x01(\x08\x12\x10\n\x08mirrored\x18\x0b \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x0c \x01(\x08\"*\n\x04Mail\x12\x0e\n\x06sender\x18\x01 \x01(\x0c\x12\x12\n\nesmtp_args\x18\x02 \x03(\x0c\"?\n\x03\x41sk\x12%\n\x05stage\x18\x01 \x01(\x0e\x32\x16.tamis.filter.v1.Stage\x12\x11\n\tbudget_ms\x18\x02 \x01(\r\"P\n\x0cNewRecipient\x12-\n\trecipient\x18\x01 \x01(\x0b\x32\x1a.tamis.filter.v1.Recipient\x12\x11\n\tbudget_ms\x18\x02 \x01(\r\"1\n\x07Headers\x12\x14\n\x0cheader_block\x18\x01 \x01(\x0c\x12\x10\n\x08queue_id\x18\x02 \x01(\t\"\xb9\x01\n\x0c\x45ndOfMessage\x12\x11\n\tbudget_ms\x18\x01 \x01(\r\x12\x10\n\x08queue_id\x18\x02 \x01(\t\x12\x1a\n\x12refused_recipients\x18\x03 \x03(\r\x12\x39\n\x06macros\x18\x04 \x03(\x0b\x32).tamis.filter.v1.EndOfMessage.MacrosEntry\x1a-\n\x0bMacrosEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x07\n\x05\x41\x62ort\"\x16\n\x04Keep\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xd8\x02\n\x06\x41nswer\x12\x13\n\x0btransaction\x18\x01 \x01(\x04\x12>\n\x11recipient_verdict\x18\x02 \x01(\x0b\x32!.tamis.filter.v1.RecipientVerdictH\x00\x12+\n\x07verdict\x18\x03 \x01(\x0b\x32\x18.tamis.filter.v1.VerdictH\x00\x12)\n\x06\x63redit\x18\x04 \x01(\x0b\x32\x17.tamis.filter.v1.CreditH\x00\x12+\n\x07refused\x18\x05 \x01(\x0b\x32\x18.tamis.filter.v1.RefusedH\x00\x12\x36\n\rstage_verdict\x18\x06 \x01(\x0b\x32\x1d.tamis.filter.v1.StageVerdictH\x00\x12\x34\n\x0c\x65\x61rly_stages\x18\x07 \x01(\x0b\x32\x1c.tamis.filter.v1.EarlyStagesH\x00\x42\x06\n\x04kind\"5\n\x0b\x45\x61rlyStages\x12&\n\x06stages\x18\x01 \x03(\x0e\x32\x16.tamis.filter.v1.Stage\"\x1c\n\x06\x43redit\x12\x12\n\nbody_bytes\x18\x01 \x01(\x04\"\xc3\x01\n\x07Refused\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.tamis.filter.v1.Refused.Reason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"w\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11REASON_OVERLOADED\x10\x01\x12\x13\n\x0fREASON_DRAINING\x10\x02\x12\x14\n\x10REASON_MALFORMED\x10\x03\x12\x13\n\x0fREASON_INTERNAL\x10\x04\"8\n\x0bScanRequest\x12)\n\x07message\x18\x01 \x01(\x0b\x32\x18.tamis.filter.v1.Message\"9\n\x0cScanResponse\x12)\n\x07verdict\x18\x01 \x01(\x0b\x32\x18.tamis.filter.v1.Verdict2\xa3\x01\n\rFilterService\x12M\n\x06\x46ilter\x12\x1e.tamis.filter.v1.FilterRequest\x1a\x1f.tamis.filter.v1.FilterResponse(\x01\x30\x01\x12\x43\n\x04Scan\x12\x1c.tamis.filter.v1.ScanRequest\x1a\x1d.tamis.filter.v1.ScanResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.filter.v1.filter_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ENDOFMESSAGE_MACROSENTRY']._loaded_options = None
+  _globals['_ENDOFMESSAGE_MACROSENTRY']._serialized_options = b'8\001'
   _globals['_FILTERREQUEST']._serialized_start=119
   _globals['_FILTERREQUEST']._serialized_end=174
   _globals['_FILTERRESPONSE']._serialized_start=176
@@ -49,26 +51,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NEWRECIPIENT']._serialized_end=1123
   _globals['_HEADERS']._serialized_start=1125
   _globals['_HEADERS']._serialized_end=1174
-  _globals['_ENDOFMESSAGE']._serialized_start=1176
-  _globals['_ENDOFMESSAGE']._serialized_end=1255
-  _globals['_ABORT']._serialized_start=1257
-  _globals['_ABORT']._serialized_end=1264
-  _globals['_KEEP']._serialized_start=1266
-  _globals['_KEEP']._serialized_end=1288
-  _globals['_ANSWER']._serialized_start=1291
-  _globals['_ANSWER']._serialized_end=1635
-  _globals['_EARLYSTAGES']._serialized_start=1637
-  _globals['_EARLYSTAGES']._serialized_end=1690
-  _globals['_CREDIT']._serialized_start=1692
-  _globals['_CREDIT']._serialized_end=1720
-  _globals['_REFUSED']._serialized_start=1723
-  _globals['_REFUSED']._serialized_end=1918
-  _globals['_REFUSED_REASON']._serialized_start=1799
-  _globals['_REFUSED_REASON']._serialized_end=1918
-  _globals['_SCANREQUEST']._serialized_start=1920
-  _globals['_SCANREQUEST']._serialized_end=1976
-  _globals['_SCANRESPONSE']._serialized_start=1978
-  _globals['_SCANRESPONSE']._serialized_end=2035
-  _globals['_FILTERSERVICE']._serialized_start=2038
-  _globals['_FILTERSERVICE']._serialized_end=2201
+  _globals['_ENDOFMESSAGE']._serialized_start=1177
+  _globals['_ENDOFMESSAGE']._serialized_end=1362
+  _globals['_ENDOFMESSAGE_MACROSENTRY']._serialized_start=1317
+  _globals['_ENDOFMESSAGE_MACROSENTRY']._serialized_end=1362
+  _globals['_ABORT']._serialized_start=1364
+  _globals['_ABORT']._serialized_end=1371
+  _globals['_KEEP']._serialized_start=1373
+  _globals['_KEEP']._serialized_end=1395
+  _globals['_ANSWER']._serialized_start=1398
+  _globals['_ANSWER']._serialized_end=1742
+  _globals['_EARLYSTAGES']._serialized_start=1744
+  _globals['_EARLYSTAGES']._serialized_end=1797
+  _globals['_CREDIT']._serialized_start=1799
+  _globals['_CREDIT']._serialized_end=1827
+  _globals['_REFUSED']._serialized_start=1830
+  _globals['_REFUSED']._serialized_end=2025
+  _globals['_REFUSED_REASON']._serialized_start=1906
+  _globals['_REFUSED_REASON']._serialized_end=2025
+  _globals['_SCANREQUEST']._serialized_start=2027
+  _globals['_SCANREQUEST']._serialized_end=2083
+  _globals['_SCANRESPONSE']._serialized_start=2085
+  _globals['_SCANRESPONSE']._serialized_end=2142
+  _globals['_FILTERSERVICE']._serialized_start=2145
+  _globals['_FILTERSERVICE']._serialized_end=2308
 # @@protoc_insertion_point(module_scope)

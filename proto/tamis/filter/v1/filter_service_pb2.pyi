@@ -106,14 +106,23 @@ class Headers(_message.Message):
     def __init__(self, header_block: _Optional[bytes] = ..., queue_id: _Optional[str] = ...) -> None: ...
 
 class EndOfMessage(_message.Message):
-    __slots__ = ("budget_ms", "queue_id", "refused_recipients")
+    __slots__ = ("budget_ms", "queue_id", "refused_recipients", "macros")
+    class MacrosEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     BUDGET_MS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_ID_FIELD_NUMBER: _ClassVar[int]
     REFUSED_RECIPIENTS_FIELD_NUMBER: _ClassVar[int]
+    MACROS_FIELD_NUMBER: _ClassVar[int]
     budget_ms: int
     queue_id: str
     refused_recipients: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, budget_ms: _Optional[int] = ..., queue_id: _Optional[str] = ..., refused_recipients: _Optional[_Iterable[int]] = ...) -> None: ...
+    macros: _containers.ScalarMap[str, str]
+    def __init__(self, budget_ms: _Optional[int] = ..., queue_id: _Optional[str] = ..., refused_recipients: _Optional[_Iterable[int]] = ..., macros: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Abort(_message.Message):
     __slots__ = ()

@@ -24,6 +24,7 @@ class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STAGE_CONNECT: _ClassVar[Stage]
     STAGE_HELO: _ClassVar[Stage]
     STAGE_MAIL: _ClassVar[Stage]
+    STAGE_SIGN: _ClassVar[Stage]
 DIRECTION_UNSPECIFIED: Direction
 DIRECTION_INBOUND: Direction
 DIRECTION_OUTBOUND: Direction
@@ -36,6 +37,7 @@ STAGE_MESSAGE: Stage
 STAGE_CONNECT: Stage
 STAGE_HELO: Stage
 STAGE_MAIL: Stage
+STAGE_SIGN: Stage
 
 class Client(_message.Message):
     __slots__ = ("ip", "port", "hostname", "helo", "auth_user", "tls_version", "cert_subject", "cert_issuer", "auth_type")
@@ -70,7 +72,14 @@ class Recipient(_message.Message):
     def __init__(self, address: _Optional[bytes] = ..., esmtp_args: _Optional[_Iterable[bytes]] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("transaction_id", "client", "direction", "tenant", "sender", "esmtp_args", "recipients", "queue_id", "daemon_name", "mta_name", "received_at_ms", "mirrored", "explained")
+    __slots__ = ("transaction_id", "client", "direction", "tenant", "sender", "esmtp_args", "recipients", "queue_id", "daemon_name", "mta_name", "received_at_ms", "mirrored", "explained", "macros")
+    class MacrosEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     DIRECTION_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +93,7 @@ class Envelope(_message.Message):
     RECEIVED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     MIRRORED_FIELD_NUMBER: _ClassVar[int]
     EXPLAINED_FIELD_NUMBER: _ClassVar[int]
+    MACROS_FIELD_NUMBER: _ClassVar[int]
     transaction_id: bytes
     client: Client
     direction: Direction
@@ -97,7 +107,8 @@ class Envelope(_message.Message):
     received_at_ms: int
     mirrored: bool
     explained: bool
-    def __init__(self, transaction_id: _Optional[bytes] = ..., client: _Optional[_Union[Client, _Mapping]] = ..., direction: _Optional[_Union[Direction, str]] = ..., tenant: _Optional[str] = ..., sender: _Optional[bytes] = ..., esmtp_args: _Optional[_Iterable[bytes]] = ..., recipients: _Optional[_Iterable[_Union[Recipient, _Mapping]]] = ..., queue_id: _Optional[str] = ..., daemon_name: _Optional[str] = ..., mta_name: _Optional[str] = ..., received_at_ms: _Optional[int] = ..., mirrored: _Optional[bool] = ..., explained: _Optional[bool] = ...) -> None: ...
+    macros: _containers.ScalarMap[str, str]
+    def __init__(self, transaction_id: _Optional[bytes] = ..., client: _Optional[_Union[Client, _Mapping]] = ..., direction: _Optional[_Union[Direction, str]] = ..., tenant: _Optional[str] = ..., sender: _Optional[bytes] = ..., esmtp_args: _Optional[_Iterable[bytes]] = ..., recipients: _Optional[_Iterable[_Union[Recipient, _Mapping]]] = ..., queue_id: _Optional[str] = ..., daemon_name: _Optional[str] = ..., mta_name: _Optional[str] = ..., received_at_ms: _Optional[int] = ..., mirrored: _Optional[bool] = ..., explained: _Optional[bool] = ..., macros: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("envelope", "header_block", "body")

@@ -1,5 +1,4 @@
 import base64
-import os
 import pickle
 
 import pytest
@@ -44,7 +43,7 @@ def test_a_key_encryption_key_has_three_forms(text: bytes) -> None:
     assert parse_key_encryption_key(text).unseal("a", ONE.seal("a", b"x")) == b"x"
 
 
-@pytest.mark.parametrize("text", [b"", b"hush", b"z" * 64, os.urandom(31), base64.b64encode(RAW[:16])])
+@pytest.mark.parametrize("text", [b"", b"hush", b"z" * 64, b"\xfe" * 31, base64.b64encode(RAW[:16])])
 def test_what_is_no_key_encryption_key_is_told_without_it(text: bytes) -> None:
     with pytest.raises(ValueError, match="32 bytes") as raised:
         parse_key_encryption_key(text)

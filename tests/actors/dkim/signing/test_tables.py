@@ -80,7 +80,7 @@ async def test_an_identity_stands_after_the_keys_name() -> None:
 @pytest.mark.parametrize(
     ("signing", "keys", "reason"),
     [
-        ("* lost", KEYS, "names the key lost, which the KeyTable lacks"),
+        ("* lost", KEYS, "the key lost is wanted, which the KeyTable lacks"),
         ("*", KEYS, "names no key"),
         ("* k", "k example.org:s", "not DOMAIN:SELECTOR:KEY"),
         ("* k", "k :s:/key", "not DOMAIN:SELECTOR:KEY"),

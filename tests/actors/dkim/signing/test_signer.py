@@ -1,0 +1,310 @@
+"""actors/dkim/signing/signer.py and the dkim actor: ours is signed and not verified, a stranger's verified."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from actors.actor import Budget
+from actors.config import DkimConfig
+from actors.dkim.actor import DkimActor
+from actors.dkim.signing.config import SigningConfig
+from actors.dkim.signing.decision import SigningRules
+from actors.dkim.signing.hosts import HostList
+from actors.dkim.signing.private_key import PrivateKey, PrivateKeyError, load_private_key
+from actors.dkim.signing.signer import MailSigner
+from actors.dkim.signing.source import Signing
+from actors.dkim.signing.tables import Entry, NamedTable, SigningTables, TableError
+from actors.model import Client, Envelope, Finding, Message, Outcome, Recipient, Stage
+from tests.fakes import NOW_S, FakeClock, FakeResolver, budget
+from tests.signing import BODY, HEADERS, ed25519_key, rsa_pem, signed_message, zone
+
+CONFIG = SigningConfig(
+    key_table="csl:rsa=example.org:rsa:/rsa,ed=example.org:ed:/ed",
+    signing_table="csl:example.org=rsa",
+    multiple_signatures=True,
+)
+OURS, STRANGER = Client(ip="192.0.2.1"), Client(ip="203.0.113.9")
+
+
+@dataclass
+class Keys:
+    """A KeySource; a missing one cannot be read."""
+
+    keys: Mapping[str, PrivateKey]
+    asked: list[str] = field(default_factory=list)
+
+    async def key(self, text: str) -> PrivateKey:
+        self.asked.append(text)
+        await asyncio.sleep(0)
+        if text not in self.keys:
+            raise PrivateKeyError(f"{text}: No such file or directory")
+        return self.keys[text]
+
+
+def keys() -> Keys:
+    return Keys({"/rsa": load_private_key(rsa_pem()), "/ed": load_private_key(bytes(ed25519_key()))})
+
+
+class Table(NamedTable):
+    """Two entries of one author: a table of patterns without patterns."""
+
+    async def find(self, names: Sequence[str]) -> Sequence[Entry]:
+        return await self.entries() if "example.org" in names else []
+
+
+class BrokenTable(NamedTable):
+    async def find(self, names: Sequence[str]) -> Sequence[Entry]:
+        raise TableError(f"the store is away ({len(names)} names)")
+
+
+@dataclass
+class Source:
+    """A SigningSource; `broken` was never readable."""
+
+    keys: Keys = field(default_factory=keys)
+    signing: NamedTable = field(
+        default_factory=lambda: Table([Entry("example.org", "rsa"), Entry("example.org", "ed")])
+    )
+    rules: SigningRules = field(default_factory=lambda: SigningRules(internal_hosts=HostList(["192.0.2.0/24"])))
+    broken: bool = False
+
+    async def current(self) -> Signing:
+        if self.broken:
+            raise TableError("/etc/keys: Permission denied")
+        table = NamedTable([Entry("rsa", "example.org:rsa:/rsa"), Entry("ed", "example.org:ed:/ed")])
+        return Signing(self.rules, SigningTables(self.signing, table, multiple=True), self.keys)
+
+    async def close(self) -> None:
+        self.broken = True
+
+
+def actor(source: Source, config: SigningConfig = CONFIG, resolver: FakeResolver | None = None) -> DkimActor:
+    clock = FakeClock()
+    return DkimActor(
+        DkimConfig(signing=config), resolver or FakeResolver(zone()), clock, signer=MailSigner(config, source, clock)
+    )
+
+
+def mail(client: Client = OURS, headers: bytes = HEADERS, received_at_s: float = NOW_S) -> Message:
+    return Message(Envelope(client=client, received_at_s=received_at_s), headers, BODY)
+
+
+async def signed(source: Source, message: Message, config: SigningConfig = CONFIG) -> Sequence[Finding]:
+    """Both stages, the second one by another replica, with what the first one found instead of the body."""
+    found = await actor(source, config).examine(Stage.MESSAGE, message, budget())
+    leaving = Message(message.envelope, b"X-Added: 1\r\n" + message.header_block, b"", tuple(found))
+    return await actor(source, config).examine(Stage.SIGN, leaving, budget())
+
+
+def with_fields(found: Sequence[Finding], message: Message) -> Message:
+    fields = [f"{one.facts['field']}: {one.facts['value']}\r\n".encode() for one in found if one.name == "signature"]
+    return Message(
+        msgspec.structs.replace(message.envelope, client=STRANGER), b"".join(fields) + message.header_block, BODY
+    )
+
+
+@pytest.mark.parametrize("form", ["relaxed/relaxed", "simple/simple", "simple/relaxed"])
+async def test_ours_is_signed_with_every_key_and_the_signatures_hold(form: str) -> None:
+    config = msgspec.structs.replace(CONFIG, canonicalization=form)
+    found = await signed(Source(), mail(), config)
+    assert [(one.name, one.facts["header.a"]) for one in found] == [
+        ("signature", "rsa-sha256"),
+        ("signature", "ed25519-sha256"),
+    ]
+    arrived = with_fields(found, Message(mail().envelope, b"X-Added: 1\r\n" + HEADERS))
+    verified = await DkimActor(DkimConfig(), FakeResolver(zone()), FakeClock()).examine(
+        Stage.MESSAGE, arrived, budget()
+    )
+    assert [one.outcome for one in verified] == [Outcome.PASS, Outcome.PASS]
+
+
+async def test_ours_is_told_with_the_rule_and_the_keys_and_is_not_verified() -> None:
+    resolver = FakeResolver(zone())
+    message = signed_message()
+    ours = Message(msgspec.structs.replace(message.envelope, client=OURS), message.header_block, message.body)
+    (found,) = await actor(Source(), resolver=resolver).examine(Stage.MESSAGE, ours, budget())
+    assert (found.name, found.outcome) == ("signing", Outcome.PASS)
+    assert found.facts["rule"] == "InternalHosts"
+    assert found.facts["keys"] == "example.org/rsa example.org/ed"
+    assert "192.0.2.0/24" in found.detail
+    assert resolver.questions == []
+
+
+async def test_the_keys_are_in_memory_when_the_message_leaves() -> None:
+    source = Source()
+    await actor(source).examine(Stage.MESSAGE, mail(), budget())
+    assert source.keys.asked == ["/rsa", "/ed"]
+
+
+async def test_a_strangers_mail_is_verified_and_its_use_of_our_domain_is_told() -> None:
+    message = signed_message()
+    stranger = Message(msgspec.structs.replace(message.envelope, client=STRANGER), message.header_block, message.body)
+    verified, suspicious = await actor(Source()).examine(Stage.MESSAGE, stranger, budget())
+    assert (verified.name, verified.outcome) == ("dkim", Outcome.PASS)
+    assert (suspicious.name, suspicious.outcome) == ("suspicious", Outcome.HIT)
+
+
+async def test_mail_of_a_peer_is_left_alone() -> None:
+    source = Source(rules=SigningRules(peers=HostList(["203.0.113.9"])))
+    (found,) = await actor(source).examine(Stage.MESSAGE, mail(STRANGER), budget())
+    assert (found.name, found.outcome, found.facts["rule"]) == ("signing", Outcome.SKIPPED, "PeerList")
+
+
+async def test_without_signing_the_actor_is_asked_no_more_than_before() -> None:
+    plain = DkimActor(DkimConfig(), FakeResolver(zone()), FakeClock())
+    assert plain.stages == {Stage.HEADERS, Stage.MESSAGE}
+    (found,) = await plain.examine(Stage.MESSAGE, mail(), budget())
+    assert found.name == "unsigned"
+
+
+async def test_at_the_headers_nothing_is_told() -> None:
+    assert await actor(Source()).examine(Stage.HEADERS, mail(), budget()) == ()
+
+
+async def test_told_again_mail_is_signed_the_same() -> None:
+    assert await signed(Source(), mail()) == await signed(Source(), mail())
+    later = await signed(Source(), mail(received_at_s=NOW_S - 60))
+    assert f"t={int(NOW_S - 60)};" in later[0].facts["value"]
+
+
+async def test_a_clock_that_is_ahead_does_not_get_into_a_signature() -> None:
+    found = await signed(Source(), mail(received_at_s=NOW_S + 7200))
+    assert f"t={int(NOW_S)};" in found[0].facts["value"]
+
+
+async def test_a_new_body_is_hashed_where_it_is_signed() -> None:
+    found = await actor(Source()).examine(Stage.MESSAGE, mail(), budget())
+    known = tuple(msgspec.structs.replace(one, facts={"disposition": "sign"}) for one in found)
+    replaced = Message(mail().envelope, HEADERS, b"another\r\n", known)
+    made = await actor(Source()).examine(Stage.SIGN, replaced, budget())
+    arrived = Message(mail().envelope, with_fields(made, mail()).header_block, b"another\r\n")
+    (first, _) = await DkimActor(DkimConfig(), FakeResolver(zone()), FakeClock()).examine(
+        Stage.MESSAGE, arrived, budget()
+    )
+    assert first.outcome is Outcome.PASS
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_key_that_cannot_be_read_is_an_error_beside_the_other_signature() -> None:
+    source = Source(keys=Keys({"/rsa": keys().keys["/rsa"]}))
+    made, failed = await signed(source, mail())
+    assert made.name == "signature"
+    assert (failed.name, failed.outcome, failed.facts["disposition"]) == ("signing", Outcome.ERROR, "sign")
+    assert failed.detail == "unreachable: key of d=example.org s=ed: /ed: No such file or directory"
+
+
+async def test_a_table_that_is_away_is_an_error_of_ours_and_nothing_to_strangers() -> None:
+    source = Source(signing=BrokenTable([]))
+    (failed,) = await actor(source).examine(Stage.MESSAGE, mail(), budget())
+    assert (failed.name, failed.outcome, failed.facts["disposition"]) == ("signing", Outcome.ERROR, "sign")
+    stranger = await actor(source).examine(Stage.MESSAGE, mail(STRANGER), budget())
+    assert [one.name for one in stranger] == ["unsigned"]
+
+
+async def test_lists_that_were_never_readable_are_an_error_of_which_nobody_knows_whose() -> None:
+    verified, failed = await actor(Source(broken=True)).examine(Stage.MESSAGE, mail(), budget())
+    assert (verified.name, failed.name, failed.outcome, failed.facts) == ("unsigned", "signing", Outcome.ERROR, {})
+
+
+async def test_what_is_not_ours_any_more_is_an_error() -> None:
+    known = (Finding("dkim", "signing", Outcome.PASS),)
+    stranger = Message(mail(STRANGER).envelope, HEADERS, BODY, known)
+    (failed,) = await actor(Source()).examine(Stage.SIGN, stranger, budget())
+    assert (failed.name, failed.outcome) == ("signing", Outcome.ERROR)
+
+
+async def test_a_hash_that_is_none_makes_a_signature_that_holds_for_nobody() -> None:
+    known = (Finding("dkim", "signing", Outcome.PASS, facts={"sha256.relaxed": "\x00"}),)
+    found = await actor(Source()).examine(Stage.SIGN, Message(mail().envelope, HEADERS, b"", known), budget())
+    assert all(isinstance(one, Finding) for one in found)
+
+
+async def test_no_key_is_in_what_is_told() -> None:
+    text = str([await signed(Source(), mail()), actor(Source())])
+    pem = rsa_pem().decode().split("\n")[3]
+    assert pem not in text
+
+
+async def test_a_wait_for_a_key_is_in_the_trace_by_name_alone() -> None:
+    known: Budget = budget()
+    await actor(Source()).examine(Stage.MESSAGE, mail(), known)
+    assert [(one.name, one.detail) for one in known.lookups] == [
+        ("dkim.key", "d=example.org s=rsa"),
+        ("dkim.key", "d=example.org s=ed"),
+    ]
+
+
+async def test_mail_to_whom_nothing_is_signed_does_not_fail_with_the_tables() -> None:
+    rules = SigningRules(
+        internal_hosts=HostList(["192.0.2.0/24"]), dont_sign_mail_to=NamedTable([Entry("plain@example.net", "")])
+    )
+    source = Source(signing=BrokenTable([]), rules=rules)
+    envelope = Envelope(client=OURS, recipients=(Recipient(b"plain@example.net"),))
+    found = await actor(source).examine(Stage.MESSAGE, Message(envelope, HEADERS, BODY), budget())
+    assert [one.name for one in found] == ["unsigned"]
+
+
+@pytest.mark.parametrize(("macros", "name"), [({"level": "2"}, "signing"), ({"level": "3"}, "unsigned")])
+async def test_a_macro_of_the_mta_makes_mail_ours(macros: Mapping[str, str], name: str) -> None:
+    source = Source(rules=SigningRules(internal_hosts=HostList([]), macros={"level": frozenset({"1", "2"})}))
+    envelope = Envelope(client=STRANGER, macros=macros)
+    found = await actor(source).examine(Stage.MESSAGE, Message(envelope, HEADERS, BODY), budget())
+    assert found[0].name == name
+
+
+async def test_macros_that_stand_in_the_envelope_count_too() -> None:
+    source = Source(rules=SigningRules(internal_hosts=HostList([]), macros={"daemon_name": frozenset({"submission"})}))
+    envelope = Envelope(client=STRANGER, daemon_name="submission")
+    (found,) = await actor(source).examine(Stage.MESSAGE, Message(envelope, HEADERS, BODY), budget())
+    assert (found.name, found.facts["rule"]) == ("signing", "MacroList")
+
+
+# --- for others: mail that goes on
+
+
+FORWARDS = NamedTable([Entry("list@fwd.example", "rsa"), Entry(".lists.example", "ed"), Entry("gone.example", "lost")])
+
+
+def forwarding(*, everything: bool = False) -> Source:
+    return Source(rules=SigningRules(resign_mail_to=FORWARDS, resign_all=everything))
+
+
+def forwarded(to: bytes, message: Message) -> Message:
+    envelope = msgspec.structs.replace(message.envelope, client=STRANGER, recipients=(Recipient(to),))
+    return Message(envelope, message.header_block, message.body)
+
+
+@pytest.mark.parametrize(
+    ("to", "selector"), [(b"LIST@fwd.example", "rsa"), (b"x@a.lists.example", "ed"), (b"x@fwd.example", "")]
+)
+async def test_what_is_forwarded_is_verified_and_signed_with_the_key_of_its_recipient(to: bytes, selector: str) -> None:
+    message = forwarded(to, signed_message())
+    found = await actor(forwarding()).examine(Stage.MESSAGE, message, budget())
+    signing = [one for one in found if one.name == "signing"]
+    assert (found[0].name, found[0].outcome) == ("dkim", Outcome.PASS)
+    assert [one.facts["keys"] for one in signing] == ([f"example.org/{selector}"] if selector else [])
+    if selector:
+        made = await signed(forwarding(), message)
+        assert [(one.name, one.facts["header.s"]) for one in made] == [("signature", selector)]
+        arrived = with_fields(made, Message(message.envelope, b"X-Added: 1\r\n" + message.header_block))
+        plain = DkimActor(DkimConfig(), FakeResolver(zone()), FakeClock())
+        outcomes = [one.outcome for one in await plain.examine(Stage.MESSAGE, arrived, budget())]
+        assert outcomes == [Outcome.PASS, Outcome.PASS]
+
+
+@pytest.mark.parametrize("everything", [False, True])
+async def test_what_has_no_signature_that_passes_is_signed_only_with_resign_all(*, everything: bool) -> None:
+    message = forwarded(b"list@fwd.example", mail())
+    found = await actor(forwarding(everything=everything)).examine(Stage.MESSAGE, message, budget())
+    assert ("signing" in [one.name for one in found]) == everything
+
+
+async def test_a_key_that_the_key_table_lacks_is_an_error() -> None:
+    message = forwarded(b"x@gone.example", signed_message())
+    found = await actor(forwarding()).examine(Stage.MESSAGE, message, budget())
+    assert found[-1].detail == "unreachable: the key lost is wanted, which the KeyTable lacks"
