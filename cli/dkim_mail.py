@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from actors.actor import Budget
@@ -14,6 +15,7 @@ from actors.adapters.clock import SystemClock
 from actors.adapters.dkim_sources import SigningSources
 from actors.dkim.actor import DkimActor
 from actors.dkim.canonical import BodyHashes
+from actors.dkim.diagnosis import Diagnosis
 from actors.dkim.signing import sign as signing
 from actors.dkim.signing.author import AuthorError, author_of
 from actors.dkim.signing.config import SigningConfig
@@ -22,6 +24,7 @@ from actors.dkim.signing.private_key import PrivateKeyError
 from actors.dkim.signing.tables import SigningRequest
 from actors.model import Client, Envelope, Finding, Message, Outcome, Recipient, Stage
 from cli.config import load_config
+from cli.dkim_diagnosis import diagnosis_lines, diagnosis_of
 from cli.dkim_setup import (
     ConfigOption,
     JsonOption,
@@ -62,7 +65,7 @@ def sign(  # noqa: PLR0913  the options of the command
 
     async def work() -> bool:
         mail = _read(file)
-        message = Message(header_block=mail.header_block, body=mail.body)
+        message = _message(mail)
         whole = load_config(config)
         settings = whole.dkim.signing
         async with signing_sources(whole) as sources:
@@ -93,22 +96,27 @@ def sign(  # noqa: PLR0913  the options of the command
     run("sign", work())
 
 
-def verify(
+def verify(  # noqa: PLR0913  the options of the command
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Mail files; - is standard input.")],
     *,
     config: ConfigOption = None,
     dns_zone: ZoneOption = None,
+    original: Annotated[
+        Path | None, typer.Option(help="The mail as it was sent: say where one whose signature fails differs from it.")
+    ] = None,
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify the DKIM signatures and the ARC chain of mail files.
+    """Verify the DKIM signatures and the ARC chain of mail files, and say what broke the signatures that fail.
 
     Exits 0 when every file has a DKIM signature that passes, 1 when one has none, 2 for wrong options.
     """
 
     async def work() -> bool:
         settings, at_s, clock = load_config(config), moment(now), SystemClock()
-        actor = DkimActor(settings.dkim, open_resolver(settings, dns_zone), clock)
+        resolver = open_resolver(settings, dns_zone)
+        actor = DkimActor(settings.dkim, resolver, clock)
+        sent = None if original is None else _message(_read(original))
         fine = True
         try:
             for file in files:
@@ -119,7 +127,8 @@ def verify(
                 passed = any(one.name == "dkim" and one.outcome is Outcome.PASS for one in findings)
                 fine = fine and passed
                 for finding in findings:
-                    _show_finding(file, finding, as_json=as_json)
+                    diagnosis = await diagnosis_of(finding, message, sent, resolver)
+                    _show_finding(file, finding, diagnosis, as_json=as_json)
         finally:
             await actor.close()
         return fine
@@ -191,13 +200,20 @@ def _macros(words: list[str]) -> Mapping[str, str]:
     return macros
 
 
-def _show_finding(file: Path, finding: Finding, *, as_json: bool) -> None:
+def _message(mail: MailFile) -> Message:
+    return Message(header_block=mail.header_block, body=mail.body)
+
+
+def _show_finding(file: Path, finding: Finding, diagnosis: Diagnosis | None, *, as_json: bool) -> None:
     if as_json:
         told = {"file": str(file), "check": finding.name, "result": finding.outcome, "reason": finding.detail}
-        print(json.dumps(told | {"facts": dict(finding.facts)}))
+        told |= {"facts": dict(finding.facts)} | ({"diagnosis": msgspec.to_builtins(diagnosis)} if diagnosis else {})
+        print(json.dumps(told))
     else:
         facts = " ".join(f"{name}={value}" for name, value in finding.facts.items())
         print(f"{file}: {finding.name}={finding.outcome} ({finding.detail}) {facts}".rstrip())
+        for line in diagnosis_lines(diagnosis) if diagnosis else ():
+            print(f"    {line}")
 
 
 def _show_decision(decision: Decision, keys: list[NamedKey]) -> None:

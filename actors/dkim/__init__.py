@@ -8,6 +8,7 @@
     TXT record     ─► key.py        tags to a typed PublicKey, or why not         (pure)
     body           ─► canonical.py  linear canonicalisation, hashed once          (pure)
                       verify.py     one signature, one verdict                    (pure)
+                      diagnosis.py  what broke a signature, by difference.py and copied.py (z=)
                       arc.py        one chain, one verdict                        (pure)
                       vouching.py   what trusted forwarders said in it            (pure)
                       seal.py       the next set of a chain, for who forwards     (pure)

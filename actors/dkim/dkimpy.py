@@ -50,6 +50,14 @@ def signature_holds(
         return False
 
 
+def without_signature(value: bytes) -> bytes:
+    """A signature field's value with b= emptied, white space around its value included (RFC 6376 section 3.7)."""
+    return b";".join(
+        tag[: tag.index(b"=") + 1] if tag.partition(b"=")[0].strip() == b"b" and b"=" in tag else tag
+        for tag in value.split(b";")
+    )
+
+
 def _as_one(fields: Sequence[Field]) -> Field:
     (name, value), *others = fields
     return name, b"".join((value, b"\r\n", *(b"%b:%b\r\n" % field for field in others)))
@@ -59,11 +67,8 @@ class _SignatureTag:
     """Stands in for the pattern RE_BTAG, whose white space groups are quadratic on a b= that is mostly spaces."""
 
     def sub(self, _replacement: bytes, value: bytes) -> bytes:
-        """The signature field's value with b= emptied, white space around its value included (RFC 6376 section 3.7)."""
-        return b";".join(
-            tag[: tag.index(b"=") + 1] if tag.partition(b"=")[0].strip() == b"b" and b"=" in tag else tag
-            for tag in value.split(b";")
-        )
+        """`without_signature`, in the form of a pattern."""
+        return without_signature(value)
 
 
 def _rsa_verify(hashed: dkim.HashThrough, signature: bytes, key: Any) -> bool:

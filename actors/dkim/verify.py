@@ -41,16 +41,22 @@ def verify(signature: Signature, key: PublicKey, own_field: Field, evidence: Evi
         return Verified(Outcome.FAIL, "l= is longer than the body")
     if body.sha256(relaxed=signature.relaxed_body, length=length) != signature.body_hash:
         return Verified(Outcome.FAIL, "body hash mismatch")
-    signed = signed_fields(evidence.fields, signature.signed_names, own_field)
-    if signature.relaxed_header:
-        relaxed = evidence.relaxed.of
-        signed, own_field = [relaxed(field) for field in signed], relaxed(own_field)
-    if not signature_holds(signed, own_field, signature.signature, key.key_type, key.public):
+    if not header_holds(signature, key, own_field, evidence.fields, evidence.relaxed):
         return Verified(Outcome.FAIL, "signature mismatch")
     if length is not None and length < body_bytes:
         # RFC 6376 section 8.2: whoever likes can append to what l= leaves out.
         return Verified(Outcome(config.unsigned_tail), f"l= leaves {body_bytes - length} bytes of the body unsigned")
     return Verified(Outcome.PASS, "signature verified")
+
+
+def header_holds(
+    signature: Signature, key: PublicKey, own_field: Field, fields: FieldsByName, relaxed: RelaxedFields
+) -> bool:
+    """Whether b= signs the fields that h= names and `own_field` (RFC 6376 section 3.7); the body is left aside."""
+    signed = signed_fields(fields, signature.signed_names, own_field)
+    if signature.relaxed_header:
+        signed, own_field = [relaxed.of(field) for field in signed], relaxed.of(own_field)
+    return signature_holds(signed, own_field, signature.signature, key.key_type, key.public)
 
 
 def coverage_problem(signature: Signature, fields: FieldsByName, config: DkimConfig) -> Verified | None:

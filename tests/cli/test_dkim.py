@@ -82,6 +82,38 @@ def test_verify_fails_for_mail_that_was_changed_or_never_signed(here: Path) -> N
     assert dkim("verify", "mail", "--dns-zone", "zone").exit_code == 1
 
 
+def test_verify_says_what_broke_a_signature_and_against_an_original_where(here: Path) -> None:
+    signed = dkim("sign", "mail", *KEYS, "--now", NOW).stdout
+    (here / "sent").write_bytes(signed)
+    (here / "changed").write_bytes(signed.replace(b"Dear Bob", b"Dear Rob").replace(b": hello", b": [list] hello"))
+    words = ("verify", "changed", "--dns-zone", "zone", "--now", NOW)
+    alone = dkim(*words)
+    assert alone.stdout.count(b"\n    body hash fails, header hash fails\n    signed fields: from, ") == 2
+    assert b"against" not in alone.stdout
+    compared = dkim(*words, "--original", "sent").stdout.decode()
+    assert (
+        "    subject, number 1 from the bottom, against original: bytes 8 to 15, were 8 to 8"
+        " (a tag was put into the subject)\n"
+        '      original: "subject:hello"\n      received: "subject:[list] hello"\n'
+        "    body, line 1, byte 6, against original: bytes 5 to 6, were 5 to 6\n"
+        '      original: "Dear Bob\\r\\n"\n      received: "Dear Rob\\r\\n"\n'
+    ) in compared
+    rows = dkim(*words, "--original", "sent", "--json").rows
+    assert [row["diagnosis"]["body"]["line"] for row in rows] == [1, 1]  # type: ignore[index]
+    assert "the original's body is not what was signed" in dkim(*words, "--original", "changed").stdout.decode()
+    assert "diagnosis" not in dkim("verify", "sent", *words[2:], "--json").rows[0]
+    assert dkim("verify", "changed", "--original", "nowhere").exit_code == 1
+
+
+def test_without_a_key_the_header_hash_is_unknown_and_what_cannot_be_read_has_no_diagnosis(here: Path) -> None:
+    signed = dkim("sign", "mail", *KEYS[:2], "--now", NOW).stdout
+    (here / "other").write_bytes(signed.replace(b"s=rsa;", b"s=gone;"))
+    (here / "unreadable").write_bytes(signed.replace(b"a=rsa-sha256", b"a=unknown"))
+    result = dkim("verify", "other", "unreadable", "--dns-zone", "zone", "--now", NOW)
+    assert result.stdout.count(b"body hash holds, header hash is unknown") == 1
+    assert result.stdout.count(b" hash ") == 2
+
+
 @pytest.mark.usefixtures("here")
 def test_sign_and_verify_read_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     signed = dkim("sign", *KEYS, "--now", NOW, stdin=MAIL, monkeypatch=monkeypatch).stdout
