@@ -54,7 +54,7 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
     for one in diagnosis.fields:
         place = f"{one.name}, number {one.occurrence} from the bottom, against {source}: "
         yield from _difference_lines(place, one.difference)
-    if len(diagnosis.fields) == FIELDS_MAX:
+    if len(diagnosis.fields) >= FIELDS_MAX:
         yield f"no more than {FIELDS_MAX} fields are told"
     if diagnosis.body is not None:
         place = f"body, line {diagnosis.body.line}, byte {diagnosis.body.byte}, against {source}: "

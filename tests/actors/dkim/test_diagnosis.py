@@ -172,4 +172,5 @@ def test_only_what_is_below_a_signed_length_is_compared() -> None:
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_any_two_mails_give_a_result(one: bytes, other: bytes) -> None:
-    diagnosed(SIGNED["simple/simple", "rsa-sha256"], mail(one, other), mail(other, one))
+    # Behind a field of its own, as white space at the beginning would continue the signature.
+    diagnosed(SIGNED["simple/simple", "rsa-sha256"], mail(HEADERS + one, other), mail(other, one))
