@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -24,6 +25,8 @@ from cli.progress import Step
 from cli.smtp_post import SmtpPost
 
 _STEPS = 100
+_TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+"""What is wrong with a directory rather than with one file: no other report could be written either."""
 _WORKERS = 8
 """Reports at a time, since about each there are answers of DNS to wait for; what takes memory is done one by one."""
 
@@ -58,6 +61,8 @@ class Result:
 async def run(job: Job, step: Step) -> Result:
     """Every report of the day, one after the other. Raises ValueError for a bad zone file, OSError for files."""
     result = Result()
+    if job.directory is not None:
+        job.directory.mkdir(parents=True, exist_ok=True)
     async with _courier(job) as courier:
         try:
             domains = [job.domain] if job.domain else await courier.store.domains(job.day)
@@ -122,7 +127,7 @@ async def counted(
 
 
 async def _one(courier: Courier, job: Job, domain: str, making: asyncio.Lock, result: Result) -> None:
-    """Make one report and bring it where it is wanted."""
+    """Make one report and bring it where it is wanted. Raises OSError when no report can be written."""
     try:
         async with making:
             report = await _made(courier, job.day, domain)
@@ -131,7 +136,13 @@ async def _one(courier: Courier, job: Job, domain: str, making: asyncio.Lock, re
         return
     entry = _described(report)
     if job.directory is not None:
-        await asyncio.to_thread(_write, job.directory, report)
+        try:
+            await asyncio.to_thread(_write, job.directory, report)
+        except OSError as error:
+            if error.errno in _TAKES_NOTHING:
+                raise
+            result.failed(domain, f"{report.file_name}: {error.strerror}")
+            return
     else:
         deliveries = await courier.deliver(report)
         entry["deliveries"] = [{"address": d.address, "outcome": d.outcome, "why": d.why} for d in deliveries]
@@ -164,10 +175,13 @@ def _described(report: Report) -> dict[str, Any]:
 
 def _write(directory: Path, report: Report) -> None:
     """Whole or not at all; the same report is the same file. Raises OSError."""
-    directory.mkdir(parents=True, exist_ok=True)
     partial = directory / f".{report.report_id[-100:]}.{os.getpid()}"
-    partial.write_bytes(report.packed)
-    partial.rename(directory / report.file_name)
+    try:
+        partial.write_bytes(report.packed)
+        partial.rename(directory / report.file_name)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @contextlib.asynccontextmanager

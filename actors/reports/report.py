@@ -23,6 +23,8 @@ NAMESPACE = "urn:ietf:params:xml:ns:dmarc-2.0"
 _SCHEMA = Path(__file__).with_name("dmarc-2.0.xsd")
 _TEXT_CHARS_MAX = 320
 _DIGEST_CHARS = 24
+_FILE_NAME_BYTES_MAX = 255
+"""Of one name, all of it ASCII: NAME_MAX of Linux."""
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 """XML 1.0 section 2.2: what is no character there."""
 
@@ -54,14 +56,13 @@ def make_report(config: DmarcReportConfig, day: str, counts: Counts) -> Report:
         raise ReportError("its name is no domain name")
     if not counts.rows:
         raise ReportError("nothing was counted")
-    begin_s, end_s = bounds_of(day)
     report_id, unique = _names_of(config, day, domain)
     xml = _xml(config, report_id, day, counts)
     return Report(
         day=day,
         domain=domain,
         report_id=report_id,
-        file_name=f"{config.domain}!{domain}!{begin_s}!{end_s}{unique}.xml.gz",
+        file_name=_file_name(config.domain, domain, day, unique),
         messages=sum(counts.rows.values()),
         rows=len(counts.rows),
         dropped=counts.dropped,
@@ -76,8 +77,20 @@ def _names_of(config: DmarcReportConfig, day: str, domain: str) -> tuple[str, st
         # Unique, since there is one report a day.
         return f"{day[:4]}-{day[4:6]}-{day[6:]}_{domain}@{config.domain}", ""
     # The unique-id of a file name is the same, and of letters and digits only.
-    unique = f"{day}{config.cell}{sha256(domain.encode()).hexdigest()[:_DIGEST_CHARS]}"
+    unique = f"{day}{config.cell}{_digest(domain)}"
     return unique, f"!{unique}"
+
+
+def _file_name(receiver: str, domain: str, day: str, unique: str) -> str:
+    """As RFC 9990 section 3.5.1 wants it; a digest stands for a domain with which no file system would take it."""
+    begin_s, end_s = bounds_of(day)
+    rest = f"!{begin_s}!{end_s}{unique}.xml.gz"
+    whole = f"{receiver}!{domain}{rest}"
+    return whole if len(whole) <= _FILE_NAME_BYTES_MAX else f"{receiver}!{_digest(domain)}{rest}"
+
+
+def _digest(domain: str) -> str:
+    return sha256(domain.encode()).hexdigest()[:_DIGEST_CHARS]
 
 
 def bounds_of(day: str) -> tuple[int, int]:

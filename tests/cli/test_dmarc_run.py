@@ -1,11 +1,15 @@
 """Many reports at a time, with fakes for Redis, DNS and the server."""
 
 import asyncio
+import errno
+from pathlib import Path
 
 import msgspec
+import pytest
 
 from actors.ports import StoreUnavailable
 from actors.reports.delivery import Courier, PostError
+from actors.reports.report import Report, make_report
 from actors.reports.row import Counts
 from cli.config import TamisConfig
 from cli.dmarc_run import Job, Result, _each
@@ -47,10 +51,14 @@ class LosingStore(FakeReportStore):
         return list(await super().sent(day, domain))
 
 
+def counts(domain: str) -> Counts:
+    return Counts(msgspec.structs.replace(PUBLISHED, domain=domain), {ROW: 1})
+
+
 async def run(store: FakeReportStore, post: SlowPost) -> tuple[Result, list[tuple[int, int]]]:
     result, steps = Result(), list[tuple[int, int]]()
     for name in DOMAINS:
-        await store.add(DAY, {name: Counts(msgspec.structs.replace(PUBLISHED, domain=name), {ROW: 1})})
+        await store.add(DAY, {name: counts(name)})
     courier = Courier(CHOSEN, store, FakeResolver(), FakeClock(), "one", post)
     job = Job(TamisConfig(), DAY)
     try:
@@ -83,3 +91,44 @@ async def test_what_ends_the_run_lets_the_mails_under_way_be_marked() -> None:
     assert marked == sorted(post.sent)
     assert len(marked) == 6, "seven of eight workers had one; one was refused"
     assert "away" in result.problems
+
+
+async def write(directory: Path, domains: list[str]) -> Result:
+    store, result = FakeReportStore(), Result()
+    await store.add(DAY, {name: counts(name) for name in domains})
+    courier = Courier(CONFIG, store, FakeResolver(), FakeClock(), "one")
+    await _each(courier, Job(TamisConfig(), DAY, directory=directory), domains, lambda *_: None, result)
+    return result
+
+
+async def test_a_report_that_cannot_be_written_keeps_no_other_from_its_file(tmp_path: Path) -> None:
+    name = make_report(CONFIG, DAY, counts("d3.example")).file_name
+    (tmp_path / name).mkdir()
+    result = await write(tmp_path, DOMAINS)
+    assert [entry["domain"] for entry in result.reports] == sorted({*DOMAINS} - {"d3.example"})
+    assert result.problems == [f"d3.example: {name}: Is a directory"]
+    written = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert len(written) == len(DOMAINS) - 1, "and no part of the other"
+
+
+async def test_the_longest_domain_of_a_stranger_keeps_no_other_from_its_file(tmp_path: Path) -> None:
+    longest = ".".join(("a" * 60, "b" * 60, "c" * 60, "d" * 61, "example"))
+    result = await write(tmp_path, [longest, *DOMAINS])
+    assert not result.problems
+    assert len([*tmp_path.iterdir()]) == len(DOMAINS) + 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+async def test_a_directory_that_takes_nothing_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    asked: list[Report] = []
+
+    def full(_: Path, report: Report) -> None:
+        asked.append(report)
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("cli.dmarc_run._write", full)
+    with pytest.raises(OSError, match="no"):
+        await write(tmp_path, DOMAINS)
+    assert len(asked) <= 8, "one a worker"

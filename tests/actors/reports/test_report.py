@@ -72,6 +72,27 @@ def test_two_cells_make_two_reports_of_one_day() -> None:
     assert make_report(msgspec.structs.replace(CONFIG, cell="a1"), DAY, about_another).report_id != one.report_id
 
 
+@pytest.mark.parametrize("cell", ["", "fra1"])
+def test_a_file_system_takes_the_file_of_the_longest_domain(cell: str) -> None:
+    """255 bytes: the domain is a stranger's."""
+    labels = f"{'a' * 60}.{'b' * 60}.{'c' * 60}"
+    one, other = (
+        make_report(
+            msgspec.structs.replace(CONFIG, cell=cell),
+            DAY,
+            Counts(msgspec.structs.replace(PUBLISHED, domain=f"{labels}.{end * 61}.example"), {ROW: 1}),
+        )
+        for end in "de"
+    )
+    assert len(one.domain) == 252
+    assert one.file_name != other.file_name
+    for report in (one, other):
+        assert len(report.file_name.encode()) <= 255
+        assert report.file_name.startswith("mx.receiver.example!")
+        assert report.file_name.split("!")[2] == "1767225600"
+        assert report.domain in report.xml.decode()
+
+
 def test_a_day_is_told_by_its_first_and_last_second() -> None:
     first, last = bounds_of("20260101")
     assert (first, last - first) == (1_767_225_600, 86_399)
