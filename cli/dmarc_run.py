@@ -175,7 +175,8 @@ def _described(report: Report) -> dict[str, Any]:
 
 def _write(directory: Path, report: Report) -> None:
     """Whole or not at all; the same report is the same file. Raises OSError."""
-    partial = directory / f".{report.report_id[-100:]}.{os.getpid()}"
+    # Other threads, and runs on other machines, write there too; a temporary file of `tempfile` nobody else could read.
+    partial = directory / f".{secrets.token_hex(16)}"
     try:
         partial.write_bytes(report.packed)
         partial.rename(directory / report.file_name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import threading
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from actors.reports.delivery import Courier, PostError
 from actors.reports.report import Report, make_report
 from actors.reports.row import Counts
 from cli.config import TamisConfig
-from cli.dmarc_run import Job, Result, _each
+from cli.dmarc_run import Job, Result, _each, _write
 from tests.actors.reports.samples import CONFIG, DAY, PUBLISHED, ROW
 from tests.fakes import FakeClock, FakeReportStore, FakeResolver, turn_until
 
@@ -132,3 +133,19 @@ async def test_a_directory_that_takes_nothing_ends_the_run(
     with pytest.raises(OSError, match="no"):
         await write(tmp_path, DOMAINS)
     assert len(asked) <= 8, "one a worker"
+
+
+async def test_reports_that_are_written_together_do_not_share_a_partial_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tail = f"{'b' * 60}.{'c' * 40}.example"
+    reports = [make_report(CONFIG, DAY, counts(f"{name}.{tail}")) for name in ("one", "two")]
+    both, rename = threading.Barrier(2, timeout=10), Path.rename
+
+    def wait_and_rename(partial: Path, target: Path) -> Path:
+        both.wait()
+        return rename(partial, target)
+
+    monkeypatch.setattr(Path, "rename", wait_and_rename)
+    await asyncio.gather(*(asyncio.to_thread(_write, tmp_path, report) for report in reports))
+    assert [(tmp_path / report.file_name).read_bytes() for report in reports] == [report.packed for report in reports]
