@@ -2,23 +2,26 @@
 
 An address is marked in the store as soon as it has the report: who is killed between the two sends that one again, with
 the same id and file name, by which its reader knows it for a duplicate. One run at a time has the right to send the
-reports of a day; it keeps that by asking again before each mail, and a run that was killed loses it after HOLD_S.
+reports of a day. Only who has it asks whether an address is marked, and keeps it while the server takes the mail, by
+asking again every RENEW_S; a run that was killed loses it after HOLD_S.
 """
 
 import asyncio
-from collections.abc import Collection, Iterator
+import contextlib
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from actors.ports import Clock, LookupFailed, ReportStore, Resolver
+from actors.ports import Clock, LookupFailed, ReportStore, Resolver, StoreUnavailable
 from actors.reports.config import DmarcReportConfig
 from actors.reports.destinations import Destination, destinations
 from actors.reports.mail import make_mail
 from actors.reports.report import Report
 
 HOLD_S = 300.0
-"""Longer than one mail may take, with every answer of the server just in time."""
+RENEW_S = 60.0
+"""So often in HOLD_S that a Redis that is away for a while costs no right."""
 
 
 class HeldError(Exception):
@@ -80,11 +83,7 @@ class Courier:
             wanted = await self._wanted(report.domain)
         except LookupFailed:
             return [Delivery("", Outcome.FAILED, "DNS gave no answer about the domain's record")]
-        wanted = tuple(self._allowed(one) for one in wanted)
-        there = await self.store.sent(report.day, report.domain)
-        settled = list(_settled(wanted, there))
-        done = {delivery.address for delivery in settled}
-        return settled + [await self._send(report, one.address) for one in wanted if one.address not in done]
+        return [await self._send(report, self._allowed(one)) for one in wanted]
 
     async def _wanted(self, domain: str) -> tuple[Destination, ...]:
         """As the operator says, else as the domain's record does. Raises LookupFailed."""
@@ -98,31 +97,39 @@ class Courier:
             return one
         return Destination(one.address, refused="[dmarc_report] exclude_addresses")
 
-    async def _send(self, report: Report, address: str) -> Delivery:
-        if self.post is None:
-            return Delivery(address, Outcome.WOULD)
-        mail = make_mail(self.config, report, address, self.clock.unix_s())
-        if len(mail) > self.config.mail_bytes_max:
-            return Delivery(address, Outcome.REFUSED, f"the mail has {len(mail)} bytes: [dmarc_report] mail_bytes_max")
+    async def _send(self, report: Report, one: Destination) -> Delivery:
+        if one.refused:
+            return Delivery(one.address, Outcome.FAILED if one.later else Outcome.REFUSED, one.refused)
         async with self.sending:
             await self._hold(report.day)
+            if one.address in await self.store.sent(report.day, report.domain):
+                return Delivery(one.address, Outcome.ALREADY)
+            if self.post is None:
+                return Delivery(one.address, Outcome.WOULD)
+            mail = make_mail(self.config, report, one.address, self.clock.unix_s())
+            if len(mail) > self.config.mail_bytes_max:
+                why = f"the mail has {len(mail)} bytes: [dmarc_report] mail_bytes_max"
+                return Delivery(one.address, Outcome.REFUSED, why)
             try:
-                await self.post.send(self.config.contact, address, mail)
+                await self._keep(report.day, self.post.send(self.config.contact, one.address, mail))
             except PostError as error:
-                return Delivery(address, Outcome.FAILED, str(error))
-            await self.store.mark_sent(report.day, report.domain, address)
-        return Delivery(address, Outcome.SENT)
+                return Delivery(one.address, Outcome.FAILED, str(error))
+            await self.store.mark_sent(report.day, report.domain, one.address)
+        return Delivery(one.address, Outcome.SENT)
+
+    async def _keep(self, day: str, answer: Awaitable[None]) -> None:
+        """Keep the right to send until the server has answered. Raises PostError."""
+        sending = asyncio.ensure_future(answer)
+        try:
+            while not (await asyncio.wait((sending,), timeout=RENEW_S))[0]:
+                # What is on its way stays so: whether the right is lost for what follows shows before the next mail.
+                with contextlib.suppress(StoreUnavailable):
+                    await self.store.hold(day, self.holder, HOLD_S)
+            await sending
+        finally:
+            sending.cancel()
 
     async def _hold(self, day: str) -> None:
         """Before it is asked who has the report already: nobody else may be sending it meanwhile."""
         if self.post is not None and not await self.store.hold(day, self.holder, HOLD_S):
             raise HeldError
-
-
-def _settled(wanted: tuple[Destination, ...], there: Collection[str]) -> Iterator[Delivery]:
-    """Those for which nothing is to be done."""
-    for one in wanted:
-        if one.refused:
-            yield Delivery(one.address, Outcome.FAILED if one.later else Outcome.REFUSED, one.refused)
-        elif one.address in there:
-            yield Delivery(one.address, Outcome.ALREADY)

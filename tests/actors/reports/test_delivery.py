@@ -1,11 +1,14 @@
+import asyncio
+
 import msgspec
 import pytest
 
 from actors.ports import StoreUnavailable
+from actors.reports import delivery
 from actors.reports.delivery import Courier, HeldError, Outcome, PostError
 from actors.reports.report import make_report
 from tests.actors.reports.samples import CONFIG, COUNTS, DAY
-from tests.fakes import FakeClock, FakeReportStore, FakeResolver
+from tests.fakes import FakeClock, FakeReportStore, FakeResolver, turn_until
 
 ZONE = '_dmarc.example.org TXT "v=DMARC1; rua=mailto:a@example.org,mailto:b@example.org,mailto:c@elsewhere.example"'
 REPORT = make_report(CONFIG, DAY, COUNTS)
@@ -15,8 +18,11 @@ class FakePost:
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
         self.broken: set[str] = set()
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def send(self, sender: str, recipient: str, mail: bytes) -> None:
+        await self.answers.wait()
         if recipient in self.broken:
             raise PostError("451 not now")
         assert f"To: {recipient}\r\n".encode() in mail
@@ -78,6 +84,49 @@ async def test_two_runs_do_not_send_the_same_day() -> None:
     assert not bench.resolver.questions
     await bench.store.let_go(DAY, "another")
     assert (await bench.deliver())["a@example.org"] is Outcome.SENT
+
+
+async def test_the_right_to_send_is_kept_as_long_as_the_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "RENEW_S", 0.0)
+    bench, held = Bench(), 0
+    hold = bench.store.hold
+
+    async def count(day: str, holder: str, for_s: float) -> bool:
+        nonlocal held
+        held += 1
+        if held == 5:
+            raise StoreUnavailable("away")
+        return await hold(day, holder, for_s)
+
+    bench.store.hold = count  # type: ignore[method-assign]
+    bench.post.answers.clear()
+    async with asyncio.TaskGroup() as group:
+        run = group.create_task(bench.deliver())
+        await turn_until(lambda: held == 9)
+        assert not bench.post.sent
+        bench.post.answers.set()
+    assert run.result()["a@example.org"] is Outcome.SENT
+    assert len(bench.post.sent) == 2
+
+
+async def test_what_another_run_sent_while_this_one_stood_still_is_not_sent_again() -> None:
+    bench = Bench()
+    send = bench.post.send
+
+    async def stand_still(sender: str, recipient: str, mail: bytes) -> None:
+        bench.post.send = send  # type: ignore[method-assign]
+        bench.store.holder = ""  # as if HOLD_S had passed
+        await bench.deliver("another")
+        await bench.store.let_go(DAY, "another")
+        await send(sender, recipient, mail)
+
+    bench.post.send = stand_still  # type: ignore[method-assign]
+    assert await bench.deliver("one") == {
+        "a@example.org": "sent",
+        "b@example.org": "already",
+        "c@elsewhere.example": "refused",
+    }
+    assert [recipient for _, recipient in bench.post.sent] == ["a@example.org", "b@example.org", "a@example.org"]
 
 
 async def test_a_dry_run_leaves_no_trace() -> None:
