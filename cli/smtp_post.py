@@ -9,25 +9,41 @@ import asyncio
 import contextlib
 import smtplib
 import ssl
+from typing import Any
 
 from actors.reports.config import SmtpTls
 from actors.reports.delivery import PostError
 
-TIMEOUT_S = 30.0
-"""Of each answer."""
+ANSWER_S = 300.0
+"""The longest that RFC 5321 section 4.5.3.2 wants a client to wait at least for the answer to a command."""
+LAST_ANSWER_S = 600.0
+"""For the answer to the final dot (section 4.5.3.2.6): who goes away before has the mail delivered twice."""
 _WHY_CHARS_MAX = 200
+
+
+class _Server(smtplib.SMTP):
+    """Waits longer for the answer to a message than for those to commands."""
+
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        """Send the message. Raises SMTPDataError for a server that does not want to have it."""
+        if self.sock is not None:
+            self.sock.settimeout(LAST_ANSWER_S)
+        answer = super().data(msg)
+        if self.sock is not None:
+            self.sock.settimeout(self.timeout)
+        return answer
 
 
 class SmtpPost:
     """Implements `Post` of actors/reports/delivery.py."""
 
-    def __init__(self, host: str, port: int, helo: str, tls: SmtpTls, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, host: str, port: int, helo: str, tls: SmtpTls, answer_s: float = ANSWER_S) -> None:
         self._tls = tls
         self._host = host
         self._port = port
         self._helo = helo
-        self._timeout_s = timeout_s
-        self._server: smtplib.SMTP | None = None
+        self._answer_s = answer_s
+        self._server: _Server | None = None
 
     async def send(self, sender: str, recipient: str, mail: bytes) -> None:
         """Hand one message over. Raises PostError."""
@@ -47,7 +63,7 @@ class SmtpPost:
             self.close()
             raise PostError(_why(error)) from error
 
-    def _open(self) -> smtplib.SMTP:
+    def _open(self) -> _Server:
         """The connection, or a new one: looking up the next destination may take longer than servers wait."""
         if self._server is not None:
             with contextlib.suppress(OSError, smtplib.SMTPException):
@@ -56,8 +72,8 @@ class SmtpPost:
             self.close()
         return self._connected()
 
-    def _connected(self) -> smtplib.SMTP:
-        server = smtplib.SMTP(self._host, self._port, self._helo, self._timeout_s)
+    def _connected(self) -> _Server:
+        server = _Server(self._host, self._port, self._helo, self._answer_s)
         self._server = server
         server.ehlo()
         if server.has_extn("starttls"):

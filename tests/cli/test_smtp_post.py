@@ -1,5 +1,5 @@
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.live
 class Sink:
     def __init__(self) -> None:
         self.sessions: list[Session] = []
+        self.on_mail: Callable[[], None] = lambda: None
 
     async def handle_RCPT(self, _server: SMTP, _session: Session, envelope: Envelope, to: str, _: list[str]) -> str:  # noqa: N802  aiosmtpd
         if to.startswith("nobody"):
@@ -27,6 +28,7 @@ class Sink:
 
     async def handle_DATA(self, _server: SMTP, session: Session, _envelope: Envelope) -> str:  # noqa: N802  aiosmtpd
         self.sessions.append(session)
+        self.on_mail()
         return "250 kept"
 
 
@@ -105,6 +107,23 @@ async def test_mail_leaves_encrypted_over_one_connection(sink: tuple[Sink, int])
     post.close()
     assert handler.sessions[0] is handler.sessions[1]
     assert handler.sessions[0].ssl is not None
+
+
+async def test_the_answer_to_a_mail_is_waited_for_as_long_as_rfc_5321_says(sink: tuple[Sink, int]) -> None:
+    handler, port = sink
+    post = SmtpPost("127.0.0.1", port, "mx.example", SmtpTls.MAY, 5.0)
+    waits: list[float | None] = []
+
+    def look() -> None:
+        assert post._server is not None
+        assert post._server.sock is not None
+        waits.append(post._server.sock.gettimeout())
+
+    handler.on_mail = look
+    await post.send("a@mx.example", "d@example.org", b"\r\n")
+    look()
+    post.close()
+    assert waits == [600.0, 5.0]
 
 
 async def test_a_connection_that_the_server_ended_is_made_anew(sink: tuple[Sink, int]) -> None:
