@@ -158,7 +158,7 @@ class Job:
         signing, config = self.settings.dkim.signing, self.settings.dkim.rotation
         servers = AuthoritativeServers(config, self.settings.dns.nameservers)
         return World(
-            table=KeyTableFile.of_setting(signing.key_table),
+            table=KeyTableFile.of_setting(signing.key_table, signing.seal_key),
             keys=PrivateKeyFiles(KeyFiles(signing.key_bits_min, require_safe=signing.require_safe_keys)),
             states=StateFiles(Path(config.state_directory)),
             servers=servers,

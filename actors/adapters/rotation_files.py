@@ -22,7 +22,7 @@ from actors.dkim.rotation.key_table import KeyTableView, pointed_to
 from actors.dkim.rotation.ports import RotationError
 from actors.dkim.rotation.state import KeyPlace, Rotation
 from actors.dkim.signing.private_key import PrivateKey
-from actors.dkim.signing.tables import TableError, parse_entries
+from actors.dkim.signing.tables import Entry, TableError, parse_entries
 from actors.ports import Clock
 
 _KEY_MODE = 0o660
@@ -161,18 +161,20 @@ class PrivateKeyFiles:
 class KeyTableFile:
     """A KeyTable in a file (file: or refile:), read again when it has changed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seal_key: str = "") -> None:
+        """`seal_key` is the setting of [dkim.signing]: one more user of a record and a key."""
         self._path = path
+        self._beside = [Entry("seal_key", seal_key)] if seal_key else []
         self._kept: tuple[tuple[int, ...], KeyTableView] | None = None
 
     @classmethod
-    def of_setting(cls, setting: str) -> "KeyTableFile":
-        """That of [dkim.signing] key_table. Raises TableError when it is no file."""
+    def of_setting(cls, setting: str, seal_key: str) -> "KeyTableFile":
+        """That of [dkim.signing] key_table, with `seal_key` beside it. Raises TableError when it is no file."""
         kind, colon, rest = setting.partition(":")
         if colon and kind in ("file", "refile"):
-            return cls(Path(rest.strip()))
+            return cls(Path(rest.strip()), seal_key)
         if setting.startswith("/"):
-            return cls(Path(setting))
+            return cls(Path(setting), seal_key)
         raise TableError("[dkim.signing] key_table is not file:PATH or refile:PATH: only those are rotated")
 
     async def view(self) -> KeyTableView:
@@ -181,7 +183,7 @@ class KeyTableFile:
             status = self._path.stat()
             state = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
             if self._kept is None or self._kept[0] != state:
-                self._kept = state, KeyTableView(parse_entries(self._text(), str(self._path)))
+                self._kept = state, KeyTableView(parse_entries(self._text(), str(self._path)), self._beside)
         except OSError as error:
             raise TableError(f"{self._path}: {error.strerror}") from error
         return self._kept[1]

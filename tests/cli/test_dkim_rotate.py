@@ -142,6 +142,21 @@ def test_wait_goes_on_until_nothing_is_under_way_and_takes_the_lock_only_to_work
         assert b"over: 2 of 2" in result.stdout
 
 
+def test_a_record_and_a_key_that_seal_key_signs_with_stay(place: Place) -> None:
+    path = place.directory / "one.private"
+    config = place.directory / "tamis.toml"
+    config.write_text(
+        config.read_text().replace("[dkim.rotation]", f'seal_key = "example.org:old:{path}"\n[dkim.rotation]')
+    )
+    place.until(Phase.SWITCHED)
+    place.go_on(8 * DAY_S)
+    result = rotate(place)
+    assert result.exit_code == 1
+    assert "one: held: old._domainkey.example.org stays as long as seal_key signs with it" in result.stderr
+    assert "old._domainkey.example.org" in place.fragment.read_text()
+    assert path.exists()
+
+
 def test_entries_that_cannot_be_rotated_are_named_in_the_status(place: Place) -> None:
     with place.table.open("a") as table:
         table.write("any %:old:/keys/%\n")

@@ -31,7 +31,8 @@ class TableEntry:
 class KeyTableView:
     """The entries of a KeyTable by what they use. Raises TableError for entries that cannot be read."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], beside: Sequence[Entry] = ()) -> None:
+        """`beside` is what signs without standing in the table: it uses records and keys, and is not rotated."""
         self.left_out: dict[str, str] = {}
         """Names of entries that are not rotated, and why."""
         self._entries: dict[str, TableEntry] = {}
@@ -46,11 +47,17 @@ class KeyTableView:
                 self.left_out[entry.name.lower()] = "is for the author's domain, whichever it is"
             else:
                 self._add(entry.name, parse_key_entry(entry))
+        for entry in beside:
+            self._use(entry.name, parse_key_entry(entry))
 
-    def _add(self, name: str, request: SigningRequest) -> None:
+    def _use(self, name: str, request: SigningRequest) -> None:
         self._of_record.setdefault((request.domain, request.selector), []).append(name)
         if key_is_path(request.key):
             self._of_key.setdefault(_plain(request.key), []).append(name)
+
+    def _add(self, name: str, request: SigningRequest) -> None:
+        self._use(name, request)
+        if key_is_path(request.key):
             place = KeyPlace(request.selector, request.key)
             self._entries[name.lower()] = TableEntry(name, request.domain, place)
         else:

@@ -52,6 +52,16 @@ def test_who_uses_a_record_and_a_key_counts_those_for_any_domain_too() -> None:
     assert view.left_out.keys() == {"any"}
 
 
+def test_who_signs_beside_the_table_is_a_user_and_no_entry() -> None:
+    view = KeyTableView([Entry("r", "example.org:new:/k/new")], [Entry("seal_key", "Example.org:old:/k/old")])
+    assert [entry.name for entry in view.entries] == ["r"]
+    assert view.entry("seal_key") is None
+    assert view.left_out == {}
+    assert view.users_of_record("example.org", "old") == ["seal_key"]
+    assert view.users_of_key("example.org", "/k/old") == ["seal_key"]
+    assert view.selectors("example.org") == {"new", "old"}
+
+
 def test_keys_in_the_table_itself_are_left_out_and_never_told() -> None:
     view = KeyTableView([Entry("r", "example.org:s:MIIEvAIBADANBg")])
     assert view.entry("r") is None
