@@ -169,9 +169,8 @@ def _switched(rotation: Rotation, seen: Seen, now_s: float, timing: Timing) -> S
                 f"the private key {rotation.new.key} is gone and nothing is signed: bring it back, or point the entry "
                 f"to {rotation.old.selector}:{rotation.old.key} and say --cancel",
             )
-        due_s = rotation.phase_since_s + timing.grace_s
-        if now_s < due_s:
-            return Step(StepKind.WAIT, f"{name}: for mail that is on its way", due_s)
+    if needs_doomed_record(rotation, now_s, timing):
+        return Step(StepKind.WAIT, f"{name}: for mail that is on its way", rotation.phase_since_s + timing.grace_s)
     if seen.record_users:
         return Step(StepKind.HELD, f"{name} stays as long as {', '.join(seen.record_users)} signs with it")
     return Step(StepKind.WITHDRAW, name)
@@ -208,8 +207,11 @@ def advanced(rotation: Rotation, step: Step, seen: Seen, now_s: float) -> Rotati
     return msgspec.structs.replace(rotation, phase=phase, phase_since_s=since_s, wait_s=wait_s, told_s=told_s)
 
 
-def needs_record_after(rotation: Rotation, now_s: float, timing: Timing) -> bool:
-    """Whether this rotation's old record is still needed by mail that was signed with it."""
-    if rotation.cancelled or rotation.phase in (Phase.WITHDRAWN, Phase.RETIRED):
+def needs_doomed_record(rotation: Rotation, now_s: float, timing: Timing) -> bool:
+    """Whether the record that goes with this rotation is still needed: by its entry, or by mail that was signed so."""
+    if rotation.phase in (Phase.WITHDRAWN, Phase.RETIRED):
         return False
-    return rotation.phase is not Phase.SWITCHED or now_s < rotation.phase_since_s + timing.grace_s
+    if rotation.phase is Phase.SWITCHED or (rotation.cancelled and rotation.phase is Phase.VISIBLE):
+        # A run that was killed may have switched without having said so.
+        return now_s < rotation.phase_since_s + timing.grace_s
+    return not rotation.cancelled

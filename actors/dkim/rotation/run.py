@@ -15,7 +15,7 @@ import msgspec
 
 from actors.dkim.rotation.config import RotationConfig
 from actors.dkim.rotation.key_table import KeyTableView, TableEntry
-from actors.dkim.rotation.plan import IDLE_STEPS, Seen, Step, StepKind, advanced, needs_record_after, next_step
+from actors.dkim.rotation.plan import IDLE_STEPS, Seen, Step, StepKind, advanced, needs_doomed_record, next_step
 from actors.dkim.rotation.ports import (
     Audit,
     KeyTable,
@@ -155,10 +155,12 @@ class Rotator:
         rotation = self.world.states.load(name)
         if rotation is None or rotation.over or rotation.phase is Phase.WITHDRAWN:
             raise RotationError(f"{name}: there is nothing to cancel")
+        if rotation.cancelled:
+            raise RotationError(f"{name}: is cancelled already")
         entry = (await self.world.table.view()).entry(name)
         if entry is not None and entry.place == rotation.new:
             raise RotationError(f"{name}: the KeyTable names the new key already: point it back first")
-        cancelled = msgspec.structs.replace(rotation, cancelled=True)
+        cancelled = msgspec.structs.replace(rotation, cancelled=True, phase_since_s=self.world.clock.unix_s())
         self.world.states.save(cancelled)
         self.world.audit.tell("done", cancelled, "cancel")
         return cancelled
@@ -200,9 +202,9 @@ class Rotator:
             users += [
                 other.name
                 for other in self.world.states.all()
-                if (other.domain, other.old.selector) == (domain, doomed.selector)
+                if (other.domain, other.doomed.selector) == (domain, doomed.selector)
                 and other.name != rotation.name
-                and needs_record_after(other, now_s, self.config.timing)
+                and needs_doomed_record(other, now_s, self.config.timing)
             ]
         return users
 

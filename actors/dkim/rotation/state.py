@@ -43,6 +43,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """Of the new key: rsa or ed25519."""
     phase: Phase
     phase_since_s: float
+    """Since when it is in this phase, or cancelled in it."""
     begun_s: float
     told_s: float = 0.0
     """When DNS was last told to publish or to withdraw."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.dkim.rotation.config import Timing
-from actors.dkim.rotation.plan import IDLE_STEPS, STUCK_S, Seen, StepKind, advanced, next_step
+from actors.dkim.rotation.plan import IDLE_STEPS, STUCK_S, Seen, StepKind, advanced, needs_doomed_record, next_step
 from actors.dkim.rotation.state import KeyPlace, Phase, Rotation
 from actors.dkim.rotation.visibility import Visibility
 
@@ -65,8 +65,9 @@ def test_whatever_is_seen_nothing_is_switched_withdrawn_or_deleted_too_early(
             assert seen.new_key
         case StepKind.WITHDRAW:
             assert not seen.record_users
-            if phase is Phase.SWITCHED and not cancelled:
+            if phase is Phase.SWITCHED or (phase is Phase.VISIBLE and cancelled):
                 assert age_s >= TIMING.grace_s
+            if phase is Phase.SWITCHED and not cancelled:
                 assert seen.entry != OLD
         case StepKind.RETIRE:
             assert (phase, seen.visibility, seen.record_users) == (Phase.WITHDRAWN, EVERYWHERE, ())
@@ -116,6 +117,21 @@ def test_dns_that_has_not_what_it_was_told_an_hour_ago_is_told_again(phase: Phas
     assert step.kind == kind
     after = advanced(before, step, seen, NOW_S + 3600)
     assert (after.phase_since_s, after.told_s) == (NOW_S, NOW_S + 3600), "it is stuck since the first time"
+
+
+@pytest.mark.parametrize(
+    ("phase", "needed"),
+    [(Phase.PLANNED, False), (Phase.PUBLISHED, False), (Phase.VISIBLE, True), (Phase.SWITCHED, True)],
+)
+def test_a_new_key_that_may_have_signed_is_needed_for_the_grace_time_after_it_was_cancelled(
+    phase: Phase,
+    needed: bool,  # noqa: FBT001
+) -> None:
+    before = rotation(phase, cancelled=True)
+    assert needs_doomed_record(before, NOW_S + TIMING.grace_s - 1, TIMING) is needed
+    assert not needs_doomed_record(before, NOW_S + TIMING.grace_s, TIMING)
+    step = next_step(before, Seen(OLD), NOW_S, TIMING)
+    assert (step.kind, step.due_s) == ((StepKind.WAIT, NOW_S + TIMING.grace_s) if needed else (StepKind.WITHDRAW, None))
 
 
 def test_what_was_cancelled_does_not_begin_again_by_itself() -> None:

@@ -169,8 +169,7 @@ def test_a_new_key_that_is_lost_after_the_switch_is_a_problem_that_says_what_to_
     assert look.step.kind is StepKind.HELD
     assert f"old:{tmp_path}/one.private and say --cancel" in look.step.text
     place.table.write_text(before)
-    looks = place.once(cancelled=["one"])
-    assert looks["one"].rotation.phase is Phase.WITHDRAWN
+    place.once(cancelled=["one"])
     place.until(Phase.RETIRED)
     assert place.named().keys() == {"old._domainkey.example.org"} == records(place.fragment.read_text()).keys()
 
@@ -220,6 +219,26 @@ def test_what_is_switched_cannot_be_cancelled(tmp_path: Path) -> None:
     place.until(Phase.SWITCHED)
     with pytest.raises(RotationError, match="point it back first"):
         place.once(cancelled=["one"])
+
+
+def test_what_is_cancelled_after_the_switch_stays_published_for_mail_that_the_new_key_has_signed(
+    tmp_path: Path,
+) -> None:
+    place = Place(tmp_path, "one example.org:old")
+    before = place.table.read_text()
+    place.until(Phase.SWITCHED)
+    place.go_on(6 * DAY_S)
+    place.table.write_text(before)
+    look = place.once(cancelled=["one"])["one"]
+    assert (look.step.kind, look.step.due_s) == (StepKind.WAIT, place.clock.unix_s() + 7 * DAY_S)
+    with pytest.raises(RotationError, match="is cancelled already"):
+        place.once(cancelled=["one"])
+    place.go_on(6 * DAY_S)
+    assert place.once()["one"].done == ()
+    assert (tmp_path / "example.org.202610a.private").exists()
+    place.until(Phase.RETIRED)
+    assert place.named().keys() == {"old._domainkey.example.org"} == records(place.fragment.read_text()).keys()
+    assert [path.name for path in tmp_path.glob("*.private")] == ["one.private"]
 
 
 def test_a_key_that_several_entries_share_goes_when_the_last_of_them_has_another(tmp_path: Path) -> None:

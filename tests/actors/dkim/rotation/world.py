@@ -150,8 +150,9 @@ class Place:
             if all(look.rotation is not None and look.rotation.phase is phase for look in looks.values()):
                 return looks
             long = (Phase.SWITCHED, Phase.RETIRED)
-            graces = [look.rotation is not None and look.rotation.phase in long for look in looks.values()]
-            self.go_on(6 * 3600 if all(graces) else 900)
+            rotations = [look.rotation for look in looks.values()]
+            graces = all(one is not None and (one.phase in long or one.cancelled) for one in rotations)
+            self.go_on(6 * 3600 if graces else 900)
         raise AssertionError({name: look.step for name, look in looks.items()})
 
     def entries(self) -> list[Entry]:
