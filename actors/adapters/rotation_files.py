@@ -183,7 +183,8 @@ class KeyTableFile:
             status = self._path.stat()
             state = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
             if self._kept is None or self._kept[0] != state:
-                self._kept = state, KeyTableView(parse_entries(self._text(), str(self._path)), self._beside)
+                entries = parse_entries(self._text(), str(self._path))
+                self._kept = state, KeyTableView(entries, self._beside, os.path.realpath)
         except OSError as error:
             raise TableError(f"{self._path}: {error.strerror}") from error
         return self._kept[1]

@@ -4,7 +4,7 @@ Only selector and key of the one line change; comments, blanks and all other lin
 """
 
 import os.path
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from actors.dkim.rotation.state import KeyPlace
@@ -31,8 +31,14 @@ class TableEntry:
 class KeyTableView:
     """The entries of a KeyTable by what they use. Raises TableError for entries that cannot be read."""
 
-    def __init__(self, entries: Sequence[Entry], beside: Sequence[Entry] = ()) -> None:
-        """`beside` is what signs without standing in the table: it uses records and keys, and is not rotated."""
+    def __init__(
+        self, entries: Sequence[Entry], beside: Sequence[Entry] = (), real: Callable[[str], str] = os.path.normpath
+    ) -> None:
+        """`beside` is what signs without standing in the table: it uses records and keys, and is not rotated.
+
+        `real` gives the file that a path leads to: keys are the same when their files are.
+        """
+        self._real = real
         self.left_out: dict[str, str] = {}
         """Names of entries that are not rotated, and why."""
         self._entries: dict[str, TableEntry] = {}
@@ -51,9 +57,9 @@ class KeyTableView:
             self._use(entry.name, parse_key_entry(entry))
 
     def _use(self, name: str, request: SigningRequest) -> None:
-        self._of_record.setdefault((request.domain, request.selector), []).append(name)
+        self._of_record.setdefault((request.domain, request.selector.lower()), []).append(name)
         if key_is_path(request.key):
-            self._of_key.setdefault(_plain(request.key), []).append(name)
+            self._of_key.setdefault(self._real(request.key), []).append(name)
 
     def _add(self, name: str, request: SigningRequest) -> None:
         self._use(name, request)
@@ -75,23 +81,22 @@ class KeyTableView:
     def selectors(self, domain: str) -> set[str]:
         """Selectors that are in use for a domain, in lower case as DNS compares them."""
         used = {selector for of, selector in self._of_record if of == domain}
-        used |= {parse_key_entry(entry, domain).selector for entry in self._for_any}
-        return {selector.lower() for selector in used}
+        return used | {parse_key_entry(entry, domain).selector.lower() for entry in self._for_any}
 
     def users_of_record(self, domain: str, selector: str) -> list[str]:
         """Names of the entries that sign with this domain and selector."""
-        found = list(self._of_record.get((domain, selector), ()))
+        found = list(self._of_record.get((domain, selector.lower()), ()))
         for entry in self._for_any:
             request = parse_key_entry(entry, domain)
-            if (request.domain, request.selector) == (domain, selector):
+            if (request.domain, request.selector.lower()) == (domain, selector.lower()):
                 found.append(entry.name)
         return found
 
     def users_of_key(self, domain: str, path: str) -> list[str]:
         """Names of the entries that sign with the key in this file."""
-        found = self._of_key.get(_plain(path), ())
-        of_all = (entry.name for entry in self._for_any if _plain(parse_key_entry(entry, domain).key) == _plain(path))
-        return [*found, *of_all]
+        file = self._real(path)
+        of_all = [entry.name for entry in self._for_any if self._real(parse_key_entry(entry, domain).key) == file]
+        return [*self._of_key.get(file, ()), *of_all]
 
 
 def pointed_to(text: str, name: str, old: KeyPlace, new: KeyPlace) -> str:
@@ -104,9 +109,9 @@ def pointed_to(text: str, name: str, old: KeyPlace, new: KeyPlace) -> str:
         entry = next(iter(parse_entries(line, "")), None)
         if entry is not None and entry.name.lower() == name.lower():
             place = _place(entry)
-            if place == new:
+            if place.is_same(new):
                 return text
-            if place != old:
+            if not place.is_same(old):
                 raise TableError(f"the KeyTable's entry {name} names another key than was there before")
             lines[number] = _with_place(line, entry, new)
             changed = "".join(lines)
@@ -136,7 +141,3 @@ def _check(before: str, after: str, number: int, new: KeyPlace) -> None:
 def _place(entry: Entry) -> KeyPlace:
     request = parse_key_entry(entry)
     return KeyPlace(request.selector, request.key)
-
-
-def _plain(path: str) -> str:
-    return os.path.normpath(path)

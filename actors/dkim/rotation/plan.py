@@ -110,7 +110,7 @@ def _resting(rotation: Rotation | None, seen: Seen, now_s: float, timing: Timing
     made_s = seen.key_made_s
     if rotation is not None and rotation.cancelled:
         made_s = max(made_s, rotation.begun_s)  # Who cancels does not want it to begin again at once.
-    elif rotation is not None and rotation.new == seen.entry:
+    elif rotation is not None and rotation.new.is_same(seen.entry):
         made_s = rotation.begun_s
     due_s = made_s + timing.interval_s
     if now_s >= due_s:

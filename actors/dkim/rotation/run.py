@@ -158,7 +158,7 @@ class Rotator:
         if rotation.cancelled:
             raise RotationError(f"{name}: is cancelled already")
         entry = (await self.world.table.view()).entry(name)
-        if entry is not None and entry.place == rotation.new:
+        if entry is not None and entry.place.is_same(rotation.new):
             raise RotationError(f"{name}: the KeyTable names the new key already: point it back first")
         cancelled = msgspec.structs.replace(rotation, cancelled=True, phase_since_s=self.world.clock.unix_s())
         self.world.states.save(cancelled)
@@ -172,7 +172,7 @@ class Rotator:
             made_s = self.world.keys.made_s(entry.place.key) if entry else None
             return Seen(entry.place if entry else None, key_made_s=made_s)
         domain, doomed = rotation.domain, rotation.doomed
-        place = entry.place if entry and entry.domain == domain else None
+        place = rotation.known(entry.place) if entry and entry.domain == domain else None
         new_key = self.world.keys.load(rotation.new.key)
         visibility, problem = None, ""
         try:
@@ -202,7 +202,7 @@ class Rotator:
             users += [
                 other.name
                 for other in self.world.states.all()
-                if (other.domain, other.doomed.selector) == (domain, doomed.selector)
+                if (other.domain, other.doomed.selector.lower()) == (domain, doomed.selector.lower())
                 and other.name != rotation.name
                 and needs_doomed_record(other, now_s, self.config.timing)
             ]

@@ -29,6 +29,10 @@ class KeyPlace(msgspec.Struct, frozen=True):
     key: str
     """Path of the private key as the KeyTable writes it."""
 
+    def is_same(self, other: "KeyPlace | None") -> bool:
+        """Whether both are one place; DNS takes no notice of a selector's case (RFC 4343)."""
+        return other is not None and (self.selector.lower(), self.key) == (other.selector.lower(), other.key)
+
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """The last rotation of one entry of the KeyTable; times are Unix times."""
@@ -56,6 +60,10 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     def doomed(self) -> KeyPlace:
         """The key that goes in the end."""
         return self.new if self.cancelled else self.old
+
+    def known(self, place: KeyPlace | None) -> KeyPlace | None:
+        """The place as it stands here, when it is the old or the new one."""
+        return next((known for known in (self.old, self.new) if known.is_same(place)), place)
 
     @property
     def over(self) -> bool:

@@ -1,5 +1,7 @@
 """actors/dkim/rotation/key_table.py: one entry changes, and nothing else."""
 
+import os.path
+
 import pytest
 
 from actors.dkim.rotation.key_table import KeyTableView, pointed_to
@@ -60,6 +62,29 @@ def test_who_signs_beside_the_table_is_a_user_and_no_entry() -> None:
     assert view.users_of_record("example.org", "old") == ["seal_key"]
     assert view.users_of_key("example.org", "/k/old") == ["seal_key"]
     assert view.selectors("example.org") == {"new", "old"}
+
+
+def test_selectors_are_compared_as_dns_does_and_keys_by_the_file_that_they_lead_to() -> None:
+    entries = [
+        Entry("a", "example.org:2026A:/k/1"),
+        Entry("b", "example.org:2026a:/k/x/../1"),
+        Entry("c", "example.org:x:/link"),
+        Entry("any", "%:2026A:/links/%"),
+    ]
+    real = {"/link": "/k/1", "/links/example.org": "/k/1"}
+    view = KeyTableView(entries, real=lambda path: real.get(path, os.path.normpath(path)))
+    assert view.users_of_record("example.org", "2026a") == ["a", "b", "any"]
+    assert view.users_of_record("example.org", "2026A") == ["a", "b", "any"]
+    assert view.users_of_key("example.org", "/k/1") == ["a", "b", "c", "any"]
+    assert view.users_of_key("example.org", "/link") == ["a", "b", "c", "any"]
+    assert view.selectors("example.org") == {"2026a", "x"}
+
+
+def test_an_entry_whose_selector_has_another_case_is_the_same() -> None:
+    upper = TABLE.replace(" : old : ", " : OLD : ")
+    assert pointed_to(upper, "r", OLD, NEW) == pointed_to(TABLE, "r", OLD, NEW)
+    switched = pointed_to(TABLE, "r", OLD, NEW).replace("202610a:", "202610A:")
+    assert pointed_to(switched, "r", OLD, NEW) == switched
 
 
 def test_keys_in_the_table_itself_are_left_out_and_never_told() -> None:

@@ -253,6 +253,41 @@ def test_a_key_that_several_entries_share_goes_when_the_last_of_them_has_another
     assert not (tmp_path / "shared.private").exists()
 
 
+def test_a_key_that_another_entry_reaches_by_a_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "two.private").symlink_to("one.private")
+    place = Place(tmp_path, "one example.org:old", "two example.net:old")
+    place.config = msgspec.structs.replace(place.config, names=("one",))
+    place.until(Phase.RETIRED)
+    assert (tmp_path / "two.private").exists()
+
+
+def test_a_record_that_another_entry_names_in_another_case_stays(tmp_path: Path) -> None:
+    place = Place(tmp_path, "one example.org:old:shared.private", "two example.org:old:shared.private")
+    place.table.write_text(place.table.read_text().replace("two\texample.org:old", "two\texample.org:Old"))
+    place.hands_on = True  # Its records have names in one case.
+    place.config = msgspec.structs.replace(place.config, names=("one",))
+    place.until(Phase.SWITCHED)
+    place.go_on(8 * DAY_S)
+    look = place.once()["one"]
+    assert (look.step.kind, "two signs with it" in look.step.text) == (StepKind.HELD, True)
+    place.config = msgspec.structs.replace(place.config, names=("*",))
+    place.until(Phase.RETIRED)
+    assert "old._domainkey.example.org" not in records(place.fragment.read_text())
+
+
+def test_an_entry_that_is_written_in_another_case_by_hand_is_the_same_entry(tmp_path: Path) -> None:
+    place = Place(tmp_path, "one example.org:old")
+    place.until(Phase.VISIBLE)
+    place.hands_on = True
+    place.table.write_text(place.table.read_text().replace(":old:", ":OLD:"))
+    place.until(Phase.SWITCHED)
+    place.table.write_text(place.table.read_text().replace(":202610a:", ":202610A:"))
+    with pytest.raises(RotationError, match="point it back first"):
+        place.once(cancelled=["one"])
+    place.until(Phase.RETIRED)
+    assert "old._domainkey.example.org" not in records(place.fragment.read_text())
+
+
 def test_a_record_that_several_entries_share_stays_until_the_mail_of_the_last_has_arrived(tmp_path: Path) -> None:
     place = Place(tmp_path, "one example.org:old:shared.private", "two example.org:old:shared.private")
     place.config = msgspec.structs.replace(place.config, names=("one",))
