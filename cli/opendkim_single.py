@@ -33,9 +33,14 @@ def single_key_tables(  # noqa: PLR0913  as many as OpenDKIM has
 ) -> SingleKeyTables:
     """The tables that choose as OpenDKIM does with these. Raises TableError and NeedsFiles.
 
-    d= is the listed domain, for subdomains the nearest one; for a pattern it is the author's.
+    d= is the listed domain, for subdomains the nearest one; for a pattern it is the author's, and so it is for
+    everybody when one of the domains is "*".
     """
-    if patterns:
+    anybody = any(domain.name == "*" for domain in domains)
+    patterns = patterns and not anybody
+    if anybody:
+        keys, signing = [Entry(_NAME, f"%:{selector}:{key_path}")], [Entry("*", _NAME)]
+    elif patterns:
         if subdomains:
             raise TableError("patterns with SubDomains; list the subdomains as patterns of their own")
         keys = [Entry(_NAME, f"%:{selector}:{key_path}")]

@@ -324,6 +324,24 @@ async def test_domains_by_pattern_need_files(tmp_path: Path) -> None:
     assert await chosen(result, tmp_path, "a@b.example.org", "a@example.org") == [("b.example.org", "s", "./k")]
 
 
+@pytest.mark.parametrize("as_files", [False, True])
+@pytest.mark.parametrize("domain", ["*", "example.org,*", "csl:*", "refile:{}/domains"])
+async def test_a_star_among_the_domains_signs_for_every_author_with_his_own_domain(
+    domain: str,
+    as_files: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "domains").write_text("example.org\n*\n")
+    text = f"Domain {domain.format(tmp_path)}\nSelector s\nKeyFile /k\nSubDomains yes\n"
+    result = imported_in_thread(tmp_path, text, *(("--out-dir", tmp_path) if as_files else ()))
+    assert result.exit_code == 0, result.all_remarks()
+    assert await chosen(result, tmp_path, "a@example.org", "a@x.example.org", "a@example.net") == [
+        ("example.org", "s", "/k"),
+        ("x.example.org", "s", "/k"),
+        ("example.net", "s", "/k"),
+    ]
+
+
 def imported_in_thread(directory: Path, text: str, *words: object) -> Result:
     """The command has a loop of its own."""
     with ThreadPoolExecutor(1) as pool:

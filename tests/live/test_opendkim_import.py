@@ -110,11 +110,15 @@ def test_a_provider_s_tables_choose_the_same_keys_for_500_authors(tmp_path: Path
         ("example.org,sub.example.org", "no", True),
         ("file:{}/domains", "yes", True),
         ("refile:{}/patterns", "no", True),
+        ("*", "no", False),
+        ("example.org,*", "yes", False),
+        ("refile:{}/stars", "yes", True),
     ],
 )
 def test_one_key_signs_for_the_same_domains(domain: str, subdomains: str, as_files: bool, tmp_path: Path) -> None:  # noqa: FBT001
     (tmp_path / "domains").write_text("# ours\nexample.org\nSub.Example.org\n")
     (tmp_path / "patterns").write_text("example.*\n*.sub.example.org\n")
+    (tmp_path / "stars").write_text("example.org\n*\n")
     settings = write_conf(
         tmp_path,
         f"Domain {domain.format(tmp_path)}",
@@ -132,7 +136,7 @@ def test_one_key_signs_for_the_same_domains(domain: str, subdomains: str, as_fil
     )
     words = ("--out-dir", str(tmp_path)) if as_files else ()
     seen = compare(tmp_path, settings, imported(tmp_path, *words), [f"a@{host}" for host in hosts])
-    assert seen[0]
+    assert bool(seen[0]) is not ("*" in domain or "stars" in domain)
     assert seen[1] > 1
 
 
