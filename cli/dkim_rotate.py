@@ -151,7 +151,6 @@ class Job:
 
     def _world(self) -> "World":
         from actors.adapters.authority import AuthoritativeServers
-        from actors.adapters.dkim_files import KeyFiles
         from actors.adapters.rotation_files import AuditLog, KeyTableFile, PrivateKeyFiles, StateFiles
         from actors.dkim.rotation.run import World
 
@@ -159,7 +158,7 @@ class Job:
         servers = AuthoritativeServers(config, self.settings.dns.nameservers)
         return World(
             table=KeyTableFile.of_setting(signing.key_table, signing.seal_key),
-            keys=PrivateKeyFiles(KeyFiles(signing.key_bits_min, require_safe=signing.require_safe_keys)),
+            keys=PrivateKeyFiles(signing.key_bits_min, require_safe=signing.require_safe_keys),
             states=StateFiles(Path(config.state_directory)),
             servers=servers,
             publisher=_publisher(self.settings, servers),

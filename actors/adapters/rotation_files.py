@@ -21,12 +21,17 @@ from actors.adapters.dkim_files import KeyFiles
 from actors.dkim.rotation.key_table import KeyTableView, pointed_to
 from actors.dkim.rotation.ports import RotationError
 from actors.dkim.rotation.state import KeyPlace, Rotation
+from actors.dkim.signing.options import KEY_BITS_MIN
 from actors.dkim.signing.private_key import PrivateKey
 from actors.dkim.signing.tables import Entry, TableError, parse_entries
 from actors.ports import Clock
 
-_KEY_MODE = 0o660
-"""What a new key may have of the mode of the old one; without an old one its owner alone reads it."""
+_KEY_MODE = 0o600
+"""Of a new key without an old one to take after."""
+_SAFE_KEY_MODE = 0o640
+"""What a new key may have of the mode of the old one."""
+_SHARED_KEY_MODE = 0o644
+"""The same where require_safe_keys is off: who reads the old key as one of the others has to read the new one."""
 _TABLE_MODE = 0o664
 _STATE_MODE = 0o640
 _DIRECTORY_MODE = 0o750
@@ -128,8 +133,9 @@ def _state(path: Path) -> Rotation:
 class PrivateKeyFiles:
     """PrivateKeys in files."""
 
-    def __init__(self, files: KeyFiles) -> None:
-        self._files = files
+    def __init__(self, bits_min: int = KEY_BITS_MIN, *, require_safe: bool = True) -> None:
+        self._files = KeyFiles(bits_min, require_safe=require_safe)
+        self._mode = _SAFE_KEY_MODE if require_safe else _SHARED_KEY_MODE
 
     def made_s(self, path: str) -> float | None:
         """Unix time of the file's last change."""
@@ -148,7 +154,8 @@ class PrivateKeyFiles:
 
     def create(self, path: str, key: PrivateKey, like: str) -> None:
         """Keep a new key."""
-        replace_file(Path(path), key.pem(), _KEY_MODE, Path(like))
+        old = Path(like)
+        replace_file(Path(path), key.pem(), self._mode if old.exists() else _KEY_MODE, old)
 
     def delete(self, path: str) -> None:
         """Delete a key, and what a run that was killed has begun of it."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.adapters.rotation_files import only_run
+from actors.adapters.rotation_files import PrivateKeyFiles, only_run
 from actors.dkim.rotation.plan import StepKind
 from actors.dkim.rotation.ports import RotationError
 from actors.dkim.rotation.state import Phase
@@ -70,6 +70,33 @@ def test_new_keys_have_mode_and_owner_of_the_old_ones_and_the_table_keeps_its_ow
     place.until(Phase.SWITCHED)
     assert stat.S_IMODE((tmp_path / "example.org.202610a.private").stat().st_mode) == 0o640
     assert stat.S_IMODE(place.table.stat().st_mode) == 0o604
+
+
+@pytest.mark.parametrize(
+    ("old", "safe", "new"),
+    [
+        (0o600, True, 0o600),
+        (0o660, True, 0o640),
+        (0o400, True, 0o400),
+        (0o666, True, 0o640),
+        (0o666, False, 0o644),
+        (None, True, 0o600),
+        (None, False, 0o600),
+    ],
+)
+def test_nobody_but_its_owner_may_write_a_new_key_and_others_read_it_only_where_that_is_asked_for(
+    old: int | None,
+    safe: bool,  # noqa: FBT001
+    new: int,
+    tmp_path: Path,
+) -> None:
+    if old is not None:
+        (tmp_path / "old").write_bytes(b"")
+        (tmp_path / "old").chmod(old)
+    keys = PrivateKeyFiles(require_safe=safe)
+    keys.create(str(tmp_path / "new"), generate_ed25519(), str(tmp_path / "old"))
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == new
+    assert keys.load(str(tmp_path / "new")) is not None
 
 
 def calls_of_a_rotation(place: Place, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from actors.adapters.dkim_files import KeyFiles
 from actors.adapters.rotation_files import AuditLog, KeyTableFile, PrivateKeyFiles, StateFiles, only_run
 from actors.adapters.zone_fragment import ZoneFragments
 from actors.dkim.key import KeyRecordError, parse_key
@@ -127,7 +126,7 @@ class Place:
         return looks
 
     def rotator(self) -> Rotator:
-        keys = PrivateKeyFiles(KeyFiles())
+        keys = PrivateKeyFiles()
         states, audit = StateFiles(self.state), AuditLog(self.state / "audit", "tester", self.clock)
         publisher = ZoneFragments(self.config.zone_file, self.config.ttl_s)
         world = World(KeyTableFile(self.table), keys, states, self.servers, publisher, audit, self.clock)
