@@ -186,7 +186,7 @@ NO_KEY, TEST_KEY = "missing", "testing"
 VOUCHED = "vouched"
 """Fact of the finding `arc`: the author domain that DMARC passed for when a trusted sealer got the message."""
 FORGIVEN = "forgiven"
-"""Fact of a finding `dmarc` that is a failure: who vouched for the author, so that nothing follows from it."""
+"""Fact of a finding `dmarc` that is a failure or may be one: who vouched for the author, so that nothing follows."""
 
 
 class Finding(msgspec.Struct, frozen=True):

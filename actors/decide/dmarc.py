@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from actors.model import FORGIVEN, SIGNING, VOUCHED, Finding, Outcome, is_unheard
 
+UNANSWERED = "unanswered"
+"""Fact of a finding `dmarc` that is a temperror since DNS did not answer: whoever sends can bring that about."""
 ORG_FACT = "org:"
 """Facts `org:DOMAIN` of the finding `dmarc_record`: the organizational domain of DOMAIN, "" when DNS failed."""
 
@@ -18,26 +20,32 @@ _WITHOUT_EVALUATION = (Outcome.NONE, Outcome.TEMPERROR, Outcome.PERMERROR)
 def evaluate_dmarc(findings: Iterable[Finding]) -> Finding | None:
     """The finding `dmarc`: none, pass, fail, temperror or permerror; None when no record was looked for.
 
-    Facts: `header.from`, `policy.dmarc` (the policy that applies to a failure), `aligned` (what passed).
+    Facts: `header.from`, `policy.dmarc` (the policy that applies to a failure), `aligned` (what passed), `unanswered`.
     """
     findings = tuple(findings)
     record = next((f for f in findings if f.actor == "policy" and f.name == "dmarc_record"), None)
     if record is None or record.outcome not in (Outcome.PASS, *_WITHOUT_EVALUATION):
         return None
-    author = record.facts.get("domain", "")
+    author, let_be = record.facts.get("domain", ""), is_ours_or_peers(findings)
     if record.outcome in _WITHOUT_EVALUATION:
-        return Finding("policy", "dmarc", record.outcome, detail=record.detail, facts={"header.from": author})
+        facts = {"header.from": author}
+        if record.outcome is Outcome.TEMPERROR and not let_be:
+            facts[UNANSWERED] = "yes"
+        return Finding("policy", "dmarc", record.outcome, detail=record.detail, facts=facts)
     aligned = sorted({f"{method}:{domain}" for method, domain in _aligned(findings, record.facts, Outcome.PASS)})
+    unanswered = not aligned and not let_be and _is_unanswered(findings, record.facts)
     if aligned and record.facts.get("ambiguous") == "yes":
         outcome, detail = Outcome.PERMERROR, "the author field shows another domain besides"
     elif aligned:
         outcome, detail = Outcome.PASS, f"aligned {', '.join(aligned)}"
-    elif _undecided(findings, record.facts):
+    elif unanswered or let_be or _is_unexamined(findings):
         outcome, detail = Outcome.TEMPERROR, "an identifier that may align could not be checked"
     else:
         outcome, detail = Outcome.FAIL, "no aligned identifier passed"
     facts = {"header.from": author, "policy.dmarc": applicable_policy(record.facts), "aligned": ",".join(aligned)}
-    if outcome is Outcome.FAIL and (sealer := _forgiving(findings, record.facts)):
+    if unanswered:
+        facts[UNANSWERED] = "yes"
+    if outcome in (Outcome.FAIL, Outcome.TEMPERROR) and (sealer := _forgiving(findings, record.facts)):
         facts[FORGIVEN] = sealer
         detail = f"{detail}; passed before {sealer} forwarded it"
     return Finding("policy", "dmarc", outcome, detail=detail, facts=facts)
@@ -80,23 +88,22 @@ def _aligned(findings: Iterable[Finding], record: Mapping[str, str], outcome: Ou
             yield method, domain
 
 
-def _undecided(findings: tuple[Finding, ...], record: Mapping[str, str]) -> bool:
-    """Whether what did not answer could have made DMARC pass: a failure of DNS or of ours is no DMARC fail.
-
-    Nor is an actor that was left out or not waited for.
-    """
-    if any(_aligned(findings, record, Outcome.TEMPERROR)) or _unverified(findings):
-        return True
-    silent = (f for f in findings if f.outcome is Outcome.ERROR or is_unheard(f))
-    if any(f.actor == "dkim" or f.name in ("spf", "policy") for f in silent):
-        return True
-    return any(
+def _is_unanswered(findings: Iterable[Finding], record: Mapping[str, str]) -> bool:
+    """Whether what DNS did not tell could have made DMARC pass: that is no DMARC fail."""
+    return any(_aligned(findings, record, Outcome.TEMPERROR)) or any(
         mode != "s" and record.get(ORG_FACT + domain) == ""
-        for _, mode, domain in _identifiers(findings, record, Outcome.PASS)
+        for outcome in (Outcome.PASS, Outcome.TEMPERROR)
+        for _, mode, domain in _identifiers(findings, record, outcome)
     )
 
 
-def _unverified(findings: Iterable[Finding]) -> bool:
+def _is_unexamined(findings: Iterable[Finding]) -> bool:
+    """Whether who could have made DMARC pass failed, was left out or not waited for: that is none either."""
+    silent = (f for f in findings if f.outcome is Outcome.ERROR or is_unheard(f))
+    return any(f.actor == "dkim" or f.name in ("spf", "policy") for f in silent)
+
+
+def is_ours_or_peers(findings: Iterable[Finding]) -> bool:
     """Whether signatures were left alone, since the mail is ours to sign, or a peer's."""
     names = {f.name: f.outcome for f in findings if f.actor == "dkim"}
     left_alone = names.get(SIGNING) in (Outcome.PASS, Outcome.SKIPPED)

@@ -10,7 +10,7 @@ import msgspec
 
 from actors.config import JudgementConfig, PolicyConfig
 from actors.decide.dkim import dkim_failures
-from actors.decide.dmarc import is_forgiven
+from actors.decide.dmarc import UNANSWERED, is_forgiven
 from actors.decide.score import Points
 from actors.model import Action, DeleteHeader, Direction, Finding, Message, Outcome, Reply
 
@@ -19,6 +19,7 @@ SPAM = Reply(550, "5.7.1", "Message refused as spam")
 DENIED = Reply(550, "5.7.1", "Access denied")
 RECIPIENT_DENIED = Reply(550, "5.7.1", "Recipient refused")
 UNAUTHENTICATED = Reply(550, "5.7.1", "Message refused by the DMARC policy of its author domain")
+UNANSWERED_AUTHOR = Reply(451, "4.7.1", "Message cannot be authenticated now, try again later")
 FORGED_AUTHOR = Reply(550, "5.7.26", "Message refused: its author could not be authenticated")
 """Enhanced code of RFC 7372 section 3.3."""
 UNSIGNED = Reply(550, "5.7.20", "Message refused: it has no acceptable DKIM signature")
@@ -218,6 +219,25 @@ def dmarc_rejected(case: Case) -> Ruling | None:
     return Ruling(Action.REJECT, f"{dmarc.facts.get('header.from', '')} publishes reject", UNAUTHENTICATED)
 
 
+def author_unanswered(case: Case) -> Ruling | None:
+    """DNS does not let DMARC be decided for an author whose failure would be refused: who sends tries again.
+
+    Else who writes a signature whose key is served by nobody, or serves his own names slowly, passes by both rules
+    above. What we did not check ourselves is not held for that: an actor's failure is `unchecked`, under stress all
+    such mail would be held, and what is ours or a peer's was let be on purpose.
+    """
+    dmarc = case.dmarc
+    if dmarc is None or UNANSWERED not in dmarc.facts or is_forgiven(dmarc):
+        return None
+    hit = case.hit("proven_author")
+    if hit is not None:
+        return Ruling(Action.TEMPFAIL, f"{hit.detail}, DMARC temperror", UNANSWERED_AUTHOR)
+    if not case.config.policy.dmarc_reject or dmarc.facts.get("policy.dmarc") != "reject":
+        return None
+    author = dmarc.facts.get("header.from", "")
+    return Ruling(Action.TEMPFAIL, f"{author} publishes reject, DMARC temperror", UNANSWERED_AUTHOR)
+
+
 def faulty(case: Case) -> Ruling | None:
     """Form or signatures are at fault, and [policy.on_form] or [policy.on_dkim] says more than accept.
 
@@ -285,6 +305,7 @@ MESSAGE_RULES: tuple[Rule, ...] = (
     allowed,
     forged_author,
     dmarc_rejected,
+    author_unanswered,
     faulty,
     score_reached,
 )

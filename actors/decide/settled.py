@@ -20,6 +20,7 @@ from actors.decide.rules import (
     Case,
     Rule,
     authenticated_allowance,
+    author_unanswered,
     denied_client,
     denied_helo,
     denied_recipient,
@@ -160,9 +161,12 @@ def _dmarc_and_score(case: Case, outstanding: frozenset[str]) -> Iterator[Action
     policy = case.config.policy
     if (policy.dmarc_reject or policy.lists.proven_authors) and _AUTHENTICATING & outstanding:
         yield Action.REJECT
-    elif forged_author(case) or dmarc_rejected(case):
-        yield Action.REJECT
-        return
+        yield Action.TEMPFAIL
+    else:
+        ruling = forged_author(case) or dmarc_rejected(case) or author_unanswered(case)
+        if ruling is not None:
+            yield ruling.action
+            return
     least, most = _score_bounds(case, outstanding)
     certain = yield from _faults(case, outstanding, least, most)
     if certain:

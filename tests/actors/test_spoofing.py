@@ -15,6 +15,9 @@ from actors.policy.actor import PolicyActor
 from tests.fakes import NOW_S, FakeClock, FakeResolver
 from tests.signing import BODY, dkim_sign, rsa_record
 
+PROVEN = JudgementConfig(policy=PolicyConfig(lists=Lists(proven_authors=("legitimate.example",))))
+REJECTING = JudgementConfig(policy=PolicyConfig(dmarc_reject=True))
+
 ATTACKER_IP = "192.0.2.66"
 ZONE = f"""
 attack.example TXT "v=spf1 ip4:{ATTACKER_IP} -all"
@@ -38,8 +41,8 @@ def mail(author: bytes, sender: bytes, helo: bytes = b"helo.attack.example", **t
     return Message(Envelope(client=Client(ATTACKER_IP, helo=helo), sender=sender, received_at_s=NOW_S), signed, BODY)
 
 
-async def examined(message: Message, config: JudgementConfig) -> list[Finding]:
-    resolver, clock = FakeResolver(ZONE), FakeClock()
+async def examined(message: Message, config: JudgementConfig, failing: tuple[str, ...] = ()) -> list[Finding]:
+    resolver, clock = FakeResolver(ZONE, failing), FakeClock()
     actors = [DkimActor(config.dkim, resolver, clock), PolicyActor(config, resolver, None, clock)]
     return await examine_all(actors, message, clock, 20.0)
 
@@ -239,3 +242,43 @@ async def test_an_author_that_has_to_be_proven_is_refused_when_dmarc_fails_whate
     assert verdict.reasons[0] == "forged_author: listed as legitimate.example, DMARC fail"
     assert (await judged(SPOOFED, b"eve@attack.example", JudgementConfig())).action is Action.ACCEPT
     assert (await judged(OWN, b"eve@attack.example", named)).action is Action.ACCEPT
+
+
+@pytest.mark.parametrize(("config", "why"), [(PROVEN, "listed as legitimate.example"), (REJECTING, "publishes reject")])
+@pytest.mark.parametrize(
+    ("signature_domain", "sender", "failing"),
+    [
+        ("legitimate.example", b"eve@attack.example", "dead._domainkey.legitimate.example"),
+        ("attack.example", b"eve@legitimate.example", "legitimate.example"),
+        ("x.legitimate.example", b"eve@attack.example", "dead._domainkey.x.legitimate.example"),
+    ],
+)
+async def test_dns_that_an_attacker_makes_fail_gets_his_mail_held_and_not_accepted(
+    config: JudgementConfig, why: str, signature_domain: str, sender: bytes, failing: str
+) -> None:
+    dead = b"DKIM-Signature: v=1; a=rsa-sha256; d=%b; s=dead; h=from; bh=AAAA; b=AAAA\r\n" % signature_domain.encode()
+    message = mail(dead + SPOOFED, sender)
+    verdict = decide(await examined(message, config, (failing,)), message, config)
+    assert verdict.action is Action.TEMPFAIL
+    assert verdict.reasons[0].startswith("author_unanswered: ")
+    assert why in verdict.reasons[0]
+    assert verdict.reply is not None
+    assert (verdict.reply.code, verdict.reply.enhanced) == (451, "4.7.1")
+    lax = JudgementConfig()
+    assert decide(await examined(message, lax, (failing,)), message, lax).action is Action.ACCEPT
+
+
+async def test_an_author_that_has_to_be_proven_is_held_when_dns_does_not_answer_about_his_record() -> None:
+    message = mail(SPOOFED, b"eve@attack.example")
+    for config, action in ((PROVEN, Action.TEMPFAIL), (REJECTING, Action.ACCEPT)):
+        found = await examined(message, config, ("_dmarc.legitimate.example",))
+        assert decide(found, message, config).action is action
+
+
+async def test_the_true_author_is_not_held_when_dns_fails_about_something_else() -> None:
+    config = JudgementConfig(
+        policy=PolicyConfig(dmarc_reject=True, lists=Lists(proven_authors=("attack.example",))),
+    )
+    message = mail(OWN, b"eve@attack.example")
+    for failing in ("attack.example", "rsa._domainkey.attack.example"):
+        assert decide(await examined(message, config, (failing,)), message, config).action is Action.ACCEPT

@@ -55,7 +55,11 @@ def _facts(*names: str) -> st.SearchStrategy[dict[str, str]]:
 _failures = {actor: st.just(error_finding(actor, actor, ErrorKind.TIMEOUT)) for actor in ACTORS}
 _records = st.fixed_dictionaries(
     {"domain": _domains, "policy_domain": _domains, "org_domain": _domains},
-    optional={"p": st.sampled_from(["none", "quarantine", "reject"]), "adkim": st.sampled_from("rs")},
+    optional={
+        "p": st.sampled_from(["none", "quarantine", "reject"]),
+        "adkim": st.sampled_from("rs"),
+        **{f"org:{domain}": st.sampled_from(["", "a.b"]) for domain in ("a.b", "x.a.b")},
+    },
 )
 _hits = ["gtube", "deny_client", "deny_helo", "deny_sender", "from_missing", "bare_line_ends"]
 
@@ -253,7 +257,7 @@ def test_a_signature_that_may_align_could_still_prevent_a_rejection_by_dmarc() -
     known = [Finding("policy", "spf", Outcome.NONE), RECORD, CLEAN, HAM]
     config = JudgementConfig(policy=PolicyConfig(dmarc_reject=True))
     assert possible_actions(known, (), MESSAGE, config) == {Action.REJECT}
-    assert possible_actions(known, {"dkim"}, MESSAGE, config) == {Action.REJECT, Action.ACCEPT}
+    assert possible_actions(known, {"dkim"}, MESSAGE, config) == {Action.REJECT, Action.TEMPFAIL, Action.ACCEPT}
 
 
 def test_a_signature_that_may_align_could_still_prove_an_author_that_has_to_be_proven() -> None:
@@ -261,8 +265,20 @@ def test_a_signature_that_may_align_could_still_prove_an_author_that_has_to_be_p
     known = [Finding("policy", "spf", Outcome.NONE), RECORD, CLEAN, HAM]
     author = Finding("policy", "proven_author", Outcome.HIT)
     assert possible_actions([*known, author], (), MESSAGE, config) == {Action.REJECT}
-    assert possible_actions([*known, author], {"dkim"}, MESSAGE, config) == {Action.REJECT, Action.ACCEPT}
+    assert possible_actions([*known, author], {"dkim"}, MESSAGE, config) == {
+        Action.REJECT,
+        Action.TEMPFAIL,
+        Action.ACCEPT,
+    }
     assert Action.REJECT in possible_actions([*known, SIGNED], {"policy"}, MESSAGE, config)
+
+
+def test_mail_that_is_held_since_dns_does_not_answer_waits_for_nobody() -> None:
+    config = JudgementConfig(policy=PolicyConfig(dmarc_reject=True))
+    key = Finding("dkim", "dkim", Outcome.TEMPERROR, facts={"header.d": "a.b"})
+    known = [Finding("policy", "spf", Outcome.NONE), RECORD, CLEAN, key]
+    assert possible_actions(known, {"classifier"}, MESSAGE, config) == {Action.TEMPFAIL}
+    assert Action.TEMPFAIL in possible_actions(known[:-1], {"dkim"}, MESSAGE, config)
 
 
 def test_a_signature_could_still_prove_a_sender_that_is_on_an_allow_list() -> None:

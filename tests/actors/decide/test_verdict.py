@@ -2,14 +2,16 @@ import math
 import re
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.config import ErrorPolicy, HeadersConfig, JudgementConfig, PolicyConfig
+from actors.config import ErrorPolicy, HeadersConfig, JudgementConfig, Lists, PolicyConfig
 from actors.decide import decide, decide_early
 from actors.model import (
     PLACE,
+    VOUCHED,
     Action,
     AddHeader,
     DeleteHeader,
@@ -21,6 +23,7 @@ from actors.model import (
     Outcome,
     Recipient,
     error_finding,
+    skipped_finding,
 )
 
 CONFIG = JudgementConfig()
@@ -327,6 +330,48 @@ def test_a_dmarc_failure_is_rejected_only_when_configured() -> None:
 def test_dmarc_does_not_reject_what_our_own_failure_kept_from_passing() -> None:
     late = error_finding("dkim", "dkim", ErrorKind.TIMEOUT)
     assert decide([REJECT_RECORD, SPF_FAIL, late], MESSAGE, policy(dmarc_reject=True)).action is not Action.REJECT
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        error_finding("dkim", "dkim", ErrorKind.TIMEOUT),
+        skipped_finding("dkim"),
+        Finding("dkim", "signing", Outcome.SKIPPED),
+    ],
+)
+@pytest.mark.parametrize("spf_outcome", [Outcome.FAIL, Outcome.PASS])
+def test_mail_is_not_held_for_a_dmarc_that_we_did_not_check(beside: Finding, spf_outcome: Outcome) -> None:
+    """A failure of ours is [policy.on_error]'s, under stress all mail would be held; ours and a peer's is let be."""
+    config = policy(dmarc_reject=True, lists=Lists(proven_authors=("a.example",)))
+    spf = Finding("policy", "spf", spf_outcome, facts={"domain": "other.example"})
+    author = Finding("policy", "proven_author", Outcome.HIT)
+    assert decide([REJECT_RECORD, spf, author, beside], MESSAGE, config).action is not Action.TEMPFAIL
+
+
+def test_a_signature_of_which_neither_key_nor_organization_is_known_may_be_the_one_that_aligns() -> None:
+    unknown = {**REJECT_RECORD.facts, "org:mail.a.example": ""}
+    record = msgspec.structs.replace(REJECT_RECORD, facts=unknown)
+    key = Finding("dkim", "dkim", Outcome.TEMPERROR, facts={"header.d": "mail.a.example"})
+    assert decide([REJECT_RECORD, key], MESSAGE, policy(dmarc_reject=True)).action is Action.REJECT
+    assert decide([record, key], MESSAGE, policy(dmarc_reject=True)).action is Action.TEMPFAIL
+
+
+def test_a_peers_mail_is_not_held_when_dns_does_not_answer() -> None:
+    config = policy(lists=Lists(proven_authors=("a.example",)))
+    record = Finding("policy", "dmarc_record", Outcome.TEMPERROR, facts={"domain": "a.example"})
+    author, peer = Finding("policy", "proven_author", Outcome.HIT), Finding("dkim", "signing", Outcome.SKIPPED)
+    assert decide([record, author], MESSAGE, config).action is Action.TEMPFAIL
+    assert decide([record, author, peer], MESSAGE, config).action is Action.ACCEPT
+
+
+def test_a_forwarder_who_is_trusted_vouches_for_an_author_about_whom_dns_does_not_answer() -> None:
+    author = REJECT_RECORD.facts["domain"]
+    key = Finding("dkim", "dkim", Outcome.TEMPERROR, facts={"header.d": author})
+    chain = Finding("dkim", "arc", Outcome.PASS, facts={VOUCHED: author, "header.d": "list.example"})
+    config = policy(dmarc_reject=True, symbol_points={}, spf_points={})
+    assert decide([REJECT_RECORD, key], MESSAGE, config).action is Action.TEMPFAIL
+    assert decide([REJECT_RECORD, key, chain], MESSAGE, config).action is Action.ACCEPT
 
 
 def test_a_sure_classifier_marks_spam_that_passes_spf_but_never_rejects_alone() -> None:
