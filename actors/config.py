@@ -19,6 +19,7 @@ from wire.config import ConfigError, Section
 _POINTS_MAX = 1e6
 _TIMEOUT_S_MAX = 3600.0
 _FIELD_NAME_CHARS_MAX = 100
+_SIGNATURES_MAX = 50
 _HOST = re.compile(r"[0-9A-Za-z_](?:[0-9A-Za-z_.\-]{0,252})")
 
 
@@ -102,7 +103,8 @@ class DkimConfig(Section, frozen=True):
     """[dkim]: verification; [dkim.signing] and [dkim.rotation] below it."""
 
     signatures_max: int = 5
-    """Signatures verified per message; the rest is reported as skipped (1,000 signatures must not cost 1,000)."""
+    """Signatures verified per message, at most 50; the rest is reported as skipped (1,000 signatures must not cost
+    1,000). Verified are those of `signers_first`, then those nearest to the domain of From, then the topmost."""
     key_bits_min: int = 1024
     """RSA keys below are a policy failure (RFC 8301 section 3.2)."""
     clock_drift_s: int = 300
@@ -114,8 +116,8 @@ class DkimConfig(Section, frozen=True):
     """Header fields every one of which a signature has to cover where the message has them, else it is worth no more
     than `policy` (OpenDKIM's MustBeSigned). From always is covered: a second one breaks the signature."""
     signers_first: tuple[str, ...] = ()
-    """Domains whose signatures are verified before all others when there are more than `signatures_max`, which else
-    are the topmost (OpenDKIM's TrustSignaturesFrom)."""
+    """Domains whose signatures are verified before all others when there are more than `signatures_max` (OpenDKIM's
+    TrustSignaturesFrom)."""
     trusted_sealers: tuple[str, ...] = ()
     """Domains (d= of ARC-Seal) of forwarders whose word counts: a DMARC failure is forgiven when the chain holds and
     one of them, with none but them after it, saw DMARC pass for the same author. Empty: ARC is only reported."""
@@ -125,6 +127,8 @@ class DkimConfig(Section, frozen=True):
     def __post_init__(self) -> None:
         # RFC 8301 section 3.2: shorter RSA keys must not be taken for valid.
         _check_least(self, signatures_max=1, key_bits_min=1024, clock_drift_s=0)
+        if self.signatures_max > _SIGNATURES_MAX:
+            raise ValueError(f"`signatures_max` must be at most {_SIGNATURES_MAX}")
         if self.unsigned_tail not in ("policy", "fail", "pass"):
             raise ValueError("`unsigned_tail` must be policy, fail or pass")
 

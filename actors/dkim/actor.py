@@ -29,6 +29,7 @@ from actors.dkim.signature import (
 )
 from actors.dkim.verify import Evidence, Verified, coverage_problem, verify
 from actors.dkim.vouching import vouched_author
+from actors.domains import ascii_domains
 from actors.model import KEY, NO_KEY, PLACE, TEST_KEY, VOUCHED, Finding, Message, Outcome, Stage
 from actors.ports import Clock, Counting, LookupFailed, NameNotFound, Resolver
 
@@ -95,7 +96,7 @@ class DkimActor:
 
     async def _verified(self, stage: Stage, message: Message, budget: Budget) -> tuple[Finding, ...]:
         signatures = message.fields_by_name.get(b"dkim-signature", ())
-        candidates = [_read(place, signatures[place]) for place in chosen_signatures(signatures, self._config)]
+        candidates = [_read(place, signatures[place]) for place in chosen_signatures(message, self._config)]
         chain = _chain_or_failure(message)
         names = {one.signature.key_name for one in candidates if isinstance(one.signature, Signature)}
         if isinstance(chain, Chain):
@@ -215,7 +216,7 @@ def _judge_chain(chain: Chain | Verified, keys: Keys, evidence: Evidence) -> Fin
         judged = verify_chain(chain, found, evidence)
     facts = {"header.d": chain.sealer, "sets": str(len(chain.seals))}
     if judged.outcome is Outcome.PASS and evidence.config.trusted_sealers:
-        author = vouched_author(chain, {domain.lower() for domain in evidence.config.trusted_sealers})
+        author = vouched_author(chain, ascii_domains(evidence.config.trusted_sealers))
         facts |= {VOUCHED: author} if author else {}
     return Finding("dkim", "arc", judged.outcome, detail=judged.reason, facts=facts)
 

@@ -77,7 +77,9 @@ def parse_signature(tags: Mapping[bytes, bytes]) -> Signature:
     methods = [method.strip() for method in tags.get(b"q", b"dns/txt").split(b":")]
     if b"dns/txt" not in methods:
         raise SignatureError("unknown query method")
-    at_domain = signature.identity.rpartition("@")[2].lower()
+    _, at, at_domain = signature.identity.lower().rpartition("@")
+    if not at:
+        raise SignatureError("i= is no address")
     if at_domain != signature.domain.lower() and not at_domain.endswith("." + signature.domain.lower()):
         raise SignatureError("i= is not within d=")
     return signature

@@ -16,7 +16,7 @@ from actors.actor import Budget
 from actors.config import JudgementConfig
 from actors.dkim.chosen import chosen_signatures, signing_domain
 from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outcome, Stage, error_finding
-from actors.policy.author import domain_of, read_author
+from actors.policy.author import Authors, domain_of, read_authors
 from actors.policy.dmarc import DISCOVERY_LIMIT_S, TREE_WALK, Organizations, discover, unanswered
 from actors.policy.form import form_flaws
 from actors.policy.gtube import has_gtube
@@ -79,7 +79,7 @@ class PolicyActor:
             case Stage.RECIPIENT:
                 return await self._recipient(message.envelope, budget)
             case Stage.HEADERS:
-                await self._dmarc_record(message, *_author(message), budget)  # for the caches; reported at MESSAGE
+                await self._dmarc_record(message, read_authors(message), budget)  # for the caches; reported at MESSAGE
                 return []
             case Stage.MESSAGE:
                 return await self._message(message, budget)
@@ -148,25 +148,26 @@ class PolicyActor:
     async def _message(self, message: Message, budget: Budget) -> list[Finding]:
         findings = [Finding("policy", "gtube", Outcome.HIT)] if has_gtube(message.body) else []
         findings += form_flaws(message)
-        flaw, author = _author(message)
-        if flaw:
-            findings.append(Finding("policy", flaw, Outcome.HIT))
-        for name, authors in self._authors.items():
-            entry = authors.match(author)
+        authors = read_authors(message)
+        if authors.flaw:
+            findings.append(Finding("policy", authors.flaw, Outcome.HIT))
+        for name, listed in self._authors.items():
+            entry = listed.match(authors.domain)
             if entry is not None:
-                findings.append(_listed(name, entry, domain=author))
-        findings.append(await self._dmarc_record(message, flaw, author, budget))
+                findings.append(_listed(name, entry, domain=authors.domain))
+        findings.append(await self._dmarc_record(message, authors, budget))
         return findings
 
-    async def _dmarc_record(self, message: Message, flaw: str, author: str, budget: Budget) -> Finding:
+    async def _dmarc_record(self, message: Message, authors: Authors, budget: Budget) -> Finding:
         envelope = message.envelope
         if envelope.direction is not Direction.INBOUND:
             return Finding("policy", "dmarc_record", Outcome.SKIPPED, detail="not received from outside")
+        author = authors.domain
         if not author:
             return Finding("policy", "dmarc_record", Outcome.PERMERROR, detail="not exactly one author domain")
         signatures = message.fields_by_name.get(b"dkim-signature", ())
         identifiers = {
-            *(signing_domain(signatures[place][1]) for place in chosen_signatures(signatures, self._dkim)),
+            *(signing_domain(signatures[place][1]) for place in chosen_signatures(message, self._dkim)),
             domain_of(envelope.sender or envelope.client.helo),
         }
         try:
@@ -175,7 +176,7 @@ class PolicyActor:
                 found = await discover(author, sorted(identifiers - {""}), resolver, self._organizations)
         except TimeoutError:
             found = unanswered(author)
-        return msgspec.structs.replace(found, facts={**found.facts, "ambiguous": "yes"}) if flaw else found
+        return msgspec.structs.replace(found, facts={**found.facts, "ambiguous": "yes"}) if authors.flaw else found
 
     async def _ask_store(self, questions: Sequence[Question], budget: Budget) -> list[Finding]:
         """A finding for each question whose shared set holds one of its members."""
@@ -213,23 +214,6 @@ def _parties(envelope: Envelope) -> list[Question]:
 
 def _listed(name: str, entry: str, **facts: str) -> Finding:
     return Finding("policy", name, Outcome.HIT, detail=f"listed as {entry}"[:DETAIL_CHARS_MAX], facts=facts)
-
-
-def _author(message: Message) -> tuple[str, str]:
-    """(what is wrong with the From fields or "", the one author domain or "").
-
-    RFC 9989 section 5.3.1: DMARC judges messages with exactly one author domain. When a name shows another one beside
-    it, DMARC may fail for the author's, but not pass: what is wrong is told along with the domain.
-    """
-    fields = message.header_values(b"from")
-    if not fields:
-        return "from_missing", ""
-    author = read_author(fields[0])
-    if len(fields) > 1 or len(author.domains) > 1:
-        return "from_multiple", ""
-    if not author.domains or not author.domains[0]:
-        return "from_malformed", ""
-    return "from_multiple" if author.shown else "", author.domains[0]
 
 
 def _address_text(address: bytes) -> str:

@@ -7,21 +7,26 @@ reported as such, so that DMARC never judges one address while the user is shown
 
 import binascii
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
 from actors.domains import ascii_domain
+from actors.model import Message
 
 FIELD_BYTES_MAX = 8 * 1024
 """A longer From field is not read: no mail program writes one."""
 
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|["()<>,;:]|[^"()<>,;:\\]++|\\', re.DOTALL)
 _AFTER_AT = re.compile(r"@\s*+([^\s@]*+)")
-_SHOWN_DOMAIN = re.compile(r"@\s*+([\w.\-]++)")
+_SHOWN_DOMAIN = re.compile(r"@\s*+([\w.\-\u3002\uff0e\uff61]++)")
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*+\?([bq])\?([!->@-~]*+)\?=", re.IGNORECASE | re.ASCII)
 _DOMAINS_MAX = 20
 """Of one field; the second one already makes it ambiguous."""
+_FIELDS_READ_MAX = 3
+"""Of several From fields: the first ones and the last, which is what mail programs show."""
 
 
 @dataclass(slots=True)
@@ -98,13 +103,44 @@ class Author(msgspec.Struct, frozen=True):
     domains: tuple[str, ...] = ()
     """Of its addresses; "" for an unusable one."""
     shown: tuple[str, ...] = ()
-    """Others, of what looks like an address in a name without quotes: a reader may take it for the author's."""
+    """Others, of what looks like an address in a name without quotes, or anywhere in a field that cannot be read: a
+    reader may take it for the author's."""
+
+
+class Authors(msgspec.Struct, frozen=True):
+    """What all From fields of a message say together (RFC 9989 section 5.3.1)."""
+
+    flaw: str
+    """from_missing, from_multiple, from_malformed, or "" when exactly one author domain is shown."""
+    domain: str = ""
+    """The one author domain; "" when there is none, or more than one."""
+    others: tuple[str, ...] = ()
+    """Further domains that are shown: some reader may take one of them for the author's."""
+
+
+def read_authors(message: Message) -> Authors:
+    """The one author domain, or why there is none, and what is shown besides.
+
+    DMARC judges messages with exactly one author domain. When a name shows another one beside it, DMARC may fail for
+    the author's, but not pass: what is wrong is told along with the domain.
+    """
+    fields = message.header_values(b"from")
+    if not fields:
+        return Authors("from_missing")
+    author = read_author(fields[0])
+    if len(fields) > 1 or len(author.domains) > 1:
+        read = map(read_author, dict.fromkeys((*fields[: _FIELDS_READ_MAX - 1], fields[-1])))
+        shown = dict.fromkeys(domain for one in read for domain in (*one.domains, *one.shown) if domain)
+        return Authors("from_multiple", others=tuple(shown))
+    if not author.domains or not author.domains[0]:
+        return Authors("from_malformed", others=author.shown)
+    return Authors("from_multiple" if author.shown else "", author.domains[0], author.shown)
 
 
 def read_author(value: bytes) -> Author:
-    """The domains of one From field's body, unfolded; none of a field whose quotes or comments do not end."""
+    """The domains of one From field's body, unfolded; only `shown` ones when quotes or comments do not end."""
     if len(value) > FIELD_BYTES_MAX:
-        return Author()
+        return _unreadable(value)
     reader, depth = _Reader(), 0
     for match in _PIECE.finditer(value.decode("utf-8", "replace")):
         piece = match[0]
@@ -113,16 +149,29 @@ def read_author(value: bytes) -> Author:
         elif piece == "(":
             depth = 1
         elif piece == '"':
-            return Author()
+            return _unreadable(value)
         elif piece != ")":
             reader.piece(piece)
     if depth:
-        return Author()
+        return _unreadable(value)
     reader.end_angle()
     reader.end_mailbox()
-    domains = dict.fromkeys(ascii_domain(domain) for domain in reader.domains[:_DOMAINS_MAX])
-    shown = dict.fromkeys(ascii_domain(domain.strip("-_.")) for domain in reader.shown[:_DOMAINS_MAX])
-    return Author(tuple(domains), tuple(domain for domain in shown if domain and domain not in domains))
+    domains = dict.fromkeys(map(ascii_domain, reader.domains[:_DOMAINS_MAX]))
+    shown = [*reader.shown, *(_looking_like_addresses(value) if "" in domains else ())]
+    return Author(tuple(domains), tuple(domain for domain in _clean(shown) if domain not in domains))
+
+
+def _unreadable(value: bytes) -> Author:
+    return Author(shown=_clean(_looking_like_addresses(value)))
+
+
+def _looking_like_addresses(value: bytes) -> Iterable[str]:
+    return (match[1] for match in _SHOWN_DOMAIN.finditer(value.decode("utf-8", "replace")))
+
+
+def _clean(shown: Iterable[str]) -> tuple[str, ...]:
+    found = dict.fromkeys(ascii_domain(domain.strip("-_.")) for domain in islice(shown, _DOMAINS_MAX))
+    return tuple(domain for domain in found if domain)
 
 
 def domain_of(address: bytes) -> str:

@@ -41,6 +41,7 @@ from wire.config import ConfigError, load
         ('[redis]\nurl = "unix://"', "`url` must be"),
         ("[redis]\ntimeout_s = 0.0", "`timeout_s` must be greater than 0"),
         ("[dkim]\nsignatures_max = 0", "`signatures_max` must be at least 1"),
+        ("[dkim]\nsignatures_max = 51", "`signatures_max` must be at most 50"),
         ("[dkim]\nkey_bits_min = 0", "`key_bits_min` must be at least 1024"),
         ("[dkim]\nclock_drift_s = -1", "`clock_drift_s` must be at least 0"),
         ('[antivirus]\nclamd = ["garbage"]', "`clamd` holds 'garbage'"),

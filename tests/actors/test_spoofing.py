@@ -282,3 +282,15 @@ async def test_the_true_author_is_not_held_when_dns_fails_about_something_else()
     message = mail(OWN, b"eve@attack.example")
     for failing in ("attack.example", "rsa._domainkey.attack.example"):
         assert decide(await examined(message, config, (failing,)), message, config).action is Action.ACCEPT
+
+
+async def test_the_authors_good_signature_counts_wherever_it_stands_among_too_many() -> None:
+    headers = OWN + REST
+    config = JudgementConfig(policy=PolicyConfig(dmarc_reject=True, lists=Lists(proven_authors=("attack.example",))))
+    lists = b"DKIM-Signature: v=1; a=rsa-sha256; d=list.example; s=x; h=from; bh=AAAA; b=AAAA\r\n" * 5
+    good = dkim_sign(headers, BODY, d="attack.example", h="From:To:Subject")
+    forwarded = Envelope(
+        client=Client("198.51.100.9", helo=b"l.example"), sender=b"x@list.example", received_at_s=NOW_S
+    )
+    message = Message(forwarded, lists + good + headers, BODY)
+    assert decide(await examined(message, config), message, config).action is Action.ACCEPT

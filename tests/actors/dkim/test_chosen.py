@@ -1,16 +1,14 @@
 import pytest
 
 from actors.config import DkimConfig
-from actors.dkim.canonical import Field
 from actors.dkim.chosen import chosen_signatures, signing_domain
+from actors.model import Envelope, Message
 
 
-def signatures(*domains: str) -> list[Field]:
-    return [(b"DKIM-Signature", f" v=1; s=x; d={domain}; b=".encode()) for domain in domains]
-
-
-def chosen(*domains: str, first: tuple[str, ...] = ()) -> list[int]:
-    return list(chosen_signatures(signatures(*domains), DkimConfig(signatures_max=2, signers_first=first)))
+def chosen(*domains: str, first: tuple[str, ...] = (), author: str = "a@author.test") -> list[int]:
+    headers = "".join(f"DKIM-Signature: v=1; s=x; d={domain}; b=\r\n" for domain in domains) + f"From: {author}\r\n"
+    message = Message(Envelope(), headers.encode())
+    return list(chosen_signatures(message, DkimConfig(signatures_max=2, signers_first=first)))
 
 
 def test_the_topmost_are_chosen() -> None:
@@ -32,6 +30,37 @@ def test_only_the_first_hundred_are_looked_at() -> None:
     flood = ["a.example"] * 99
     assert chosen(*flood, "c.example", first=("c.example",)) == [0, 99]
     assert chosen(*flood, "a.example", "c.example", first=("c.example",)) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("author", "places"),
+    [
+        ("a@x.org.example", [0, 5]),
+        ("a@org.example", [1, 5]),
+        ("a@b.org.example", [3, 5]),
+        ("a@deep.x.org.example", [0, 5]),
+        ("a@y.other.test", [2, 4]),
+        ("a@z.example", [0, 1]),
+        ("a@org.example, b@other.test", [0, 1]),
+        ("nobody", [0, 1]),
+    ],
+)
+def test_after_them_those_are_chosen_that_may_align_with_the_author(author: str, places: list[int]) -> None:
+    signers = ["x.org.example", "org.example", "x.other.test", "b.org.example", "other.test", "first.test"]
+    one_first = ("first.test",) if 5 in places else ()
+    assert chosen(*signers, first=one_first, author=author) == places
+
+
+def test_domains_are_compared_as_a_labels() -> None:
+    signers = ("a.example", "b.example", "b\u00fccher.example", "xn--bcher-kva.example")
+    assert chosen(*signers, first=("B\u00fccher.example",)) == [2, 3]
+    assert chosen(*signers, author="a@b\u00fccher\u3002example") == [2, 3]
+
+
+def test_of_domains_that_are_not_ascii_only_some_are_read() -> None:
+    flood = [f"\u00fc{number}.example" for number in range(10)]
+    assert chosen(*flood[:9], "b\u00fccher.example", first=("b\u00fccher.example",)) == [0, 9]
+    assert chosen(*flood, "b\u00fccher.example", "c.example", first=("b\u00fccher.example", "c.example")) == [0, 11]
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_every_required_tag_is_required(missing: bytes) -> None:
         (b"h", b"From" + b":x" * 200, "too many"),
         (b"i", b"alice@example.com", "not within"),
         (b"i", b"alice@badexample.org", "not within"),
+        (b"i", b"example.org", "i= is no address"),
         (b"l", b"-1", "not a number"),
         (b"l", b"9" * 77, "not a number"),
         (b"q", b"dns/a", "query method"),

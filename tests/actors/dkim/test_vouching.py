@@ -19,7 +19,7 @@ from tests.signing import BODY, HEADERS, message, rsa_key, rsa_record
 
 PASSED = b"mx.list.example; spf=pass smtp.mailfrom=example.org; dmarc=pass header.from=example.org"
 FAILED = b"mx.list.example; arc=pass; dmarc=fail header.from=example.org"
-SEALERS = ("list.example", "forwarder.example", "stranger.example")
+SEALERS = ("list.example", "forwarder.example", "stranger.example", "xn--bcher-kva.example")
 ZONE = "\n".join(f'rsa._domainkey.{domain} TXT "{rsa_record()}"' for domain in SEALERS)
 TRUSTED = ("List.example", "forwarder.example")
 
@@ -74,6 +74,11 @@ async def test_the_word_of_a_trusted_sealer_counts_when_only_trusted_ones_came_a
     found = await arc(forwarded(hops))
     assert found.outcome is Outcome.PASS
     assert found.facts.get(VOUCHED, "") == author
+
+
+async def test_a_trusted_sealer_may_be_named_by_u_labels() -> None:
+    found = await arc(forwarded([("xn--bcher-kva.example", PASSED)]), trusted=("B\u00fccher.example",))
+    assert found.facts.get(VOUCHED) == "example.org"
 
 
 async def test_nobody_is_trusted_by_default() -> None:

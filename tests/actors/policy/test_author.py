@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.domains import ascii_domain
-from actors.policy.author import FIELD_BYTES_MAX, Author, domain_of, read_author
+from actors.model import Envelope, Message
+from actors.policy.author import FIELD_BYTES_MAX, Author, Authors, domain_of, read_author, read_authors
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,48 @@ from actors.policy.author import FIELD_BYTES_MAX, Author, domain_of, read_author
     ],
 )
 def test_the_domains_of_a_from_field_are_read_as_a_mail_program_would(value: bytes, domains: tuple[str, ...]) -> None:
-    assert read_author(value) == Author(domains)
+    assert read_author(value).domains == domains
+
+
+@pytest.mark.parametrize(
+    ("value", "domains"),
+    [
+        (b'"never closed <bo@example.org>', ()),
+        (b'b@evil.example "\\"<bo@example.org>', ()),
+        (b"b@evil.example (<bo@example.org>", ()),
+        (b"bo" + b" " * FIELD_BYTES_MAX + b"<bo@example.org>", ()),
+        (b"bo@example.org bo", ("",)),
+    ],
+)
+def test_of_a_field_that_cannot_be_read_is_told_what_looks_like_an_address(
+    value: bytes, domains: tuple[str, ...]
+) -> None:
+    author = read_author(value)
+    assert author.domains == domains
+    assert author.shown[-1:] == ("example.org",)
+
+
+@pytest.mark.parametrize(
+    ("headers", "authors"),
+    [
+        (b"Subject: x\r\n", Authors("from_missing")),
+        (b"From: a@a.example, b@A.example\r\n", Authors("", "a.example")),
+        (b"From: b@b.example <a@a.example>\r\n", Authors("from_multiple", "a.example", ("b.example",))),
+        (b"From: a@a.example, c@b.example <b@b.example>\r\n", Authors("from_multiple", "", ("a.example", "b.example"))),
+        (
+            b"From: a@a.example\r\nFrom: (\r\nfrom: c@c.example <b@b.example>\r\n",
+            Authors("from_multiple", "", ("a.example", "b.example", "c.example")),
+        ),
+        (
+            b"From: a@a.example\r\n" * 9000 + b"From: b@b.example\r\n",
+            Authors("from_multiple", "", ("a.example", "b.example")),
+        ),
+        (b"From: a@a.example (\r\n", Authors("from_malformed", "", ("a.example",))),
+        (b"From: nobody\r\n", Authors("from_malformed")),
+    ],
+)
+def test_all_from_fields_together_have_one_author_domain_or_a_flaw(headers: bytes, authors: Authors) -> None:
+    assert read_authors(Message(Envelope(), headers)) == authors
 
 
 @pytest.mark.parametrize(
@@ -65,6 +107,7 @@ def test_the_domains_of_a_from_field_are_read_as_a_mail_program_would(value: byt
         (b"a@bank.example: b@evil.example;", "evil.example", "bank.example"),
         (b"=?utf-8?b?PGFAYmFuay5leGFtcGxlPg==?=, <b@evil.example>", "evil.example", "bank.example"),
         (b"b@evil.example, =?utf-8?Q?a=40bank.example?=", "evil.example", "bank.example"),
+        ("a@bank\u3002example <b@evil.example>".encode(), "evil.example", "bank.example"),
         ("a@bücher.example <b@evil.example>".encode(), "evil.example", "xn--bcher-kva.example"),
     ],
 )
@@ -93,6 +136,11 @@ def test_any_bytes_give_clean_domains_or_none(value: bytes) -> None:
     ("text", "domain"),
     [
         (" Example.org. ", "example.org"),
+        ("ex\u00e4mple.org\u3002", "xn--exmple-cua.org"),
+        ("example.org\uff0e\uff61.", "example.org"),
+        ("example.org.\u00ad", "example.org"),
+        ("\u3002example.org", ""),
+        ("example\u3002\u3002org", ""),
         ("localhost", ""),
         ("a..b", ""),
         (".a.b", ""),
