@@ -6,7 +6,7 @@ Unit tests look at the outcomes, `bench/auth.py` at the CPU time. Everything is 
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -253,9 +253,37 @@ def _senders() -> Iterator[tuple[str, Case]]:
     yield spf("spf_250_terms", terms, Outcome.NEUTRAL, permerror)
     macros = "a.example TXT v=spf1 " + " ".join(["exists:" + "%{l1r-}" * 50 + ".a.example"] * 10) + " -all"
     yield spf("spf_macros", macros, Outcome.FAIL, permerror, sender=b"-".join([b"x"] * 30) + b"@a.example")
+    sender = b"\xff." * 5_000 + b"@a.example"
+    for letter, most, over in (("l", Outcome.FAIL, permerror), ("S", Outcome.FAIL, permerror)):
+        for count, outcome in ((10, most), (60, over)):
+            terms = " ".join([f"exists:{f'%{{{letter}}}' * count}"] * (100 // count if outcome is most else 10))
+            yield spf(
+                f"spf_{count}_macros_{letter}_a_term", f"a.example TXT v=spf1 {terms} -all", outcome, sender=sender
+            )
+    lists = "\n".join(f"i{n}.example TXT v=spf1 {' '.join(['ip4:198.51.100.1'] * 240)} -all" for n in range(10))
+    for count, outcome in ((4, Outcome.NEUTRAL), (10, permerror)):
+        includes = " ".join(f"include:i{n}.example" for n in range(count))
+        yield spf(f"spf_{count}_includes_of_240_terms", f"a.example TXT v=spf1 {includes}\n{lists}", outcome)
+    yield from _address_floods(spf)
     yield spf("spf_sender_of_100_kb", "", Outcome.NONE, sender=b"a" * 100_000 + b"@" + b"b." * 50_000 + b"example")
     yield spf("spf_sender_with_nul", SPF, Outcome.NONE, sender=b"bo@example.org\x00.evil.example")
     yield spf("spf_sender_of_8_bit", SPF, Outcome.NONE, sender=b"\xff\xfe@\xff.example")
+
+
+def _address_floods(spf: Callable[..., tuple[str, Case]]) -> Iterator[tuple[str, Case]]:
+    """As many addresses as are looked at, and more."""
+    ptr = "\n".join(f"25.2.0.192.in-addr.arpa PTR p{n}.a.example" for n in range(10))
+    mx = "\n".join(f"a.example MX 10 p{n}.a.example" for n in range(10))
+    for count, outcome in ((48, Outcome.FAIL), (2_000, Outcome.PERMERROR)):
+        hosts = "\n".join(f"p{n}.a.example A 10.{n}.{k >> 8}.{k & 255}" for n in range(10) for k in range(count))
+        for name, terms in (
+            ("a", " ".join(f"a:p{n}.a.example" for n in range(10))),
+            ("mx", " ".join(["mx/28"] * 10)),
+            ("ptr", " ".join(["ptr:a.example"] * 10)),
+            ("client_name", " ".join(["exists:%{p}.x.example"] * 2 + ["exists:%{p}%{p}"])),
+        ):
+            record = f"a.example TXT v=spf1 {terms} -all"
+            yield spf(f"spf_{name}_of_10_times_{count}_addresses", f"{record}\n{ptr}\n{mx}\n{hosts}", outcome)
 
 
 @cache

@@ -137,6 +137,84 @@ async def test_a_record_that_is_too_long_is_not_even_read(record: bytes) -> None
     assert len(resolver.questions) == 1
 
 
+@pytest.mark.parametrize(
+    ("record", "name", "questions"),
+    [
+        (b"v=spf1 exists:" + b"%{l}" * 101, "example.net", 1),
+        (b"v=spf1 exists:%{p}.%{P}.%{p}.%{p}.%{p}.%{p}", "example.net", 1),
+        (b"v=spf1 exp=" + b"%{i}" * 40 + b" include:{next}", "x2.example", 3),
+        (b"v=spf1 exp=%{p}.%{p} include:{next}", "x2.example", 3),
+    ],
+)
+async def test_macros_of_all_records_together_are_capped(record: bytes, name: str, questions: int) -> None:
+    resolver = OneRecord(record)
+    finding = await check_spf(envelope(), resolver, budget())
+    assert (finding.outcome, finding.detail) == (Outcome.PERMERROR, f"the record of {name} has too many macros")
+    assert len(resolver.questions) == questions
+
+
+async def test_the_terms_of_all_records_together_are_capped() -> None:
+    resolver = OneRecord(b"v=spf1 " + b"ip4:192.0.2.9 " * 240 + b"include:{next}")
+    finding = await check_spf(envelope(ip="198.51.100.1"), resolver, budget())
+    assert finding.detail == "the record of x4.example is too long"
+    assert len(resolver.questions) == 5
+
+
+@pytest.mark.parametrize(
+    ("record", "questions"),
+    [
+        ("a:many.example", ["many.example"]),
+        ("mx:mx.example", ["mx.example", "many.example"]),
+        ("a:some.example a:others.example", ["some.example", "others.example"]),
+        ("exists:%{p}.example", ["192.0.2.1", "many.example"]),
+        ("ptr:many.example", ["192.0.2.1", "many.example"]),
+        ("include:texts.example", ["texts.example"]),
+    ],
+)
+async def test_more_records_than_anybody_needs_end_the_evaluation(record: str, questions: list[str]) -> None:
+    hosts = {"many": 501, "some": 300, "others": 300}
+    addresses = [f"{name}.example A 198.51.{n >> 8}.{n & 255}" for name, count in hosts.items() for n in range(count)]
+    texts = [f"texts.example TXT verification={n}" for n in range(500)]
+    others = ["mx.example MX 10 many.example", "1.2.0.192.in-addr.arpa PTR many.example"]
+    zone = [f'example.net TXT "v=spf1 {record} +all"', *addresses, *texts, *others]
+    resolver = FakeResolver("\n".join(zone))
+    finding = await check_spf(envelope(), resolver, budget())
+    assert (finding.outcome, finding.detail) == (Outcome.PERMERROR, "more than 500 DNS records")
+    assert [name for name, _ in resolver.questions] == ["example.net", *questions]
+
+
+@pytest.mark.parametrize(
+    ("record", "ip", "outcome"),
+    [
+        ("a:h.example", "198.51.100.7", Outcome.PASS),
+        ("a:h.example", "198.51.100.6", Outcome.FAIL),
+        ("a:h.example/24//48", "198.51.100.6", Outcome.PASS),
+        ("a:h.example/24//48", "198.51.101.6", Outcome.FAIL),
+        ("a:h.example/0", "203.0.113.1", Outcome.PASS),
+        ("a:h.example", "2001:db8:1::7", Outcome.PASS),
+        ("a:h.example/24//48", "2001:db8:1:ff::6", Outcome.PASS),
+        ("a:h.example/24//48", "2001:db8:2::7", Outcome.FAIL),
+    ],
+)
+async def test_addresses_match_by_their_first_bits(record: str, ip: str, outcome: Outcome) -> None:
+    zone = f'example.net TXT "v=spf1 {record} -all"\nh.example A 198.51.100.7\nh.example AAAA 2001:db8:1::7'
+    assert (await check_spf(envelope(ip=ip), FakeResolver(zone), budget())).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("sender", "asked"),
+    [
+        (b"bo@example.net", "bo.e.example"),
+        (b"x." * 5000 + b"bo@example.net", "x." * 120 + "bo.e.example"),
+        (b"x" * 300 + b"@example.net", "e.example"),
+    ],
+)
+async def test_the_name_that_macros_make_keeps_the_labels_at_its_end(sender: bytes, asked: str) -> None:
+    resolver = FakeResolver('example.net TXT "v=spf1 exists:%{l}.e.example -all"')
+    await check_spf(envelope(sender), resolver, budget())
+    assert [name for name, kind in resolver.questions if kind == "A"] == [asked]
+
+
 async def test_a_domain_may_list_its_senders_one_by_one() -> None:
     record = b"v=spf1 " + b" ".join(b"ip4:192.0.2.%d" % n for n in range(240)) + b" -all"
     finding = await check_spf(envelope(ip="192.0.2.239"), OneRecord(record), budget())
