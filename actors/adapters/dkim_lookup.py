@@ -8,6 +8,7 @@ known holds for an hour (actors/adapters/remembered.py).
 
 import asyncio
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Protocol
 
 from actors.adapters.breaker import Guard
@@ -16,7 +17,12 @@ from actors.dkim.signing.tables import Entry, TableUnavailable
 from actors.ports import Clock
 
 KEPT_MAX = 50_000
-"""Answers that are kept of a table."""
+"""Answers that are kept of a table: the mail of strangers asks, too."""
+KEPT_BYTES_MAX = 32 * 1024 * 1024
+_ANSWER_BYTES = 512
+"""What an answer takes beside its entries, with its place in the cache."""
+_ENTRY_BYTES = 200
+"""What an entry takes beside its text."""
 WHOLE_TIMEOUT_S = 60.0
 """For commands that go through all of a table."""
 
@@ -50,15 +56,16 @@ class LookedUpTable:
     def __init__(self, source: TableSource, clock: Clock, timeout_s: float, ttl_s: float) -> None:
         self._source = source
         self._timeout_s = timeout_s
-        self._found: Remembered[tuple[str, ...], Sequence[Entry]] = Remembered(
-            clock, ttl_s, KEPT_MAX, away=TableUnavailable
+        self._found: Remembered[bytes, Sequence[Entry]] = Remembered(
+            clock, ttl_s, KEPT_MAX, away=TableUnavailable, bytes_max=KEPT_BYTES_MAX, size_bytes=_size_bytes
         )
         self._guard = Guard(source.name, source.answers, timeout_s)
 
     async def find(self, names: Sequence[str]) -> Sequence[Entry]:
         """What stands under these names, as they are or in lower case, in their order. Raises TableUnavailable."""
-        key = tuple(names)
-        return await self._found.get(key, lambda: self._find(key)) if key else ()
+        # The names themselves would be the most of what is kept.
+        digest = blake2b("\0".join(names).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        return await self._found.get(digest, lambda: self._find(names)) if names else ()
 
     async def entries(self) -> Sequence[Entry]:
         """All of it, asked anew. Raises TableUnavailable."""
@@ -74,7 +81,7 @@ class LookedUpTable:
         await self._guard.close()
         await self._source.close()
 
-    async def _find(self, names: tuple[str, ...]) -> Sequence[Entry]:
+    async def _find(self, names: Sequence[str]) -> Sequence[Entry]:
         if self._guard.open:
             raise TableUnavailable(f"{self._source.name}: it does not answer")
         asked = list(dict.fromkeys(form for name in names for form in (name, name.lower())))
@@ -89,3 +96,7 @@ class LookedUpTable:
         for row in rows:
             by_name.setdefault(row.name.lower(), row)
         return [by_name[name.lower()] for name in names if name.lower() in by_name]
+
+
+def _size_bytes(entries: Sequence[Entry]) -> int:
+    return _ANSWER_BYTES + sum(_ENTRY_BYTES + len(entry.name) + len(entry.value) for entry in entries)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from actors.adapters.ttl_cache import TtlCache
@@ -16,6 +17,16 @@ RETRY_S = 5.0
 """So often at most it is asked meanwhile for the same."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer(Generic[V]):
+    """What was said, or the failure that is an answer; asked again from `until_s` on."""
+
+    value: V | Exception
+    until_s: float
+    outlives_s: float
+    """Until then it holds when the service cannot say."""
+
+
 class Remembered(Generic[K, V]):
     """At most `entries_max` answers, each for `ttl_s`; "there is none" is an answer, too."""
 
@@ -27,23 +38,29 @@ class Remembered(Generic[K, V]):
         *,
         away: type[Exception],
         kept_failures: tuple[type[Exception], ...] = (),
+        bytes_max: int = 0,
+        size_bytes: Callable[[V], int] = lambda _: 0,
     ) -> None:
-        """`ask` raises `away` when the service cannot say; `kept_failures` are answers for RETRY_S."""
+        """`ask` raises `away` when the service cannot say; `kept_failures` are answers for RETRY_S.
+
+        Of answers that have a size, `bytes_max` are kept.
+        """
         self._clock = clock
         self._ttl_s = ttl_s
         self._away = away
         self._kept_failures = kept_failures
-        self._kept: TtlCache[K, tuple[V] | Exception] = TtlCache(entries_max, entries_max)
-        self._before: TtlCache[K, tuple[V]] = TtlCache(entries_max, entries_max)
+        self._size_bytes = size_bytes
+        self._kept: TtlCache[K, _Answer[V]] = TtlCache(entries_max, bytes_max)
         self._asked: dict[K, asyncio.Task[V]] = {}
 
     async def get(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
         """The answer that is kept or that `ask` gives. Raises what `ask` does, which has a bound of its own."""
-        kept = self._kept.get(key, self._clock.monotonic_s())
-        if isinstance(kept, Exception):
-            raise type(kept)(str(kept))
-        if kept is not None:
-            return kept[0]
+        now_s = self._clock.monotonic_s()
+        kept = self._kept.get(key, now_s)
+        if kept is not None and now_s < kept.until_s:
+            if isinstance(kept.value, Exception):
+                raise type(kept.value)(str(kept.value))
+            return kept.value
         task = self._asked.get(key)
         if task is None:
             task = self._asked[key] = asyncio.create_task(self._ask(key, ask))
@@ -60,20 +77,24 @@ class Remembered(Generic[K, V]):
             value = await ask()
         except (self._away, *self._kept_failures) as error:
             now_s = self._clock.monotonic_s()
-            before = self._before.get(key, now_s) if isinstance(error, self._away) else None
-            if before is not None:
-                self._kept.put(key, before, now_s, RETRY_S, size_bytes=1)
-                return before[0]
+            before = self._kept.get(key, now_s) if isinstance(error, self._away) else None
+            if before is not None and not isinstance(before.value, Exception):
+                self._keep(key, replace(before, until_s=now_s + RETRY_S), now_s)
+                return before.value
             if isinstance(error, self._kept_failures):
-                self._kept.put(key, error, now_s, RETRY_S, size_bytes=1)
+                self._keep(key, _Answer(error, now_s + RETRY_S, now_s + RETRY_S), now_s)
             raise
         else:
             now_s = self._clock.monotonic_s()
-            self._kept.put(key, (value,), now_s, self._ttl_s, size_bytes=1)
-            self._before.put(key, (value,), now_s, OUTLIVES_S, size_bytes=1)
+            until_s = now_s + self._ttl_s
+            self._keep(key, _Answer(value, until_s, max(until_s, now_s + OUTLIVES_S)), now_s)
             return value
         finally:
             del self._asked[key]
+
+    def _keep(self, key: K, answer: _Answer[V], now_s: float) -> None:
+        size_bytes = 0 if isinstance(answer.value, Exception) else self._size_bytes(answer.value)
+        self._kept.put(key, answer, now_s, answer.outlives_s - now_s, size_bytes=size_bytes)
 
 
 def _retrieve(task: asyncio.Task[V]) -> None:

@@ -1,7 +1,8 @@
 """A cache of answers that expire, bounded in entries and bytes: pure bookkeeping, the caller brings time and sizes.
 
 The least recently used entry makes room, so that a flood of names asked once does not push out those asked for every
-message. Values are kept by reference and must not change.
+message. It also leaves when its time is over, so where all have the same TTL none stays for longer than two of them
+while others come. Values are kept by reference and must not change.
 """
 
 from collections import OrderedDict
@@ -44,8 +45,14 @@ class TtlCache(Generic[K, V]):
             self._drop(key)
         self._entries[key] = (now_s + ttl_s, size_bytes, value)
         self._bytes += size_bytes
-        while len(self._entries) > self._entries_max or self._bytes > self._bytes_max:
+        while self._entries and (self._too_much() or self._oldest_expires_s() <= now_s):
             self._drop(next(iter(self._entries)))
+
+    def _too_much(self) -> bool:
+        return len(self._entries) > self._entries_max or self._bytes > self._bytes_max
+
+    def _oldest_expires_s(self) -> float:
+        return next(iter(self._entries.values()))[0]
 
     def _drop(self, key: K) -> None:
         _, size_bytes, _ = self._entries.pop(key)

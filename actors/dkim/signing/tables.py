@@ -14,6 +14,9 @@ from actors.domains import ascii_domain
 
 ADDRESS_CHARS_MAX = 320
 """RFC 5321 section 4.5.3.1, with room: a longer address is in no table."""
+SUPERDOMAIN_LABELS_MAX = 16
+"""A name above the author's domain has no more labels when it is looked up: a stranger's domain of 127 would ask for
+254 names, and no table speaks of such."""
 _LABELS_MAX = 127
 _NAME_CHARS_MAX = 253
 
@@ -137,11 +140,9 @@ class Address:
         return [str(self), self.domain, *self._superdomain_names(), f"{self.local}@*", "*"]
 
     def _superdomain_names(self) -> Iterator[str]:
-        rest = self.domain
-        for _ in range(_LABELS_MAX):
-            _, dot, rest = rest.partition(".")
-            if not dot:
-                return
+        labels = self.domain.split(".")
+        for first in range(max(1, len(labels) - SUPERDOMAIN_LABELS_MAX), len(labels)):
+            rest = ".".join(labels[first:])
             yield f"{self.local}@.{rest}"
             yield f".{rest}"
 

@@ -1,6 +1,7 @@
 """Tables that a service holds: OpenDKIM's order, one question, and a service that is away."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -129,3 +130,20 @@ async def test_all_of_a_table_is_asked_for_anew() -> None:
     source.trouble = "Gone"
     with pytest.raises(TableUnavailable, match="fake: Gone"):
         await table(source).entries()
+
+
+async def test_strangers_whose_domains_have_many_labels_take_little_memory() -> None:
+    found = table(FakeSource())
+    found._source.rows = nothing  # type: ignore[method-assign]  FakeSource keeps the questions
+    authors = [Address(f"{'l' * 50}{number:06d}", ".".join(["a"] * 127)) for number in range(100)]
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for author in authors:
+        await found.find(author.table_names())
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / len(authors) < 2000
+
+
+async def nothing(_: Sequence[str]) -> Sequence[Entry]:
+    return []

@@ -110,3 +110,22 @@ async def test_a_failure_that_is_an_answer_ends_what_was_known_and_is_kept_for_s
     clock.advance(RETRY_S)
     asked.answer = "b"
     assert await kept.get("k", asked) == "b"
+
+
+async def test_a_bound_holds_for_the_bytes_that_are_kept() -> None:
+    kept: Remembered[int, str | None] = Remembered(
+        FakeClock(), 10.0, 100, away=Away, bytes_max=10, size_bytes=lambda answer: len(answer or "")
+    )
+    asked = Asked("four")
+    for key in (1, 2, 3, 1, 3):
+        await kept.get(key, asked)
+    assert asked.times == 4
+
+
+async def test_with_a_ttl_of_zero_each_asks_and_what_was_known_still_holds() -> None:
+    asked = Asked("a")
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), 0.0, 5, away=Away)
+    assert [await kept.get("k", asked) for _ in range(2)] == ["a", "a"]
+    assert asked.times == 2
+    asked.answer = Away("gone")
+    assert await kept.get("k", asked) == "a"

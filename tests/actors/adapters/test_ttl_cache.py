@@ -71,3 +71,11 @@ def test_what_is_larger_than_the_cache_is_not_kept() -> None:
     cache: TtlCache[str, int] = TtlCache(100, 1000)
     cache.put("a", 1, now_s=0.0, ttl_s=9.0, size_bytes=1001)
     assert len(cache) == 0
+
+
+def test_what_has_expired_leaves_when_others_come_and_not_when_it_is_asked_for_only() -> None:
+    cache: TtlCache[int, int] = TtlCache(100, 1000)
+    for key in range(50):
+        cache.put(key, key, 0.0, 10.0, size_bytes=1)
+    cache.put(50, 50, 10.0, 10.0, size_bytes=1)
+    assert len(cache) == 1

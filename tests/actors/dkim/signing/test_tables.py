@@ -7,6 +7,7 @@ import string
 import pytest
 
 from actors.dkim.signing.tables import (
+    SUPERDOMAIN_LABELS_MAX,
     Address,
     Entry,
     NamedTable,
@@ -146,3 +147,10 @@ async def test_finding_patterns_by_domain_gives_what_trying_all_gives() -> None:
 
 async def test_an_address_of_absurd_length_is_in_no_table() -> None:
     assert await names("* k1", Address("a" * 400, "example.org")) == []
+
+
+def test_of_a_domain_with_many_labels_the_names_above_it_are_few() -> None:
+    names = Address("joe", ".".join(["a"] * 100 + ["example"])).table_names()
+    assert len(names) == 2 + 2 * SUPERDOMAIN_LABELS_MAX + 2
+    assert names[0] == "joe@" + "a." * 100 + "example"
+    assert names[-4:] == ["joe@.example", ".example", "joe@*", "*"]
