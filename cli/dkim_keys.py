@@ -163,18 +163,18 @@ def check_published(
 
 async def _problem(one: NamedKey, resolver: Resolver) -> str:
     """Why signatures with this key would not be taken, empty when they would."""
-    if isinstance(one.key, PrivateKeyError):
-        return str(one.key)
     try:
+        key = one.usable()
+        key.validate()
         async with asyncio.timeout(_LOOKUP_TIMEOUT_S):
             published = first_usable_key(await resolver.txt(_name(one)))
     except NameNotFound:
         return "no key record"
     except (LookupFailed, TimeoutError):
         return "key lookup failed"
-    except KeyRecordError as error:
+    except (KeyRecordError, PrivateKeyError) as error:
         return str(error)
-    if not one.key.matches(published):
+    if not key.matches(published):
         return "another key is published"
     return "" if published.sha256_allowed else "the published key is not for sha256"
 

@@ -44,6 +44,7 @@ def store_key(
             check_key_name(name)
             text = sys.stdin.buffer.read(KEY_BYTES_MAX + 1) if file == Path("-") else read_secret(file)[0]
             key = load_private_key(text, settings.dkim.signing.key_bits_min)
+            key.validate()
             if await keys.store(name, key.pem(), replace=replace):
                 print(f"redis:{name}: {key.key_type}, {key.bits} bits")
                 return True

@@ -44,6 +44,25 @@ def rsa_pem(bits: int = 2048) -> bytes:
     return rsa_key(bits).private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
 
+def rsa_with(**numbers: int) -> bytes:
+    """The RSA key with some of its numbers changed, as PKCS#1 (RFC 8017 appendix A.1.2): n, e, d, p, q, dmp1 ..."""
+    key = rsa_key(2048).private_numbers()
+    names = ("n", "e", "d", "p", "q", "dmp1", "dmq1", "iqmp")
+    values = {name: getattr(key.public_numbers if name in "ne" else key, name) for name in names}
+    return _der(0x30, b"".join(_integer(value) for value in (0, *(values | numbers).values())))
+
+
+def _integer(value: int) -> bytes:
+    return _der(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    count = len(content)
+    size = count.to_bytes((count.bit_length() + 7) // 8, "big")
+    long = b"" if count < 0x80 else bytes([0x80 + len(size)])
+    return bytes([tag]) + long + size + content
+
+
 def rsa_record(bits: int = 2048) -> str:
     """The key record of the RSA key of this size."""
     der = rsa_key(bits).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

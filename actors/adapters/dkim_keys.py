@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 
-from actors.adapters.remembered import Remembered
+from actors.adapters.remembered import Remembered, Room
 from actors.dkim.signing.private_key import KeyUnavailable, PrivateKey, PrivateKeyError, load_private_key
 from actors.ports import Clock
 
@@ -30,7 +30,7 @@ class FetchedKeys:
         self._fetch = fetch
         self._bits_min = bits_min
         self._kept: Remembered[str, PrivateKey] = Remembered(
-            clock, ttl_s, KEPT_MAX, away=KeyUnavailable, kept_failures=(PrivateKeyError,)
+            clock, ttl_s, Room(KEPT_MAX), away=KeyUnavailable, kept_failures=(PrivateKeyError,)
         )
 
     async def key(self, text: str) -> PrivateKey:

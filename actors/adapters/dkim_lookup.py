@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from actors.adapters.breaker import Guard
-from actors.adapters.remembered import Remembered
+from actors.adapters.remembered import Remembered, Room
 from actors.dkim.signing.tables import Entry, TableUnavailable
 from actors.ports import Clock
 
@@ -57,7 +57,7 @@ class LookedUpTable:
         self._source = source
         self._timeout_s = timeout_s
         self._found: Remembered[bytes, Sequence[Entry]] = Remembered(
-            clock, ttl_s, KEPT_MAX, away=TableUnavailable, bytes_max=KEPT_BYTES_MAX, size_bytes=_size_bytes
+            clock, ttl_s, Room(KEPT_MAX, KEPT_BYTES_MAX, _size_bytes), away=TableUnavailable
         )
         self._guard = Guard(source.name, source.answers, timeout_s)
 

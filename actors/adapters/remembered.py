@@ -27,30 +27,35 @@ class _Answer(Generic[V]):
     """Until then it holds when the service cannot say."""
 
 
+@dataclass(frozen=True, slots=True)
+class Room(Generic[V]):
+    """How many answers are kept, and of how many bytes together."""
+
+    entries_max: int
+    bytes_max: int = 0
+    size_bytes: Callable[[V], int] = lambda _: 0
+    """Of an answer; 0 = not counted."""
+
+
 class Remembered(Generic[K, V]):
-    """At most `entries_max` answers, each for `ttl_s`; "there is none" is an answer, too."""
+    """Answers as far as there is room, each for `ttl_s`; "there is none" is an answer, too."""
 
     def __init__(
         self,
         clock: Clock,
         ttl_s: float,
-        entries_max: int,
+        room: Room[V],
         *,
         away: type[Exception],
         kept_failures: tuple[type[Exception], ...] = (),
-        bytes_max: int = 0,
-        size_bytes: Callable[[V], int] = lambda _: 0,
     ) -> None:
-        """`ask` raises `away` when the service cannot say; `kept_failures` are answers for RETRY_S.
-
-        Of answers that have a size, `bytes_max` are kept.
-        """
+        """`ask` raises `away` when the service cannot say; `kept_failures` are answers for RETRY_S."""
         self._clock = clock
         self._ttl_s = ttl_s
         self._away = away
         self._kept_failures = kept_failures
-        self._size_bytes = size_bytes
-        self._kept: TtlCache[K, _Answer[V]] = TtlCache(entries_max, bytes_max)
+        self._size_bytes = room.size_bytes
+        self._kept: TtlCache[K, _Answer[V]] = TtlCache(room.entries_max, room.bytes_max)
         self._asked: dict[K, asyncio.Task[V]] = {}
 
     async def get(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:

@@ -16,7 +16,7 @@ from actors.dkim.key import parse_key
 from actors.dkim.signing.private_key import load_private_key
 from actors.dkim.signing.publication import PublishedKey, nsupdate_lines, txt_strings, zone_lines
 from cli.__main__ import main
-from tests.signing import ed25519_key, rsa_pem, rsa_record, zone
+from tests.signing import ed25519_key, rsa_pem, rsa_record, rsa_with, zone
 
 MAIL = b"From: Alice <alice@example.org>\nTo: bob@example.net\nSubject: hello\n\nDear Bob\n"
 NOW = "2026-01-01T00:00:00"
@@ -228,6 +228,13 @@ def test_testkey_says_when_a_private_key_is_not_safe(here: Path) -> None:
     assert result.exit_code == 1
     assert result.stdout == b"rsa._domainkey.example.org: key OK\n"
     assert "others can read or write this key" in result.stderr
+
+
+def test_testkey_looks_at_every_number_of_a_private_key(here: Path) -> None:
+    (here / "rsa.private").write_bytes(rsa_with(iqmp=2))
+    result = dkim("testkey", *KEYS, "--dns-zone", "zone")
+    assert result.exit_code == 1
+    assert result.stderr == "rsa._domainkey.example.org: key is not valid: its numbers do not fit each other\n"
 
 
 def test_explain_tells_each_rule_and_the_keys(here: Path) -> None:

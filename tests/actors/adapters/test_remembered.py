@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from actors.adapters.remembered import OUTLIVES_S, RETRY_S, Remembered
+from actors.adapters.remembered import OUTLIVES_S, RETRY_S, Remembered, Room
 from tests.fakes import FakeClock, turn_until
 
 
@@ -30,7 +30,7 @@ class Asked:
 @pytest.mark.parametrize("answer", ["a", None])
 async def test_an_answer_is_kept_for_its_time_also_when_there_is_none(answer: str | None) -> None:
     clock, asked = FakeClock(), Asked(answer)
-    kept: Remembered[str, str | None] = Remembered(clock, 10.0, 5, away=Away)
+    kept: Remembered[str, str | None] = Remembered(clock, 10.0, Room(5), away=Away)
     assert [await kept.get("k", asked) for _ in range(3)] == [answer] * 3
     assert asked.times == 1
     clock.advance(10.0)
@@ -39,7 +39,7 @@ async def test_an_answer_is_kept_for_its_time_also_when_there_is_none(answer: st
 
 
 async def test_a_failure_is_not_kept() -> None:
-    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, 5, away=Away)
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, Room(5), away=Away)
     with pytest.raises(OSError, match="gone"):
         await kept.get("k", Asked(OSError("gone")))
     assert await kept.get("k", Asked()) == "a"
@@ -48,7 +48,7 @@ async def test_a_failure_is_not_kept() -> None:
 async def test_those_who_wait_share_one_question_and_one_may_give_up() -> None:
     asked = Asked()
     asked.may.clear()
-    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, 5, away=Away)
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, Room(5), away=Away)
     waiting = [asyncio.create_task(kept.get("k", asked)) for _ in range(3)]
     await turn_until(lambda: asked.times == 1)
     waiting[0].cancel()
@@ -60,7 +60,7 @@ async def test_those_who_wait_share_one_question_and_one_may_give_up() -> None:
 async def test_closing_waits_for_what_is_asked() -> None:
     asked = Asked()
     asked.may.clear()
-    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, 5, away=Away)
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), 10.0, Room(5), away=Away)
     waiting = asyncio.create_task(kept.get("k", asked))
     await turn_until(lambda: asked.times == 1)
     closing = asyncio.create_task(kept.close())
@@ -71,7 +71,7 @@ async def test_closing_waits_for_what_is_asked() -> None:
 
 
 async def test_a_bound_holds_for_what_is_kept() -> None:
-    kept: Remembered[int, str | None] = Remembered(FakeClock(), 10.0, 2, away=Away)
+    kept: Remembered[int, str | None] = Remembered(FakeClock(), 10.0, Room(2), away=Away)
     asked = Asked()
     for key in (1, 2, 3, 1):
         await kept.get(key, asked)
@@ -80,7 +80,7 @@ async def test_a_bound_holds_for_what_is_kept() -> None:
 
 async def test_what_was_known_holds_while_the_service_is_away() -> None:
     clock, asked = FakeClock(), Asked("a")
-    kept: Remembered[str, str | None] = Remembered(clock, 10.0, 5, away=Away)
+    kept: Remembered[str, str | None] = Remembered(clock, 10.0, Room(5), away=Away)
     await kept.get("k", asked)
     asked.answer = Away("gone")
     clock.advance(10.0)
@@ -99,7 +99,7 @@ async def test_what_was_known_holds_while_the_service_is_away() -> None:
 
 async def test_a_failure_that_is_an_answer_ends_what_was_known_and_is_kept_for_seconds() -> None:
     clock, asked = FakeClock(), Asked("a")
-    kept: Remembered[str, str | None] = Remembered(clock, 10.0, 5, away=Away, kept_failures=(OSError,))
+    kept: Remembered[str, str | None] = Remembered(clock, 10.0, Room(5), away=Away, kept_failures=(OSError,))
     await kept.get("k", asked)
     asked.answer = OSError("no such")
     clock.advance(10.0)
@@ -114,7 +114,7 @@ async def test_a_failure_that_is_an_answer_ends_what_was_known_and_is_kept_for_s
 
 async def test_a_bound_holds_for_the_bytes_that_are_kept() -> None:
     kept: Remembered[int, str | None] = Remembered(
-        FakeClock(), 10.0, 100, away=Away, bytes_max=10, size_bytes=lambda answer: len(answer or "")
+        FakeClock(), 10.0, Room(100, 10, lambda answer: len(answer or "")), away=Away
     )
     asked = Asked("four")
     for key in (1, 2, 3, 1, 3):
@@ -124,7 +124,7 @@ async def test_a_bound_holds_for_the_bytes_that_are_kept() -> None:
 
 async def test_with_a_ttl_of_zero_each_asks_and_what_was_known_still_holds() -> None:
     asked = Asked("a")
-    kept: Remembered[str, str | None] = Remembered(FakeClock(), 0.0, 5, away=Away)
+    kept: Remembered[str, str | None] = Remembered(FakeClock(), 0.0, Room(5), away=Away)
     assert [await kept.get("k", asked) for _ in range(2)] == ["a", "a"]
     assert asked.times == 2
     asked.answer = Away("gone")

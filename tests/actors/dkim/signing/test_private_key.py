@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import rsa as rsa_keys
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -21,7 +22,7 @@ from actors.dkim.signing.private_key import (
     generate_rsa,
     load_private_key,
 )
-from tests.signing import ed25519_key, ed25519_record, rsa_key, rsa_pem, rsa_record
+from tests.signing import ed25519_key, ed25519_record, rsa_key, rsa_pem, rsa_record, rsa_with
 
 
 def rsa(encoding: Encoding, form: PrivateFormat) -> bytes:
@@ -96,6 +97,36 @@ def test_what_is_no_usable_key_is_refused(text: Callable[[], bytes], reason: str
     with pytest.raises(PrivateKeyError, match=reason) as raised:
         load_private_key(text())
     assert raised.value.__cause__ is None
+
+
+def numbers() -> rsa_keys.RSAPrivateNumbers:
+    return rsa_key(2048).private_numbers()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda: rsa_with(d=numbers().d + 2, dmp1=numbers().dmp1 + 2, dmq1=numbers().dmq1 + 2),
+        lambda: rsa_with(n=numbers().public_numbers.n + 2),
+        lambda: rsa_with(n=numbers().public_numbers.n + 1),
+        lambda: rsa_with(e=numbers().public_numbers.e + 2),
+        lambda: rsa_with(e=1),
+        lambda: rsa_with(d=0, dmp1=0, dmq1=0),
+        lambda: rsa_with(d=0, p=0, q=0, dmp1=0, dmq1=0, iqmp=0),
+    ],
+    ids=["exponents", "modulus", "even-modulus", "public-exponent", "e-is-1", "no-exponents", "zeros"],
+)
+def test_a_key_that_cannot_sign_is_refused(text: Callable[[], bytes]) -> None:
+    with pytest.raises(PrivateKeyError, match=r"cannot be read|do not verify"):
+        load_private_key(text())
+
+
+def test_the_full_check_is_apart_from_loading() -> None:
+    load_private_key(rsa_with()).validate()
+    # Signatures are made without this number when it is wrong: OpenSSL verifies what it makes with it.
+    wrong = load_private_key(rsa_with(iqmp=numbers().iqmp + 1))
+    with pytest.raises(PrivateKeyError, match="not valid"):
+        wrong.validate()
 
 
 def test_the_least_size_is_the_callers() -> None:
