@@ -3,6 +3,7 @@
 Each key says what it means, its default and why; docs/configuration.md repeats them and a test compares the two.
 """
 
+import asyncio
 import ipaddress
 import re
 from pathlib import Path
@@ -354,7 +355,8 @@ async def check_signing(config: JudgementConfig) -> None:
     if config.dkim.signing.seals and not config.headers.authentication_results:
         raise ConfigError("[dkim.signing] seal: a seal vouches for [headers] authentication_results, which are off")
     try:
-        sources = SigningSources(config.dkim.signing, config.redis, SystemClock())
+        # In a thread: a large table takes a second.
+        sources = await asyncio.to_thread(SigningSources, config.dkim.signing, config.redis, SystemClock())
         try:
             await sources.rules()
         finally:

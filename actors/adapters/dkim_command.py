@@ -14,6 +14,8 @@ from actors.dkim.signing.private_key import KEY_BYTES_MAX, KeyUnavailable, Priva
 
 PLACEHOLDER = "{name}"
 _TOGETHER_MAX = 4
+_TURN_S = 30.0
+"""So long a question waits until it may run the command: when the command hangs, they would be more and more."""
 
 
 class KeyCommand:
@@ -31,12 +33,19 @@ class KeyCommand:
             raise PrivateKeyError("`command:` keys need `[dkim.signing] key_command`")
         program, *arguments = self._argv
         try:
-            async with asyncio.timeout(self._timeout_s), self._turns:
+            async with asyncio.timeout(_TURN_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise KeyUnavailable(f"{program} is asked for too many keys at once") from None
+        try:
+            async with asyncio.timeout(self._timeout_s):
                 return await _output(program, [argument.replace(PLACEHOLDER, name) for argument in arguments])
         except TimeoutError:
             raise KeyUnavailable(f"{program} did not end in time") from None
         except OSError as error:
             raise KeyUnavailable(f"{program}: {error.strerror}") from error
+        finally:
+            self._turns.release()
 
 
 class _Output(asyncio.SubprocessProtocol):

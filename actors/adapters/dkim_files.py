@@ -1,13 +1,14 @@
 """What DKIM signing reads from files: tables, lists, private keys. Also what of it the configuration holds itself.
 
-A setting says which kind of data set it is, as OpenDKIM's do (opendkim(8), DATA SETS). Tables and lists are read once,
-into memory; dkim_watch.py reads them anew when a file has changed. The check of a key file's mode looks at the file
-that was opened, so that nobody can exchange it in between.
+A setting says which kind of data set it is, as OpenDKIM's do (opendkim(8), DATA SETS). Tables and lists are read into
+memory, and again when their file has changed, which dkim_watch.py looks for. The check of a key file's mode looks at
+the file that was opened, so that nobody can exchange it in between.
 """
 
+import asyncio
 import os
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from actors.dkim.signing.config import SigningConfig
@@ -34,6 +35,7 @@ _TABLE_BYTES_MAX = 256 * 1024 * 1024
 _KINDS_ELSEWHERE = ("db", "erlang", "ldap", "ldapi", "ldaps", "lua", "mdb", "memcache", "socket")
 LOOKED_UP = ("dsn", "redis", "sql")
 """Kinds of data sets that a service holds: actors/adapters/dkim_sources.py opens them."""
+FileState = tuple[int, ...]
 Load = Callable[[str], Awaitable[NamedTable | PatternTable]]
 """Reads the list of a setting whole. Raises TableError."""
 
@@ -53,6 +55,34 @@ def open_table(setting: str, directory: Path = Path()) -> NamedTable | PatternTa
         entries = _read_entries(path)
         return PatternTable(entries) if kind == "refile" else NamedTable(entries)
     return NamedTable(parse_list(rest if kind == "csl" and colon else setting))
+
+
+class TableFiles:
+    """The tables of settings; a file is parsed again when it has changed. For any thread, one at a time."""
+
+    def __init__(self, directory: Path = Path()) -> None:
+        """Relative paths are below `directory`."""
+        self._directory = directory
+        self._kept: dict[str, tuple[FileState | None, NamedTable | PatternTable]] = {}
+
+    def read(self, setting: str) -> NamedTable | PatternTable:
+        """`open_table` of a setting. Raises TableError."""
+        path = file_of(setting, self._directory)
+        # Before it is read: what is written meanwhile is another state the next time.
+        state = file_state(path) if path is not None else ()
+        kept = self._kept.get(setting)
+        if kept is None or state is None or kept[0] != state:
+            kept = self._kept[setting] = state, open_table(setting, self._directory)
+        return kept[1]
+
+
+def file_state(path: Path) -> FileState | None:
+    """What tells that a file has changed; None for one that is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def unsupported_kind(setting: str) -> str:
@@ -98,13 +128,18 @@ def files_of(config: SigningConfig, directory: Path = Path()) -> tuple[Path, ...
 
 async def hosts_of(table: NamedTable | PatternTable, setting: str) -> HostList:
     """The list of hosts that a setting means. Raises TableError."""
-    names = [entry.name for entry in await table.entries()]
-    patterns = [name for name in names if "*" in name] if isinstance(table, PatternTable) else []
+    entries = await table.entries()
     try:
-        return HostList((name for name in names if name not in patterns), patterns)
+        # In a thread: each entry is parsed.
+        return await asyncio.to_thread(_host_list, entries, with_patterns=isinstance(table, PatternTable))
     except ValueError as error:
         place = setting.partition(":")[0] if is_looked_up(setting) else setting  # It may hold a password.
         raise TableError(f"{place}: {error}") from error
+
+
+def _host_list(entries: Sequence[Entry], *, with_patterns: bool) -> HostList:
+    patterns = [entry.name for entry in entries if with_patterns and "*" in entry.name]
+    return HostList((entry.name for entry in entries if not (with_patterns and "*" in entry.name)), patterns)
 
 
 async def macros_of(table: NamedTable | PatternTable) -> Mapping[str, frozenset[str]]:

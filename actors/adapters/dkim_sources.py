@@ -5,10 +5,11 @@ up, lists are read whole. A key: `redis:` and `command:` here, files and keys in
 Nothing is connected to before it is asked, so a service that is away does not stop the start.
 """
 
+import asyncio
 from pathlib import Path
 
 from actors.adapters.dkim_command import KeyCommand
-from actors.adapters.dkim_files import KeyFiles, is_looked_up, open_table, read_rules
+from actors.adapters.dkim_files import KeyFiles, TableFiles, is_looked_up, read_rules
 from actors.adapters.dkim_keys import FetchedKeys
 from actors.adapters.dkim_lookup import LookedUpTable, TableSource
 from actors.adapters.dkim_redis import RedisKeys, RedisTable, read_key_encryption_keys
@@ -35,8 +36,8 @@ class SigningSources:
         self._redis: Client | None = None
         self._opened: dict[str, LookedUpTable] = {}
         """By setting: a list is read again and again."""
-        signing, keys = (self._table(setting) for setting in (config.signing_table, config.key_table))
-        self.tables = SigningTables(signing, keys, config.multiple_signatures)
+        self._table_files = TableFiles(directory)
+        self.tables = self._read_tables()
         self._files = KeyFiles(config.key_bits_min, directory, require_safe=config.require_safe_keys)
         command = KeyCommand(config.key_command, config.key_command_timeout_s)
         self._fetched = {
@@ -59,6 +60,10 @@ class SigningSources:
         sealing = read_key_encryption_keys(config.key_encryption_keys, self._directory)
         return RedisKeys(self._client(), sealing, self._redis_config.timeout_s)
 
+    async def refresh(self) -> None:
+        """Read the tables again whose files have changed. Raises TableError; then those of before stay."""
+        self.tables = await asyncio.to_thread(self._read_tables)
+
     async def rules(self) -> SigningRules:
         """Who is signed for, read now. Raises TableError; TableUnavailable when a service that holds a list is away."""
         return await read_rules(self._config, self._directory, self._list)
@@ -75,9 +80,13 @@ class SigningSources:
     async def _fetch_from_redis(self, name: str) -> bytes:
         return await self.redis_keys().fetch(name)
 
+    def _read_tables(self) -> SigningTables:
+        signing, keys = (self._table(setting) for setting in (self._config.signing_table, self._config.key_table))
+        return SigningTables(signing, keys, self._config.multiple_signatures)
+
     def _table(self, setting: str) -> Table:
         if not is_looked_up(setting):
-            return open_table(setting, self._directory)
+            return self._table_files.read(setting)
         if setting not in self._opened:
             source, config = self._source(setting), self._config
             self._opened[setting] = LookedUpTable(source, self._clock, config.table_timeout_s, config.table_ttl_s)
@@ -85,7 +94,8 @@ class SigningSources:
 
     async def _list(self, setting: str) -> NamedTable | PatternTable:
         if not is_looked_up(setting):
-            return open_table(setting, self._directory)
+            # In a thread: a long one takes a second.
+            return await asyncio.to_thread(self._table_files.read, setting)
         return NamedTable(await self._table(setting).entries())
 
     def _source(self, setting: str) -> TableSource:

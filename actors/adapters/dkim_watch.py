@@ -1,8 +1,9 @@
 """Tables, lists and keys of a running cell: what is in the files now, as far as it can be read.
 
 A file is looked at once in a few seconds at most, in a thread, when mail asks: a slow disk holds nobody for longer than
-`PATIENCE_S`. When one of the tables and lists has changed, all are opened anew, so that they fit each other. What can
-no longer be read leaves the last good state in force; each such trouble is one line in the log, its end another one.
+`PATIENCE_S`. What has changed is read again, in a thread too, and all of it holds from the same moment on; answers and
+keys that services gave stay. What can no longer be read leaves the last good state in force, and is tried again when
+it changes; each such trouble is one line in the log, its end another one.
 """
 
 import asyncio
@@ -11,13 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from actors.adapters.dkim_files import KeyFiles, files_of
+from actors.adapters.dkim_files import FileState, KeyFiles, file_state, files_of
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import SigningRules
 from actors.dkim.signing.options import key_is_path
 from actors.dkim.signing.private_key import KeySource, PrivateKey, PrivateKeyError
 from actors.dkim.signing.source import Signing
-from actors.dkim.signing.tables import SigningTables, TableError
+from actors.dkim.signing.tables import SigningTables, TableError, TableUnavailable
 from actors.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -25,20 +26,20 @@ log = logging.getLogger(__name__)
 EVERY_S = 3.0
 """How often files are looked at."""
 LISTS_S = 60.0
-"""How often lists are read, changed or not: one may be where no file tells of a change."""
+"""How often lists are asked for, changed or not: one may be where no file tells of a change."""
 PATIENCE_S = 0.05
 """So long mail waits for a look at the files; then what was there before holds."""
 KEYS_MAX = 10_000
 """Keys in memory; the one that was looked at longest ago goes."""
-
-State = Sequence[tuple[int, ...] | None]
-"""Of each file what tells that it has changed; None for one that is not there."""
 
 
 class Opened(KeySource, Protocol):
     """Everything that [dkim.signing] names, opened."""
 
     tables: SigningTables
+
+    async def refresh(self) -> None:
+        """Read what has changed of the tables. Raises TableError."""
 
     async def rules(self) -> SigningRules:
         """Who is signed for, read now. Raises TableError."""
@@ -60,12 +61,11 @@ class WatchedSigning:
         self._files = files_of(config)
         self._keys = WatchedKeys(KeyFiles(config.key_bits_min, require_safe=config.require_safe_keys), clock)
         self._opened: Opened | None = None
-        self._stale: Opened | None = None
-        """What was opened before: mail that is under way may still ask it, until the next look."""
         self._known: Signing | None = None
-        self._state: State = ()
+        self._state: Sequence[FileState | None] = ()
         self._looked_s: float | None = None
-        self._lists_s = 0.0
+        self._read_again_s = 0.0
+        """From then on all is read, changed or not."""
         self._looking: asyncio.Task[None] | None = None
         self._problem = ""
 
@@ -82,43 +82,38 @@ class WatchedSigning:
 
     async def close(self) -> None:
         """Give back what was opened."""
-        for opened in (self._stale, self._opened):
-            if opened is not None:
-                await opened.close()
+        if self._opened is not None:
+            await self._opened.close()
 
     async def _look(self) -> None:
-        stale, self._stale = self._stale, None
         try:
-            if stale is not None:
-                await stale.close()
-            state = await asyncio.to_thread(_state_of, self._files)
-            changed = state != self._state or bool(self._problem) or self._known is None
-            if changed or self._clock.monotonic_s() - self._lists_s >= LISTS_S:
-                await self._read_again(anew=changed)
-                self._state = state
+            state = await asyncio.to_thread(_states, self._files)
+            if state != self._state or self._clock.monotonic_s() >= self._read_again_s:
+                pause_s = await self._read()
+                self._state, self._read_again_s = state, self._clock.monotonic_s() + pause_s
         finally:
             self._looked_s = self._clock.monotonic_s()
             self._looking = None
 
-    async def _read_again(self, *, anew: bool) -> None:
-        before, opened = self._opened, self._opened
+    async def _read(self) -> float:
+        """Read what has changed; in how many seconds again when nothing changes."""
         try:
-            if opened is None or anew:
+            if self._opened is None:
                 # In a thread: a large table takes a second.
-                opened = await asyncio.to_thread(self._open)
-            rules = await opened.rules()
+                self._keys.others = self._opened = await asyncio.to_thread(self._open)
+            else:
+                await self._opened.refresh()
+            rules = await self._opened.rules()
         except TableError as error:
             if str(error) != self._problem:
                 log.error("signing_tables readable=no kept=%s: %s", self._known is not None, error)  # noqa: TRY400
             self._problem = str(error)
-            self._stale = opened if opened is not before else None
-        else:
-            if self._problem:
-                log.warning("signing_tables readable=yes")
-            self._problem, self._lists_s, self._opened = "", self._clock.monotonic_s(), opened
-            self._keys.others = opened
-            self._known = Signing(rules, opened.tables, self._keys)
-            self._stale = before if opened is not before else None
+            return EVERY_S if isinstance(error, TableUnavailable) else LISTS_S
+        if self._problem:
+            log.warning("signing_tables readable=yes")
+        self._problem = ""
+        self._known = Signing(rules, self._opened.tables, self._keys)
+        return LISTS_S
 
 
 class WatchedKeys:
@@ -159,13 +154,5 @@ class WatchedKeys:
         return key
 
 
-def _state_of(files: Sequence[Path]) -> State:
-    return [_state(path) for path in files]
-
-
-def _state(path: Path) -> tuple[int, ...] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+def _states(files: Sequence[Path]) -> Sequence[FileState | None]:
+    return [file_state(path) for path in files]

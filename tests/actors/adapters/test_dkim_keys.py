@@ -3,10 +3,12 @@
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from actors.adapters import dkim_command
 from actors.adapters.dkim_command import KeyCommand
 from actors.adapters.dkim_keys import FetchedKeys
 from actors.adapters.dkim_sources import SigningSources
@@ -141,6 +143,52 @@ time.sleep(100)
             break
         await asyncio.sleep(0.05)
     assert not any(_runs(pid) for pid in pids)
+
+
+async def test_the_time_of_a_command_begins_when_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, keys = LoopClock(monkeypatch), KeyCommand(("vault", "{name}"), 5.0)
+
+    async def output(_: str, names: Sequence[str]) -> bytes:
+        clock.now_s += 0.9
+        await asyncio.sleep(0)
+        return names[0].encode()
+
+    monkeypatch.setattr(dkim_command, "_output", output)
+    names = [f"k{number}" for number in range(20)]
+    assert await asyncio.gather(*map(keys.fetch, names)) == [name.encode() for name in names]
+
+
+async def test_who_gets_no_turn_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, keys = LoopClock(monkeypatch), KeyCommand(("vault", "{name}"), 25.0)
+    starts = 0
+
+    async def output(_: str, __: Sequence[str]) -> bytes:
+        nonlocal starts
+        starts += 1
+        await asyncio.get_running_loop().create_future()
+        return b""
+
+    monkeypatch.setattr(dkim_command, "_output", output)
+    ticking = asyncio.create_task(clock.run())
+    answers = await asyncio.gather(*(keys.fetch(f"k{number}") for number in range(9)), return_exceptions=True)
+    ticking.cancel()
+    told = [str(answer) for answer in answers]
+    assert told == ["vault did not end in time"] * 8 + ["vault is asked for too many keys at once"]
+    assert starts == 8
+
+
+class LoopClock:
+    """The clock of the running loop, which stands still unless it is told; nothing may wait for it in between."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 0.0
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now_s)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            self.now_s += 0.5
+            await asyncio.sleep(0)
 
 
 def _runs(pid: int) -> bool:

@@ -3,8 +3,10 @@
 import logging
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from actors.adapters import dkim_files
 from actors.adapters.dkim_files import KeyFiles
 from actors.adapters.dkim_sources import SigningSources
 from actors.adapters.dkim_watch import EVERY_S, KEYS_MAX, LISTS_S, WatchedKeys, WatchedSigning
@@ -12,7 +14,7 @@ from actors.config import DkimConfig, JudgementConfig, RedisConfig, check_signin
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import SigningRules
 from actors.dkim.signing.private_key import PrivateKey, PrivateKeyError, generate_ed25519
-from actors.dkim.signing.tables import Address, TableError
+from actors.dkim.signing.tables import Address, TableError, TableUnavailable
 from tests.fakes import FakeClock
 from wire.config import ConfigError
 
@@ -136,7 +138,51 @@ async def test_without_signing_nothing_is_read() -> None:
     await check_signing(JudgementConfig())
 
 
-async def test_lists_are_read_again_though_no_file_changed_and_what_was_opened_is_closed(tmp_path: Path) -> None:
+async def test_a_list_that_cannot_be_read_is_read_again_when_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    settings = msgspec.structs.replace(config(tmp_path), internal_hosts=f"file:{tmp_path}/hosts")
+    (tmp_path / "hosts").write_text("192.0.2.0/99\n")
+    watched = watched_signing(settings, clock)
+    looks = Calls(monkeypatch, "_host_list")
+    for _ in range(5):
+        with pytest.raises(TableError, match="no network"):
+            await watched.current()
+        clock.advance(EVERY_S)
+    assert looks.count == 1
+    (tmp_path / "hosts").write_text("192.0.2.0/24\n")
+    assert (await watched.current()).rules.internal_hosts.match("", "192.0.2.1")
+
+
+async def test_only_what_changed_is_parsed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, parsed = FakeClock(), Calls(monkeypatch, "parse_entries")
+    watched = watched_signing(config(tmp_path), clock)
+    before = (await watched.current()).tables
+    (tmp_path / "signing").write_text("a.example k2 \n")
+    clock.advance(EVERY_S)
+    after = (await watched.current()).tables
+    assert after.keys is before.keys
+    assert after.signing is not before.signing
+    clock.advance(LISTS_S)
+    await watched.current()
+    assert parsed.count == 3
+
+
+class Calls:
+    """How often a function of dkim_files.py is called."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.count = 0
+        self._function = getattr(dkim_files, name)
+        monkeypatch.setattr(dkim_files, name, self)
+
+    def __call__(self, *args: object, **options: object) -> object:
+        self.count += 1
+        return self._function(*args, **options)
+
+
+async def test_lists_are_read_again_though_no_file_changed_and_services_stay_open(tmp_path: Path) -> None:
     settings, clock = config(tmp_path), FakeClock()
     opened: list[Store] = []
 
@@ -148,17 +194,25 @@ async def test_lists_are_read_again_though_no_file_changed_and_what_was_opened_i
     assert not (await watched.current()).rules.signs
     clock.advance(LISTS_S)
     assert (await watched.current()).rules.signs
-    assert [one.closed for one in opened] == [False]
     (tmp_path / "signing").write_text("a.example k2 \n")
     clock.advance(EVERY_S)
-    await watched.current()
-    assert [one.closed for one in opened] == [False, False]
-    clock.advance(EVERY_S)
-    await watched.current()
-    assert [one.closed for one in opened] == [True, False]
+    assert await selector(watched) == "s2"
+    assert [one.closed for one in opened] == [False], "what it keeps of services is not lost"
     assert (await (await watched.current()).keys.key("store:k")).public_base64 == STORED.public_base64
     await watched.close()
-    assert [one.closed for one in opened] == [True, True]
+    assert [one.closed for one in opened] == [True]
+
+
+async def test_a_list_of_a_service_that_is_away_is_asked_for_soon(tmp_path: Path) -> None:
+    settings, clock = config(tmp_path), FakeClock()
+    store = Store(settings, RedisConfig(), clock)
+    store.away = True
+    watched = WatchedSigning(settings, lambda: store, clock)
+    with pytest.raises(TableError, match="away"):
+        await watched.current()
+    store.away = False
+    clock.advance(EVERY_S)
+    assert await selector(watched) == "s1"
 
 
 STORED = generate_ed25519()
@@ -168,9 +222,12 @@ class Store(SigningSources):
     """A list that is elsewhere and changes, and a key."""
 
     asked = 0
+    away = False
     closed = False
 
     async def rules(self) -> SigningRules:
+        if self.away:
+            raise TableUnavailable("away")
         self.asked += 1
         return SigningRules(signs=self.asked > 1)
 
