@@ -23,7 +23,7 @@ _PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|["()<>,;:]|[^"()<>,;:\\]++|\\', re.
 _AFTER_AT = re.compile(r"@\s*+([^\s@]*+)")
 _SHOWN_DOMAIN = re.compile(r"@\s*+([\w.\-\u3002\uff0e\uff61]++)")
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*+\?([bq])\?([!->@-~]*+)\?=", re.IGNORECASE | re.ASCII)
-_DOMAINS_MAX = 20
+DOMAINS_MAX = 20
 """Of one field; the second one already makes it ambiguous."""
 _FIELDS_READ_MAX = 3
 """Of several From fields: the first ones and the last, which is what mail programs show."""
@@ -156,7 +156,7 @@ def read_author(value: bytes) -> Author:
         return _unreadable(value)
     reader.end_angle()
     reader.end_mailbox()
-    domains = dict.fromkeys(map(ascii_domain, reader.domains[:_DOMAINS_MAX]))
+    domains = dict.fromkeys(map(ascii_domain, reader.domains[:DOMAINS_MAX]))
     shown = [*reader.shown, *(_looking_like_addresses(value) if "" in domains else ())]
     return Author(tuple(domains), tuple(domain for domain in _clean(shown) if domain not in domains))
 
@@ -170,7 +170,7 @@ def _looking_like_addresses(value: bytes) -> Iterable[str]:
 
 
 def _clean(shown: Iterable[str]) -> tuple[str, ...]:
-    found = dict.fromkeys(ascii_domain(domain.strip("-_.")) for domain in islice(shown, _DOMAINS_MAX))
+    found = dict.fromkeys(ascii_domain(domain.strip("-_.")) for domain in islice(shown, DOMAINS_MAX))
     return tuple(domain for domain in found if domain)
 
 

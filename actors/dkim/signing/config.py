@@ -84,9 +84,11 @@ class SigningConfig(Section, frozen=True):
 
     resign_mail_to: str = ""
     """ResignMailTo: mail to these recipients (ADDRESS, DOMAIN or .DOMAIN) is verified when it comes and signed when it
-    leaves, with the key of the KeyTable that the entry names; for who forwards mail."""
+    leaves, with the key of the KeyTable that the entry names; for who forwards mail. One such recipient is enough, the
+    first that is listed names the key, and all recipients get the same signed message. What claims to be written in
+    the key's organization is signed only if a signature of its author's domain passes."""
     resign_all: bool = False
-    """ResignAll: all of it; else only what has a signature that passes."""
+    """ResignAll: also what has no signature that passes, unless it claims to be written in the key's organization."""
     seal: str = "never"
     """Which mail that comes in gets an ARC set when it leaves: never, listed (to a recipient of `seal_mail_to`) or
     always. ARC is on its way to Historic: for who forwards to receivers that still look at it."""

@@ -73,7 +73,7 @@ class SigningRules:
     resign_mail_to: Members = _NOBODY
     """Recipients whose mail is signed anew, although it is verified; the value is the key's name."""
     resign_all: bool = False
-    """Also what has no signature that passes."""
+    """Also what has no signature that passes, but for authors of the key's own organization."""
     seal_mail_to: Members = _NOBODY
     """Recipients whose mail gets an ARC set."""
 

@@ -19,6 +19,7 @@ from actors.dkim.signing.body_hash import body_of, hash_facts
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import Decision, Disposition, decide_signing, may_be_ours
 from actors.dkim.signing.private_key import PrivateKeyError
+from actors.dkim.signing.resign import claimed_domains, unvouched
 from actors.dkim.signing.sign import Signer, SigningError, sign
 from actors.dkim.signing.source import Signing, SigningSource
 from actors.dkim.signing.tables import SigningRequest, TableError
@@ -51,7 +52,7 @@ class Plan:
     resign_key: str = ""
     """The key of the KeyTable that signs it although it is not ours (ResignMailTo), if it is worth it."""
     resign_all: bool = False
-    """It is, whatever its own signatures are worth."""
+    """It is, whatever its own signatures are worth, unless its author may be of the key's organization."""
 
 
 class MailSigner:
@@ -106,10 +107,15 @@ class MailSigner:
         passed = any(one.name == "dkim" and one.outcome is Outcome.PASS for one in verified)
         if not plan.resign_key or not (passed or plan.resign_all):
             return sealing
+        claimed = claimed_domains(message.fields_by_name)
+        if not claimed:
+            return (*sealing, _not_signed("its author cannot be told", "ResignMailTo"))
         try:
             request = await _resigning(plan.resign_key, message, signing)
         except TableError as error:
             return (*sealing, _failed(ErrorKind.UNREACHABLE, str(error)))
+        if author := unvouched(claimed, request.domain, verified):
+            return (*sealing, _not_signed(f"no signature that passes vouches for {author}", "ResignMailTo"))
         await _loaded([request], signing, budget)
         facts = {
             "disposition": str(Disposition.SIGN),
@@ -246,6 +252,12 @@ def _will_sign(decision: Decision, hashes: Mapping[str, str]) -> Finding:
 def _left_alone(decision: Decision) -> Finding:
     facts = {"disposition": str(Disposition.IGNORE), "rule": decision.deciding.rule}
     return Finding("dkim", SIGNING, Outcome.SKIPPED, detail=f"left alone: {decision.deciding.text}", facts=facts)
+
+
+def _not_signed(why: str, rule: str) -> Finding:
+    """Of mail that is verified."""
+    facts = {"disposition": str(Disposition.VERIFY), "rule": rule}
+    return Finding("dkim", SIGNING, Outcome.SKIPPED, detail=f"not signed: {why}", facts=facts)
 
 
 def _suspicious(decision: Decision) -> Finding:

@@ -98,16 +98,17 @@ async def test_what_is_signed_and_sealed_is_sealed_over_the_new_signature() -> N
         resign_mail_to=NamedTable([Entry("list@example.net", "rsa")]),
         resign_all=True,
     )
-    settings, message = config(), mail()
+    headers = HEADERS.replace(b"@example.org", b"@example.com")
+    settings, message = config(), mail(headers)
     source = Source(rules=forwards)
     known = await actor(settings, source).examine(Stage.MESSAGE, message, budget())
     asked = tuple(one for one in known if one.name in ("signing", "sealing"))
     assert {one.name for one in asked} == {"signing", "sealing"}
-    leaving = Message(message.envelope, RESULTS + HEADERS, b"", asked)
+    leaving = Message(message.envelope, RESULTS + headers, b"", asked)
     found = await actor(settings, source).examine(Stage.SIGN, leaving, budget())
     assert [one.name for one in found] == ["seal", "seal", "seal", "signature"]
     fields = b"".join(f"{one.facts['field']}: {one.facts['value']}\r\n".encode() for one in found)
-    sealed = Message(message.envelope, fields + RESULTS + HEADERS, BODY)
+    sealed = Message(message.envelope, fields + RESULTS + headers, BODY)
     assert await chain_of(sealed) is Outcome.PASS
     without = Message(message.envelope, sealed.header_block.replace(b"DKIM-Signature:", b"X-Was:"), BODY)
     assert await chain_of(without) is Outcome.FAIL

@@ -19,7 +19,7 @@ from actors.dkim.signing.source import Signing
 from actors.dkim.signing.tables import Entry, NamedTable, SigningTables, TableError
 from actors.model import Client, Envelope, Finding, Message, Outcome, Recipient, Stage
 from tests.fakes import NOW_S, FakeClock, FakeResolver, budget
-from tests.signing import BODY, HEADERS, ed25519_key, rsa_pem, signed_message, zone
+from tests.signing import BODY, HEADERS, ed25519_key, rsa_pem, rsa_record, signed_message, zone
 
 CONFIG = SigningConfig(
     key_table="csl:rsa=example.org:rsa:/rsa,ed=example.org:ed:/ed",
@@ -299,7 +299,7 @@ async def test_what_is_forwarded_is_verified_and_signed_with_the_key_of_its_reci
 
 @pytest.mark.parametrize("everything", [False, True])
 async def test_what_has_no_signature_that_passes_is_signed_only_with_resign_all(*, everything: bool) -> None:
-    message = forwarded(b"list@fwd.example", mail())
+    message = forwarded(b"list@fwd.example", mail(headers=HEADERS.replace(b"@example.org", b"@example.com")))
     found = await actor(forwarding(everything=everything)).examine(Stage.MESSAGE, message, budget())
     assert ("signing" in [one.name for one in found]) == everything
 
@@ -308,3 +308,65 @@ async def test_a_key_that_the_key_table_lacks_is_an_error() -> None:
     message = forwarded(b"x@gone.example", signed_message())
     found = await actor(forwarding()).examine(Stage.MESSAGE, message, budget())
     assert found[-1].detail == "unreachable: the key lost is wanted, which the KeyTable lacks"
+
+
+STRANGERS_ZONE = (
+    f'{zone()}\nrsa._domainkey.evil.test TXT "{rsa_record()}"\nrsa._domainkey.a.example.org TXT "{rsa_record()}"'
+)
+
+
+async def resigning(author: bytes, signed_by: str | None, *, everything: bool) -> list[Finding]:
+    """What is found about signing a stranger's mail to one to whom mail is signed as d=example.org."""
+    headers = HEADERS.replace(b"Alice <alice@example.org>", author)
+    message = signed_message(headers, d=signed_by) if signed_by else mail(headers=headers)
+    found = await actor(forwarding(everything=everything), resolver=FakeResolver(STRANGERS_ZONE)).examine(
+        Stage.MESSAGE, forwarded(b"list@fwd.example", message), budget()
+    )
+    assert [one.outcome for one in found if one.name == "dkim"] == ([Outcome.PASS] if signed_by else [])
+    return [one for one in found if one.name == "signing"]
+
+
+@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize(
+    ("author", "signed_by"),
+    [
+        (b"ceo@example.org", "evil.test"),
+        (b"CEO <ceo@EXAMPLE.ORG.>", "evil.test"),
+        (b"ceo@mail.example.org", "evil.test"),
+        (b"ceo@mail.example.org", "a.example.org"),
+        (b"eve@evil.test, ceo@example.org", "evil.test"),
+        (b"eve@evil.test, " * 20 + b"ceo@example.org", "evil.test"),
+        (b"ceo@example.org <eve@evil.test>", "evil.test"),
+        (b"eve@evil.test\r\nFrom: ceo@example.org", "evil.test"),
+        (b'"ceo@example.org', "evil.test"),
+    ],
+)
+async def test_nobody_gets_our_signature_for_an_author_of_ours_who_did_not_sign(
+    author: bytes, signed_by: str, *, everything: bool
+) -> None:
+    (told,) = await resigning(author, signed_by, everything=everything)
+    assert (told.outcome, told.facts["rule"]) == (Outcome.SKIPPED, "ResignMailTo")
+    assert told.detail.startswith("not signed: ")
+
+
+async def test_it_is_told_for_whom_nobody_vouched_even_with_resign_all() -> None:
+    (told,) = await resigning(b"ceo@example.org", None, everything=True)
+    assert told.detail == "not signed: no signature that passes vouches for example.org"
+
+
+@pytest.mark.parametrize(
+    ("author", "signed_by"),
+    [
+        (b"a@example.org", "example.org"),
+        (b"a@mail.example.org", "example.org"),
+        (b"a@example.org", "a.example.org"),
+        (b"eve@evil.test", "evil.test"),
+        (b"eve@notexample.org", "evil.test"),
+        (b'"ceo@example.org" <eve@evil.test>', "evil.test"),
+    ],
+)
+async def test_our_signature_goes_on_what_its_author_signed_and_on_what_others_wrote(
+    author: bytes, signed_by: str
+) -> None:
+    (told,) = await resigning(author, signed_by, everything=False)
+    assert (told.outcome, told.facts["keys"]) == (Outcome.PASS, "example.org/rsa")
