@@ -13,7 +13,7 @@ from actors.config import DkimConfig
 from actors.decide.authres_reader import sealed_results
 from actors.dkim.canonical import BodyHashes
 from actors.dkim.seal import Sealer, seal
-from actors.dkim.signing.body_hash import body_of, hash_facts
+from actors.dkim.signing.body_hash import BodyHashError, body_of, hash_facts
 from actors.dkim.signing.decision import listed_recipient
 from actors.dkim.signing.options import OVERSIGN_HEADERS, SIGN_HEADERS, SigningOptions
 from actors.dkim.signing.private_key import PrivateKeyError
@@ -67,13 +67,14 @@ class MailSealer:
             key = await signing.keys.key(request.key)
             names = signed_names(message.fields_by_name, _OPTIONS)
             sealer = Sealer(request.domain, request.selector, key, names)
-        except (PrivateKeyError, TableError, SigningError, ValueError) as error:
+            body = body_of(message, relaxed=True)
+        except (PrivateKeyError, TableError, SigningError, BodyHashError, ValueError) as error:
             return (error_finding("dkim", SEALING, ErrorKind.UNREACHABLE, f"no seal: {error}"),)
         finally:
             budget.record("dkim.key", started_s, "seal_key")
         values = [value for _, value in message.fields_by_name.get(b"authentication-results", ())]
         results = sealed_results(values, self._authserv_id or message.envelope.mta_name or "localhost")
-        leaving = Evidence(message.fields_by_name, body_of(message), now_s, self._config)
+        leaving = Evidence(message.fields_by_name, body, now_s, self._config)
         fields = seal(leaving, Outcome(facts["chain"]), results, sealer)
         if fields is None:
             return (Finding("dkim", SEALING, Outcome.SKIPPED, detail="the chain is at its end"),)

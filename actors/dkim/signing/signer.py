@@ -15,7 +15,7 @@ import msgspec
 from actors.actor import Budget
 from actors.dkim.canonical import BodyHashes
 from actors.dkim.signing.author import AuthorError, author_of
-from actors.dkim.signing.body_hash import body_of, hash_facts
+from actors.dkim.signing.body_hash import BodyHashError, body_of, hash_facts
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import Decision, Disposition, decide_signing, may_be_ours
 from actors.dkim.signing.private_key import PrivateKeyError
@@ -159,7 +159,10 @@ class MailSigner:
         signers = [one for one in keys if isinstance(one, Signer)]
         failures = [one for one in keys if isinstance(one, Finding)]
         try:
-            values = sign(message.fields_by_name, body_of(message), signers, self._options, self._time_s(message))
+            body = body_of(message, relaxed=self._options.relaxed_body)
+            values = sign(message.fields_by_name, body, signers, self._options, self._time_s(message))
+        except BodyHashError as error:
+            return (_failed(ErrorKind.UNREACHABLE, str(error)),)
         except SigningError as error:
             return (_failed(ErrorKind.MALFORMED, str(error)),)
         made = [_signature(signer, value) for signer, value in zip(signers, values, strict=True)]
