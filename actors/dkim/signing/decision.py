@@ -93,6 +93,11 @@ class Decision:
     """Set for some mail that is verified: the key that signs it when it leaves (ResignMailTo)."""
 
     @property
+    def of_origin(self) -> bool:
+        """Whether the mail comes from one of ours."""
+        return any(step.applies for step in self.steps if step.rule in _ORIGINS)
+
+    @property
     def deciding(self) -> Step:
         """The rule that decided: of mail that is signed the first that makes it ours, else the last one."""
         origins = (step for step in self.steps if step.applies and step.rule in _ORIGINS)
@@ -113,11 +118,16 @@ async def decide_signing(
     return _with_resigning(decision, message, rules)
 
 
-def may_be_ours(message: Message, macros: Mapping[str, str], rules: SigningRules) -> bool:
-    """Whether the tables, which cannot be asked now, might have wanted the message signed."""
+def decide_without_signing_table(message: Message, macros: Mapping[str, str], rules: SigningRules) -> Decision | None:
+    """What holds whatever the SigningTable, which cannot be asked now, would say; None when it is for it to say."""
     begun = _without_tables(message, macros, rules)
-    ours = begun.disposition is Disposition.SIGN and any(s.applies for s in begun.steps if s.rule in _ORIGINS)
-    return ours and rules.signs and _spared_recipient(message, rules) is None
+    if begun.disposition is not Disposition.SIGN:
+        return _with_resigning(begun, message, rules)
+    silent = Step("SigningTable", applies=False, text="it cannot be asked")
+    unsigned = replace(begun, disposition=_otherwise(rules), steps=(*begun.steps, silent))
+    if not begun.of_origin or not rules.signs:
+        return _with_resigning(unsigned, message, rules)
+    return unsigned if _spared_recipient(message, rules) is not None else None
 
 
 def _with_resigning(decision: Decision, message: Message, rules: SigningRules) -> Decision:
@@ -165,7 +175,7 @@ def _with_tables(
     """The rest, once the tables have spoken."""
     author, client = begun.author, message.envelope.client
     steps = [*begun.steps, _table_step(author, requests)]
-    stranger = not any(step.applies for step in begun.steps if step.rule in _ORIGINS)
+    stranger = not begun.of_origin
     suspicious = False
     if stranger and requests:
         known = rules.external_ignore.match(_hostname(client), client.ip)

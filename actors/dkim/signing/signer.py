@@ -17,7 +17,7 @@ from actors.dkim.canonical import BodyHashes
 from actors.dkim.signing.author import AuthorError, author_of
 from actors.dkim.signing.body_hash import BodyHashError, body_of, hash_facts
 from actors.dkim.signing.config import SigningConfig
-from actors.dkim.signing.decision import Decision, Disposition, decide_signing, may_be_ours
+from actors.dkim.signing.decision import Decision, Disposition, decide_signing, decide_without_signing_table
 from actors.dkim.signing.private_key import PrivateKeyError
 from actors.dkim.signing.resign import claimed_domains, unvouched
 from actors.dkim.signing.sign import Signer, SigningError, sign
@@ -81,8 +81,10 @@ class MailSigner:
         try:
             decision = await decide_signing(message, _macros(message), signing.rules, signing.tables)
         except TableError as error:
-            ours = may_be_ours(message, _macros(message), signing.rules)
-            return Plan(not ours, (_failed(ErrorKind.UNREACHABLE, str(error)),) if ours else ())
+            without = decide_without_signing_table(message, _macros(message), signing.rules)
+            if without is None:
+                return Plan(verifies=False, findings=(_failed(ErrorKind.UNREACHABLE, str(error)),))
+            decision = without
         match decision.disposition:
             case Disposition.SIGN:
                 await _loaded(decision.requests, signing, budget)

@@ -206,6 +206,22 @@ async def test_a_table_that_is_away_is_an_error_of_ours_and_nothing_to_strangers
     assert [one.name for one in stranger] == ["unsigned"]
 
 
+async def test_what_is_forwarded_is_signed_while_the_signing_table_is_away() -> None:
+    source = forwarding()
+    source.signing = BrokenTable([])
+    message = forwarded(b"list@fwd.example", signed_message())
+    verified, told = await actor(source).examine(Stage.MESSAGE, message, budget())
+    assert (verified.outcome, told.outcome, told.facts["rule"]) == (Outcome.PASS, Outcome.PASS, "ResignMailTo")
+    made = await signed(source, message)
+    assert [(one.name, one.facts["header.s"]) for one in made] == [("signature", "rsa")]
+
+
+async def test_a_filter_that_only_signs_leaves_strangers_alone_while_the_signing_table_is_away() -> None:
+    source = Source(signing=BrokenTable([]), rules=SigningRules(verifies=False))
+    (told,) = await actor(source).examine(Stage.MESSAGE, mail(STRANGER), budget())
+    assert (told.name, told.outcome) == ("signing", Outcome.SKIPPED)
+
+
 async def test_lists_that_were_never_readable_are_an_error_of_which_nobody_knows_whose() -> None:
     verified, failed = await actor(Source(broken=True)).examine(Stage.MESSAGE, mail(), budget())
     assert (verified.name, failed.name, failed.outcome, failed.facts) == ("unsigned", "signing", Outcome.ERROR, {})
@@ -320,7 +336,8 @@ STRANGERS_ZONE = (
 async def resigning(author: bytes, signed_by: str | None, *, everything: bool) -> list[Finding]:
     """What is found about signing a stranger's mail to one to whom mail is signed as d=example.org."""
     headers = HEADERS.replace(b"Alice <alice@example.org>", author)
-    message = signed_message(headers, d=signed_by) if signed_by else mail(headers=headers)
+    names = "From:From:To:Subject:Date:Message-ID"
+    message = signed_message(headers, d=signed_by, h=names) if signed_by else mail(headers=headers)
     found = await actor(forwarding(everything=everything), resolver=FakeResolver(STRANGERS_ZONE)).examine(
         Stage.MESSAGE, forwarded(b"list@fwd.example", message), budget()
     )
@@ -336,6 +353,7 @@ async def resigning(author: bytes, signed_by: str | None, *, everything: bool) -
         (b"CEO <ceo@EXAMPLE.ORG.>", "evil.test"),
         (b"ceo@mail.example.org", "evil.test"),
         (b"ceo@mail.example.org", "a.example.org"),
+        (b"root@org", "evil.test"),
         (b"eve@evil.test, ceo@example.org", "evil.test"),
         (b"eve@evil.test, " * 20 + b"ceo@example.org", "evil.test"),
         (b"ceo@example.org <eve@evil.test>", "evil.test"),
