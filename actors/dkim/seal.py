@@ -57,11 +57,13 @@ def seal(leaving: Evidence, validation: Outcome, results: bytes, sealer: Sealer)
     `leaving` is the message as it leaves, with the time of the seal. `validation` is the outcome of our own validation
     of its chain (none, pass, fail); while DNS leaves that open nothing can be said, and there is no seal. `results` is
     the body of our Authentication-Results (RFC 8601 section 2.2). Not sealed: what an earlier seal has declared
-    broken, and what has 50 sets (RFC 8617 sections 5.1, 4.2.1).
+    broken, what has 50 sets (RFC 8617 sections 5.1, 4.2.1), and a chain that lost fields since it was found to hold.
     """
     sets = _sets(leaving.fields)
     instance = max(sets, default=0) + 1
     if validation not in _VALIDATIONS or instance > SETS_MAX or _has_failed(sets.get(instance - 1, {})):
+        return None
+    if validation is not Outcome.FAIL and not _is_whole(sets):
         return None
     common = {
         b"a": b"rsa-sha256",
@@ -93,6 +95,11 @@ def _sets(fields: FieldsByName) -> dict[int, dict[bytes, Field]]:
             except ChainError:
                 continue
     return sets
+
+
+def _is_whole(sets: Mapping[int, Mapping[bytes, Field]]) -> bool:
+    """Whether every set from the first to the last has its three fields."""
+    return all(len(sets.get(number, ())) == len(_WRITTEN) for number in range(1, len(sets) + 1))
 
 
 def _has_failed(newest: Mapping[bytes, Field]) -> bool:

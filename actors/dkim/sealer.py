@@ -77,7 +77,7 @@ class MailSealer:
         leaving = Evidence(message.fields_by_name, body, now_s, self._config)
         fields = seal(leaving, Outcome(facts["chain"]), results, sealer)
         if fields is None:
-            return (Finding("dkim", SEALING, Outcome.SKIPPED, detail="the chain is at its end"),)
+            return (Finding("dkim", SEALING, Outcome.SKIPPED, detail="the chain cannot be extended"),)
         return tuple(
             Finding(
                 "dkim",

@@ -105,6 +105,16 @@ async def test_nothing_is_sealed_while_dns_leaves_the_chain_open() -> None:
         assert seal(evidence(mail), outcome, RESULTS, SEALER) is None
 
 
+@pytest.mark.parametrize("outcome", [Outcome.NONE, Outcome.PASS])
+@pytest.mark.parametrize("lost", [b"arc-seal", b"arc-message-signature", b"arc-authentication-results", b"arc-"])
+async def test_a_chain_that_held_but_lost_fields_on_the_way_out_is_not_sealed(lost: bytes, outcome: Outcome) -> None:
+    mail = await sealed(message(HEADERS), 2)
+    kept = [(name, value) for name, value in mail.headers if not (name.lower().startswith(lost) and b"i=1;" in value)]
+    assert len(kept) < len(mail.headers)
+    left = message(b"".join(b"%b:%b\r\n" % one for one in kept))
+    assert seal(evidence(left), outcome, RESULTS, SEALER) is None
+
+
 @pytest.mark.parametrize("names", [(b"to",), (b"from", b"arc-seal"), (b"from", b"authentication-results")])
 def test_a_sealer_signs_from_and_nothing_that_it_must_not(names: tuple[bytes, ...]) -> None:
     with pytest.raises(ValueError, match="signs From"):
