@@ -22,6 +22,8 @@ CARRIED: Mapping[str, tuple[str, str]] = {
     "ExemptDomains": ("data_set", "dkim.signing.exempt_domains"),
     "ExternalIgnoreList": ("data_set", "dkim.signing.external_ignore_list"),
     "InternalHosts": ("data_set", "dkim.signing.internal_hosts"),
+    "LDAPTimeout": ("number", "dkim.signing.table_timeout_s"),
+    "LDAPUseTLS": ("switch", "dkim.signing.ldap_use_tls"),
     "MacroList": ("macros", "dkim.signing.macro_list"),
     "MaximumSignaturesToVerify": ("number", "dkim.signatures_max"),
     "Minimum": ("minimum", "dkim.unsigned_tail"),
@@ -47,10 +49,10 @@ CARRIED: Mapping[str, tuple[str, str]] = {
 
 WITHOUT_OBJECT = (
     *("AllowSHA1Only", "AlwaysAddARHeader", "AutoRestart", "AutoRestartCount", "AutoRestartRate", "Background"),
-    *("DisableCryptoInit", "DNSConnect", "EnableCoredumps", "KeepTemporaryFiles", "LDAPAuthMechanism", "LDAPAuthName"),
-    *("LDAPAuthRealm", "LDAPAuthUser", "LDAPBindPassword", "LDAPBindUser", "LDAPDisableCache", "LDAPKeepaliveIdle"),
-    *("LDAPKeepaliveInterval", "LDAPKeepaliveProbes", "LDAPTimeout", "LDAPUseTLS", "LogResults", "LogWhy"),
-    *("MilterDebug", "MTACommand", "PidFile", "QueryCache", "RemoveARAll", "ReplaceHeaders", "ReportAddress"),
+    *("DisableCryptoInit", "DNSConnect", "EnableCoredumps", "KeepTemporaryFiles", "LDAPAuthName", "LDAPAuthRealm"),
+    *("LDAPAuthUser", "LDAPDisableCache", "LDAPKeepaliveIdle", "LDAPKeepaliveInterval", "LDAPKeepaliveProbes"),
+    *("LogResults", "LogWhy", "MilterDebug", "MTACommand", "PidFile", "QueryCache", "RemoveARAll", "ReplaceHeaders"),
+    *("ReportAddress",),
     *("ReportBccAddress", "ResolverTracing", "SMTPURI", "Socket", "SoftStart", "StatisticsName", "StatisticsPrefix"),
     *("StrictTestMode", "Syslog", "SyslogFacility", "SyslogName", "SyslogSuccess", "TemporaryDirectory", "UMask"),
     *("UserID", "VBR-PurgeFields", "VBR-TrustedCertifiersOnly", "ATPSHashAlgorithm"),
@@ -62,6 +64,7 @@ _SCRIPT = "there are no Lua scripts; `[policy] symbol_points` and child milters 
 _FORM = "`[policy.on_form]` says what becomes of mail whose fields or line ends are at fault"
 _DNSSEC = "DNSSEC is the resolver's: name a validating one in `[dns] nameservers`; a forged answer is a temperror then"
 _EXPERIMENT = "an experiment that hardly anybody checks; nothing to do"
+_BIND = "put the password into a file; `[dkim.signing] ldap_bind_user` and `ldap_bind_password` name user and file"
 _REPORTS = "failure reports are not sent (they show mail to strangers); aggregate ones are: `[dmarc_report]`"
 
 NOT_CARRIED: Mapping[str, str] = {
@@ -79,6 +82,9 @@ NOT_CARRIED: Mapping[str, str] = {
     "IdentityHeaderRemove": "i= comes from the SigningTable alone",
     "IgnoreMalformedMail": _FORM,
     "KeepAuthResults": "Authentication-Results of our own id in mail that comes in are removed in any case (RFC 8601)",
+    "LDAPAuthMechanism": "a directory is asked after a simple bind, with TLS, or as nobody; SASL is not done",
+    "LDAPBindPassword": _BIND,
+    "LDAPBindUser": _BIND,
     "MaximumHeaders": "the gateway has bounds of its own; set header_size_limit in Postfix",
     "MaximumSignedBytes": _NEVER_L,
     "NoHeaderB": "header.b tells several signatures of a domain apart (RFC 6008), it is always there",
@@ -111,7 +117,8 @@ NOT_CARRIED: Mapping[str, str] = {
 SWITCHES = frozenset(
     {
         *("AuthservIDWithJobID", "CaptureUnknownErrors", "Diagnostics", "DomainKeysCompat", "FixCRLF"),
-        *("IdentityHeaderRemove", "IgnoreMalformedMail", "KeepAuthResults", "MultipleSignatures", "NoHeaderB"),
+        *("IdentityHeaderRemove", "IgnoreMalformedMail", "KeepAuthResults", "LDAPUseTLS", "MultipleSignatures"),
+        *("NoHeaderB",),
         *("Quarantine", "RemoveOldSignatures", "RequestReports", "RequiredHeaders", "RequireSafeKeys", "ResignAll"),
         *("SendReports", "SoftwareHeader", "StrictHeaders", "SubDomains", "WeakSyntaxChecks"),
     }
@@ -121,6 +128,7 @@ SWITCHES = frozenset(
 HARMLESS: Mapping[str, str] = {
     "BogusKey": "none",
     "ChangeRootDirectory": "/",
+    "LDAPAuthMechanism": "simple",
     "MaximumHeaders": "65536",
     "MaximumSignedBytes": "0",
     "UnprotectedKey": "none",

@@ -32,8 +32,8 @@ from actors.dkim.signing.tables import (
 )
 
 _TABLE_BYTES_MAX = 256 * 1024 * 1024
-_KINDS_ELSEWHERE = ("db", "erlang", "ldap", "ldapi", "ldaps", "lua", "mdb", "memcache", "socket")
-LOOKED_UP = ("dsn", "redis", "sql")
+_KINDS_ELSEWHERE = ("db", "erlang", "ldapi", "lua", "mdb", "memcache", "socket")
+LOOKED_UP = ("dsn", "ldap", "ldaps", "redis", "sql")
 """Kinds of data sets that a service holds: actors/adapters/dkim_sources.py opens them."""
 FileState = tuple[int, ...]
 Load = Callable[[str], Awaitable[NamedTable | PatternTable]]

@@ -1,8 +1,8 @@
 """The one place that chooses by kind where signing's tables, lists and keys come from.
 
-A table or list: `redis:`, `dsn:` and `sql:` here, everything else in actors/adapters/dkim_files.py. Tables are looked
-up, lists are read whole. A key: `redis:` and `command:` here, files and keys in the table itself in dkim_files.py.
-Nothing is connected to before it is asked, so a service that is away does not stop the start.
+A table or list: `redis:`, `dsn:`, `sql:`, `ldap:` and `ldaps:` here, everything else in actors/adapters/dkim_files.py.
+Tables are looked up, lists are read whole. A key: `redis:` and `command:` here, files and keys in the table itself in
+dkim_files.py. Nothing is connected to before it is asked, so a service that is away does not stop the start.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from actors.adapters.redis_client import Client, redis_client
 from actors.config import RedisConfig
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import SigningRules
+from actors.dkim.signing.ldap_place import parse_ldap_place
 from actors.dkim.signing.options import key_is_fetched
 from actors.dkim.signing.private_key import PrivateKey, PrivateKeyError
 from actors.dkim.signing.sql_place import parse_sql_place
@@ -103,9 +104,14 @@ class SigningSources:
         if kind == "redis":
             return RedisTable(self._client(), rest.strip())
         try:
+            if kind in ("ldap", "ldaps"):
+                from actors.adapters.dkim_ldap import LdapTable  # noqa: PLC0415  ldap3 is an extra
+
+                return LdapTable(parse_ldap_place(setting), self._config, self._directory)
             from actors.adapters.dkim_sql import SqlTable  # noqa: PLC0415  SQLAlchemy is an extra
         except ModuleNotFoundError:
-            raise TableError(f"`{kind}:` needs SQLAlchemy: pip install 'tamis[sql]'") from None
+            library, extra = ("ldap3", "ldap") if kind in ("ldap", "ldaps") else ("SQLAlchemy", "sql")
+            raise TableError(f"`{kind}:` needs {library}: pip install 'tamis[{extra}]'") from None
         return SqlTable(parse_sql_place(setting), self._config.table_timeout_s)
 
     def _client(self) -> Client:

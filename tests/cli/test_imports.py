@@ -209,7 +209,7 @@ def test_each_line_of_the_configuration_says_where_it_comes_from(tmp_path: Path)
         ("DNSTimeout 0", "greater than 0"),
         ("MaximumSignaturesToVerify 0", "at least 1"),
         ("SignatureTTL 999999999", "at most"),
-        ("InternalHosts ldap://host/base", "kind `ldap:`"),
+        ("InternalHosts ldapi://host/base", "kind `ldapi:`"),
         ("PeerList /var/db/peers.db", "kind `db:`"),
         ("On-SignatureError r", "knows tempfail and unsigned"),
         ("On-InternalError discard", "knows ignore"),
@@ -285,6 +285,25 @@ def test_tables_in_a_database_are_taken_over(tmp_path: Path) -> None:
     result = imported(tmp_path, f"KeyTable {dsn}\nSigningTable {dsn}\nPeerList dsn:oracle://u:hush@h/d/table=t\n")
     assert (result.config.dkim.signing.key_table, result.config.dkim.signing.signing_table) == (dsn, dsn)
     assert "a dsn: is for mysql" in result.all_remarks()
+    assert "hush" not in result.all_remarks()
+
+
+def test_tables_in_a_directory_are_taken_over_and_their_password_is_asked_for(tmp_path: Path) -> None:
+    place = "ldap://h/o=x?a?sub?(b=$d) ldap://other"
+    result = imported(
+        tmp_path,
+        f"KeyTable {place}\nSigningTable {place}\nLDAPUseTLS yes\nLDAPTimeout 5\nLDAPAuthMechanism Simple\n"
+        "LDAPBindUser cn=hush\nLDAPBindPassword hush\nPeerList ldap://h/o=x?hush?sub?(a=b)\n",
+    )
+    signing = result.config.dkim.signing
+    assert (signing.key_table, signing.signing_table) == (place, place)
+    assert (signing.ldap_use_tls, signing.table_timeout_s) == (True, 5)
+    assert [line.split(": ")[1] for line in result.told["not_carried"]] == [
+        "LDAPBindUser",
+        "LDAPBindPassword",
+        "PeerList",
+    ]
+    assert "a list in LDAP is read whole" in result.all_remarks()
     assert "hush" not in result.all_remarks()
 
 

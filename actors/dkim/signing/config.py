@@ -2,6 +2,7 @@
 
 import re
 
+from actors.dkim.signing.ldap_place import parse_ldap_place
 from actors.dkim.signing.options import (
     KEY_BITS_MIN,
     OMIT_HEADERS,
@@ -13,7 +14,7 @@ from actors.dkim.signing.options import (
 from actors.dkim.signing.sql_place import parse_sql_place
 from wire.config import Section
 
-_ELSEWHERE = re.compile(r"(?:dsn:|file:|redis:|refile:|sql:|/)")
+_ELSEWHERE = re.compile(r"(?:dsn:|file:|ldaps?:|redis:|refile:|sql:|/)")
 """What names a place; else the setting is the list itself."""
 _DATA_SETS = (
     *("key_table", "signing_table", "internal_hosts", "external_ignore_list", "peer_list", "exempt_domains"),
@@ -29,15 +30,25 @@ class SigningConfig(Section, frozen=True):
 
     key_table: str = ""
     """KeyTable: file:PATH, refile:PATH, csl:LIST, a path, redis:HASH (in the Redis of [redis]), OpenDKIM's dsn:...,
-    or sql:URL table=T keycol=K datacol=D,D,D; each entry NAME DOMAIN:SELECTOR:KEY; empty = nothing is signed."""
+    sql:URL table=T keycol=K datacol=D,D,D, or OpenDKIM's ldap://HOST/BASE?ATTRIBUTES?SCOPE?FILTER; each entry NAME
+    DOMAIN:SELECTOR:KEY; empty = nothing is signed."""
     signing_table: str = ""
     """SigningTable: as `key_table`; each entry ADDRESS NAME or ADDRESS NAME:IDENTITY."""
     multiple_signatures: bool = False
     """MultipleSignatures: every match of the SigningTable makes a signature; else the first alone."""
     table_timeout_s: float = 2.0
-    """Cap of one question to a table in Redis or a database; one that is away does not stop the start."""
+    """Cap of one question to a table in Redis, a database or a directory (LDAPTimeout); one that is away does not stop
+    the start."""
     table_ttl_s: int = 60
     """How long an answer of such a table is kept, "there is none" too; 0 = not at all."""
+    ldap_bind_user: str = ""
+    """LDAPBindUser: distinguished name as which a directory is asked; empty = as nobody."""
+    ldap_bind_password: str = ""
+    """LDAPBindPassword: file:PATH or env:NAME of its password."""
+    ldap_use_tls: bool = False
+    """LDAPUseTLS: StartTLS before anything else at an ldap: server; ldaps: has TLS in any case."""
+    ldap_ca_file: str = ""
+    """PEM file of who signs the certificates of directories; empty = the system's authorities."""
     key_command: tuple[str, ...] = ()
     """What prints the key of `command:NAME` in a KeyTable: program and arguments, `{name}` for NAME, no shell:
     ["/usr/bin/vault", "kv", "get", "-field=key", "secret/dkim/{name}"]."""
@@ -121,6 +132,10 @@ class SigningConfig(Section, frozen=True):
             raise ValueError("`key_command` must have `{name}` in an argument")
         if not all(one.startswith(("file:", "env:")) for one in self.key_encryption_keys):
             raise ValueError("`key_encryption_keys` must be file:PATH or env:NAME")  # Not told: it may be the key.
+        if bool(self.ldap_bind_user) != bool(self.ldap_bind_password):
+            raise ValueError("`ldap_bind_user` and `ldap_bind_password` need each other")
+        if self.ldap_bind_password and not self.ldap_bind_password.startswith(("file:", "env:")):
+            raise ValueError("`ldap_bind_password` must be file:PATH or env:NAME")  # Not told: it may be the password.
         for key in ("key_command_timeout_s", "table_timeout_s"):
             if not 0 < getattr(self, key) <= _TIMEOUT_S_MAX:
                 raise ValueError(f"`{key}` must be greater than 0 and at most {_TIMEOUT_S_MAX:.0f} seconds")
@@ -132,12 +147,10 @@ class SigningConfig(Section, frozen=True):
         if bool(self.key_table) != bool(self.signing_table):
             raise ValueError("`key_table` and `signing_table` need each other")
         for key in _DATA_SETS:
-            setting = getattr(self, key)
-            if setting.startswith(("dsn:", "sql:")):
-                try:
-                    parse_sql_place(setting)
-                except ValueError as error:
-                    raise ValueError(f"`{key}`: {error}") from None
+            try:
+                _check_place(getattr(self, key), is_list=key not in ("key_table", "signing_table"))
+            except ValueError as error:
+                raise ValueError(f"`{key}`: {error}") from None
         if not _ELSEWHERE.match(self.key_table) and any(
             not key_is_named(pair.partition("=")[2].split(":", 2)[-1].strip())
             for pair in self.key_table.split(",")
@@ -184,3 +197,14 @@ class SigningConfig(Section, frozen=True):
             oversign_headers=tuple(name.lower() for name in self.oversign_headers),
             ttl_s=self.signature_ttl_s,
         )
+
+
+def _check_place(setting: str, *, is_list: bool) -> None:
+    """Raises ValueError for a data set whose place cannot be; lists are read whole."""
+    kind = setting.partition(":")[0]
+    if kind in ("dsn", "sql"):
+        parse_sql_place(setting)
+    elif kind in ("ldap", "ldaps"):
+        place = parse_ldap_place(setting)
+        if is_list and not place.name_attribute:
+            raise ValueError("a list in LDAP is read whole: $d stands once, in the filter, as (ATTRIBUTE=$d)")

@@ -43,6 +43,7 @@ def database(tmp_path: Path) -> Path:
 
 KEYS = "dsn:sqlite3://{}=2F/dkim.db/table=dkim?keycol=id?datacol=domain_name,selector,private_key"
 AUTHORS = "sql:sqlite:///{}/dkim.db table=authors keycol=author datacol=dkim_id filter=active = 1"
+LDAP = "ldap://127.0.0.1/o=x?a?sub?(b=$d)"
 HOSTS = "sql:sqlite:///{}/dkim.db table=hosts keycol=host datacol=remark"
 
 
@@ -128,6 +129,29 @@ async def test_missing_sqlalchemy_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(TableError, match=r"pip install 'tamis\[sql\]'"):
         SigningSources(config(tmp_path), RedisConfig(), FakeClock())
+
+
+async def test_missing_ldap3_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "actors.adapters.dkim_ldap", raising=False)
+    monkeypatch.setitem(sys.modules, "ldap3", None)
+    with pytest.raises(TableError, match=r"`ldap:` needs ldap3: pip install 'tamis\[ldap\]'"):
+        SigningSources(config(tmp_path, key_table=LDAP), RedisConfig(), FakeClock())
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"", "is empty"), (b"\xff", "is no text")])
+async def test_a_password_of_a_directory_that_cannot_be_read_is_told(
+    content: bytes | None, reason: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "p").touch(0o600)
+        (tmp_path / "p").write_bytes(content)
+    with pytest.raises(TableError, match=rf"`ldap_bind_password`: .*{reason}"):
+        SigningSources(
+            config(tmp_path, key_table=LDAP, ldap_bind_user="cn=a", ldap_bind_password="file:p"),
+            RedisConfig(),
+            FakeClock(),
+            tmp_path,
+        )
 
 
 async def test_tables_in_redis_need_a_redis(tmp_path: Path) -> None:
