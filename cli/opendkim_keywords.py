@@ -73,7 +73,7 @@ NOT_CARRIED: Mapping[str, str] = {
     "BogusKey": _DNSSEC,
     "CaptureUnknownErrors": '`[policy.on_error] dkim = "quarantine"` does so for all that the DKIM actor cannot do',
     "ChangeRootDirectory": "the system confines a service; paths in this file that are below it need it in front",
-    "Diagnostics": "signatures have no z=, which doubles the header; `tamis dkim verify --original` compares mail with mail",
+    "Diagnostics": "no z=, which doubles the header; `tamis dkim verify --original` compares mail with mail",
     "DiagnosticDirectory": "`tamis dkim verify` tells what broke a signature, by z= or `--original`, when it is asked",
     "DomainKeysCompat": "DomainKeys is historic (RFC 4870)",
     "FinalPolicyScript": _SCRIPT,

@@ -23,8 +23,8 @@ def answers(*records: bytes, ttl_s: int = 600, negative_ttl_s: int = 300) -> Ans
         ((OURS, b"v=spf1 -all"), "2 TXT records"),
         ((REVOKED,), "key is revoked"),
         ((b"CNAME",), "key record is not a tag list"),
-        ((OURS.replace(b"k=", b"h=sha1; k="),), "not for sha256"),
-        ((OURS.replace(b"k=", b"s=tlsrpt; k="),), "key is not for email"),
+        ((OURS.replace(b"; k=", b"; h=sha1; k="),), "not for sha256"),
+        ((OURS.replace(b"; k=", b"; s=tlsrpt; k="),), "key is not for email"),
     ],
 )
 def test_anything_but_the_one_record_of_the_key_is_behind(records: tuple[bytes, ...], problem: str) -> None:
