@@ -44,6 +44,7 @@ CORPORA = Group(
         ),
         Row("arc_verdicts_signed_mail", each(SIGNED, "test_every_arc_chain_is_judged_as_recorded"), ">=99.9%"),
         Row("dmarc_verdicts_signed_mail", (f"{CONFORMANCE}/test_dmarc.py",), ">=99.5%"),
+        Row("dmarc_second_reading_of_rfc_9989", (f"{CONFORMANCE}/test_dmarc_oracle.py",), "all"),
         Row(
             "changed_mail_fails",
             each(SIGNED, "test_every_passing_signature_fails_with_one_body_byte_or_one_signed_field_changed"),
