@@ -106,7 +106,7 @@ def _is_unexamined(findings: Iterable[Finding]) -> bool:
 def is_ours_or_peers(findings: Iterable[Finding]) -> bool:
     """Whether signatures were left alone, since the mail is ours to sign, or a peer's."""
     names = {f.name: f.outcome for f in findings if f.actor == "dkim"}
-    left_alone = names.get(SIGNING) in (Outcome.PASS, Outcome.SKIPPED)
+    left_alone = names.get(SIGNING) in (Outcome.PASS, Outcome.SKIPPED, Outcome.PERMERROR)
     return left_alone and not names.keys() & {"dkim", "unsigned"}
 
 

@@ -93,12 +93,13 @@ def _if_signed(possible: frozenset[Action], case: Case, outstanding: Collection[
     if undelivered == possible:
         return
     signing = case.config.dkim.signing
-    if unsigned(case) is not None:
-        yield Action.TEMPFAIL
-        return
-    yield from possible
+    instead = unsigned(case)
+    if instead is not None:
+        yield instead.action
+    else:
+        yield from possible
     if "dkim" in outstanding and signing.signs and signing.on_failure == "tempfail":
-        yield Action.TEMPFAIL
+        yield from (Action.TEMPFAIL, Action.REJECT)
 
 
 def _possible(case: Case, outstanding: frozenset[str]) -> Iterator[Action]:

@@ -31,13 +31,20 @@ from actors.model import (
 )
 
 CANNOT_SIGN = Reply(451, "4.7.0", "Message cannot be signed now, try again later")
+NEVER_SIGNED = Reply(550, "5.6.0", "Message refused: it has to be signed and never can be")
 
 
 def unsigned(case: Case) -> Ruling | None:
-    """Mail of ours cannot be signed, and [dkim.signing] on_failure does not let it pass."""
+    """Mail of ours cannot be signed, and [dkim.signing] on_failure does not let it pass.
+
+    What can never be signed is refused at once: the sender learns now, and not after days, what his mail lacks.
+    """
     signing = case.config.dkim.signing
     if not signing.signs or signing.on_failure != "tempfail":
         return None
+    never = (finding for finding in case.findings if _never(finding))
+    if (finding := next(never, None)) is not None:
+        return Ruling(Action.REJECT, finding.detail, NEVER_SIGNED)
     may_be_ours = case.message.envelope.direction is not Direction.INBOUND
     for finding in case.findings:
         about_signing = finding.actor == "dkim" and finding.name != SEALING
@@ -48,6 +55,10 @@ def unsigned(case: Case) -> Ruling | None:
 
 def _fails(finding: Finding) -> bool:
     return finding.outcome is Outcome.ERROR or is_unheard(finding)
+
+
+def _never(finding: Finding) -> bool:
+    return finding.actor == "dkim" and finding.outcome is Outcome.PERMERROR and _is_ours(finding)
 
 
 def _is_ours(finding: Finding) -> bool:
@@ -71,7 +82,7 @@ def to_be_signed(verdict: Verdict, message: Message) -> tuple[Finding, ...]:
 def signing_failures(found: Sequence[Finding], verdict: Verdict) -> list[Finding]:
     """What went wrong when it was signed, as findings about that; an actor without any answer failed, too."""
     sealed_only = not any(finding.name == SIGNING for finding in verdict.findings)
-    failures = [finding for finding in found if finding.outcome is Outcome.ERROR]
+    failures = [finding for finding in found if finding.outcome is Outcome.ERROR or _never(finding)]
     answered = any(finding.name == SIGNATURE or (sealed_only and finding.name in (SEAL, SEALING)) for finding in found)
     if not failures and not answered:
         failures = [error_finding("dkim", "dkim", ErrorKind.TIMEOUT, "no signature")]
@@ -98,4 +109,5 @@ def with_signatures(verdict: Verdict, found: Iterable[Finding]) -> Verdict:
 
 def lacks_signature(verdict: Verdict) -> bool:
     """Whether mail should have been signed that could not be."""
-    return any(finding.name == SIGNING and finding.outcome is Outcome.ERROR for finding in verdict.findings)
+    failed = (Outcome.ERROR, Outcome.PERMERROR)
+    return any(finding.name == SIGNING and finding.outcome in failed for finding in verdict.findings)

@@ -61,14 +61,17 @@ class MailSealer:
     async def seal(self, message: Message, now_s: float, signing: Signing, budget: Budget) -> tuple[Finding, ...]:
         """The three fields as findings `seal`, the topmost first; one finding `sealing` when there are none."""
         facts = next(finding.facts for finding in message.known if finding.name == SEALING)
+        try:
+            names = signed_names(message.fields_by_name, _OPTIONS)
+        except SigningError as error:
+            return (Finding("dkim", SEALING, Outcome.SKIPPED, detail=f"no seal: {error}"),)
         started_s = budget.clock.monotonic_s()
         try:
             request = parse_key_entry(Entry("seal_key", self._settings.seal_key))
             key = await signing.keys.key(request.key)
-            names = signed_names(message.fields_by_name, _OPTIONS)
             sealer = Sealer(request.domain, request.selector, key, names)
             body = body_of(message, relaxed=True)
-        except (PrivateKeyError, TableError, SigningError, BodyHashError, ValueError) as error:
+        except (PrivateKeyError, TableError, BodyHashError, ValueError) as error:
             return (error_finding("dkim", SEALING, ErrorKind.UNREACHABLE, f"no seal: {error}"),)
         finally:
             budget.record("dkim.key", started_s, "seal_key")

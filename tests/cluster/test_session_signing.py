@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from actors.config import DkimConfig, HeadersConfig, JudgementConfig
-from actors.decide.signing import CANNOT_SIGN
+from actors.decide.signing import CANNOT_SIGN, NEVER_SIGNED
 from actors.dkim.signing.config import SigningConfig
 from actors.model import ErrorKind, Finding, Outcome, Stage, error_finding
 from cluster.codec import finding_from_proto, stage_from_proto
@@ -199,6 +199,40 @@ def test_what_is_ours_for_certain_comes_again_wherever_it_came_from() -> None:
     assert tempfailed(bench)
 
 
+UNSIGNABLE = Finding("dkim", "signing", Outcome.PERMERROR, detail="cannot be signed: too many", facts=SIGNS)
+
+
+@pytest.mark.parametrize("first", [OURS, UNSIGNABLE], ids=["when it leaves", "when it comes"])
+def test_what_can_never_be_signed_is_refused_for_good(first: Finding) -> None:
+    bench = signing_bench()
+    judged(bench, first, first=begin("inbound"))
+    if first is OURS:
+        bench.links["dkim"].answer(UNSIGNABLE)
+    reply = bench.verdict.reply
+    assert bench.verdict.action == verdict_pb2.ACTION_REJECT
+    assert (reply.code, reply.enhanced, reply.text) == (NEVER_SIGNED.code, NEVER_SIGNED.enhanced, NEVER_SIGNED.text)
+    assert bench.verdict.reasons[0] == "unsigned: cannot be signed: too many"
+    assert not inserted(bench)
+    assert (bench.hall.signed, bench.hall.unsigned, list(bench.verdict.missing)) == (0, 1, [])
+
+
+@pytest.mark.parametrize("first", [OURS, UNSIGNABLE], ids=["when it leaves", "when it comes"])
+def test_or_it_passes_without_a_signature_and_is_counted(first: Finding) -> None:
+    bench = signing_bench("unsigned")
+    judged(bench, first)
+    if first is OURS:
+        bench.links["dkim"].answer(UNSIGNABLE)
+    assert bench.verdict.action == verdict_pb2.ACTION_ACCEPT
+    assert b"DKIM-Signature" not in [name for _, name, _ in inserted(bench)]
+    assert (bench.hall.signed, bench.hall.unsigned) == (0, 1)
+
+
+def test_what_can_never_be_signed_does_not_come_again_for_a_key_that_fails_too() -> None:
+    bench = signing_bench()
+    judged(bench, BROKEN, UNSIGNABLE)
+    assert bench.verdict.action == verdict_pb2.ACTION_REJECT
+
+
 # --- while it is under way --------------------------------------------------------------------------------------------
 
 
@@ -264,7 +298,7 @@ def test_a_set_stands_on_top_of_everything_in_its_order() -> None:
 def test_a_chain_that_may_not_be_extended_is_no_failure() -> None:
     bench = signing_bench()
     judged(bench, TO_SEAL, first=begin("inbound"))
-    bench.links["dkim"].answer(Finding("dkim", "sealing", Outcome.SKIPPED, detail="the chain is at its end"))
+    bench.links["dkim"].answer(Finding("dkim", "sealing", Outcome.SKIPPED, detail="the chain cannot be extended"))
     assert bench.verdict.action == verdict_pb2.ACTION_ACCEPT
     assert not bench.verdict.degraded
 

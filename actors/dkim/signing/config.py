@@ -109,7 +109,10 @@ class SigningConfig(Section, frozen=True):
     """DOMAIN:SELECTOR:KEY of the seals, as in the KeyTable; an RSA key. A seal that fails holds no mail."""
     on_failure: str = "tempfail"
     """What becomes of mail that cannot be signed, since a key, a table or the dkim actor fails: tempfail (it comes
-    again), or unsigned (it passes, and says so in the degraded header)."""
+    again), or unsigned (it passes, and says so in the degraded header). What can never be signed, since more than 200
+    fields would have to be, does not come again: with tempfail it is refused at once (550 5.6.0), with unsigned it
+    passes without that header. Either way mail whose author cannot be told (two From fields) passes unsigned, for it
+    has no key, and so does forwarded mail that can never be signed."""
 
     def __post_init__(self) -> None:
         header, slash, body = self.canonicalization.partition("/")

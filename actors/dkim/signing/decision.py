@@ -31,6 +31,7 @@ _NOBODY = NamedTable(())
 _AUTHENTICATED = "authenticated"
 _ORIGINS = frozenset({"MTA", "MacroList", "InternalHosts", _AUTHENTICATED})
 """Rules of which one has to apply for mail to be ours."""
+_AUTHOR = "SenderHeaders"
 
 
 class Disposition(StrEnum):
@@ -91,6 +92,12 @@ class Decision:
     """A stranger uses a domain that we sign for, and ExternalIgnoreList does not know him."""
     resign_key: str = ""
     """Set for some mail that is verified: the key that signs it when it leaves (ResignMailTo)."""
+
+    @property
+    def without_author(self) -> Step | None:
+        """The step that says why there is nobody to sign for, of mail that comes from one of ours."""
+        steps = (step for step in self.steps if step.rule == _AUTHOR and not step.applies)
+        return next(steps, None) if self.of_origin else None
 
     @property
     def of_origin(self) -> bool:
@@ -160,9 +167,10 @@ def _without_tables(message: Message, macros: Mapping[str, str], rules: SigningR
     try:
         author = author_of(message.fields_by_name, rules.sender_headers)
     except AuthorError as error:
-        steps.append(Step("SenderHeaders", applies=False, text=str(error)))
+        # The deciding step is the last one.
+        steps += [*_origins(message, macros, rules), Step(_AUTHOR, applies=False, text=str(error))]
         return Decision(_otherwise(rules), tuple(steps))
-    steps.append(Step("SenderHeaders", applies=True, text=f"the author is {author}"))
+    steps.append(Step(_AUTHOR, applies=True, text=f"the author is {author}"))
     if rules.exempt_domains.find_now([author.domain]):
         steps.append(Step("ExemptDomains", applies=True, text=f"{author.domain} is exempt"))
         return Decision(Disposition.IGNORE, tuple(steps), author=author)

@@ -20,9 +20,9 @@ from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import Decision, Disposition, decide_signing, decide_without_signing_table
 from actors.dkim.signing.private_key import PrivateKeyError
 from actors.dkim.signing.resign import claimed_domains, unvouched
-from actors.dkim.signing.sign import Signer, SigningError, sign
+from actors.dkim.signing.sign import Signer, SigningError, sign, signed_names
 from actors.dkim.signing.source import Signing, SigningSource
-from actors.dkim.signing.tables import SigningRequest, TableError
+from actors.dkim.signing.tables import SigningRequest, TableError, is_for_any_domain
 from actors.model import (
     NO_FACTS,
     SEALING,
@@ -63,6 +63,7 @@ class MailSigner:
     ) -> None:
         """Without `sealer` nothing gets an ARC set."""
         self._sealer = sealer
+        self._signs = config.signs
         self._options = config.options()
         self._source = source
         self._clock = clock
@@ -70,8 +71,9 @@ class MailSigner:
     async def plan(self, stage: Stage, message: Message, budget: Budget) -> Plan:
         """Whether to verify, and a finding `signing` unless that is all. Raises nothing.
 
-        Its outcome is pass for mail that will be signed, skipped for mail that is left alone, error when that cannot be
-        said of mail that may be ours. A finding `suspicious` is about a stranger who uses a domain of ours.
+        Its outcome is pass for mail that will be signed, skipped for mail that is left alone or lacks an author,
+        permerror for mail that has to be signed and never can be, error when it cannot be said now of mail that may be
+        ours. A finding `suspicious` is about a stranger who uses a domain of ours.
         """
         try:
             signing = await self._source.current()
@@ -87,12 +89,18 @@ class MailSigner:
             decision = without
         match decision.disposition:
             case Disposition.SIGN:
+                try:
+                    signed_names(message.fields_by_name, self._options)
+                except SigningError as error:
+                    return Plan(verifies=False, findings=(_never(str(error)),))
                 await _loaded(decision.requests, signing, budget)
                 hashes = self._hashes(message) if stage is Stage.MESSAGE else {}
                 return Plan(verifies=False, findings=(_will_sign(decision, hashes),))
             case Disposition.IGNORE:
                 return Plan(verifies=False, findings=(_left_alone(decision),))
         findings = (_suspicious(decision),) if decision.suspicious else ()
+        if self._signs and (step := decision.without_author) is not None:
+            findings = (_not_signed(step.text, step.rule),)
         return Plan(
             verifies=True, findings=findings, resign_key=decision.resign_key, resign_all=signing.rules.resign_all
         )
@@ -109,15 +117,12 @@ class MailSigner:
         passed = any(one.name == "dkim" and one.outcome is Outcome.PASS for one in verified)
         if not plan.resign_key or not (passed or plan.resign_all):
             return sealing
-        claimed = claimed_domains(message.fields_by_name)
-        if not claimed:
-            return (*sealing, _not_signed("its author cannot be told", "ResignMailTo"))
         try:
-            request = await _resigning(plan.resign_key, message, signing)
+            request = await self._forwarder(plan.resign_key, message, verified, signing)
+        except (AuthorError, SigningError) as error:
+            return (*sealing, _not_signed(str(error), "ResignMailTo"))
         except TableError as error:
             return (*sealing, _failed(ErrorKind.UNREACHABLE, str(error)))
-        if author := unvouched(claimed, request.domain, verified):
-            return (*sealing, _not_signed(f"no signature that passes vouches for {author}", "ResignMailTo"))
         await _loaded([request], signing, budget)
         facts = {
             "disposition": str(Disposition.SIGN),
@@ -127,6 +132,19 @@ class MailSigner:
             **self._hashes(message),
         }
         return (*sealing, Finding("dkim", SIGNING, Outcome.PASS, detail="to be signed: ResignMailTo", facts=facts))
+
+    async def _forwarder(
+        self, key: str, message: Message, verified: Sequence[Finding], signing: Signing
+    ) -> SigningRequest:
+        """Who signs what goes on. Raises TableError, and AuthorError or SigningError for what nobody signs."""
+        claimed = claimed_domains(message.fields_by_name)
+        if not claimed:
+            raise AuthorError("its author cannot be told")
+        signed_names(message.fields_by_name, self._options)
+        request = await _resigning(key, message, signing)
+        if author := unvouched(claimed, request.domain, verified):
+            raise AuthorError(f"no signature that passes vouches for {author}")
+        return request
 
     async def sign(self, message: Message, budget: Budget) -> tuple[Finding, ...]:
         """Sign and seal a message as it leaves, as `known` says: one finding for each field, in order. Raises nothing.
@@ -155,6 +173,8 @@ class MailSigner:
                 requests: Sequence[SigningRequest] = [await _resigning(resign_key, message, signing)]
             else:
                 requests = await _requests(message, signing)
+        except AuthorError as error:
+            return (_never(str(error)),)
         except TableError as error:
             return (_failed(ErrorKind.UNREACHABLE, str(error)),)
         keys = await _loaded(requests, signing, budget)
@@ -166,7 +186,7 @@ class MailSigner:
         except BodyHashError as error:
             return (_failed(ErrorKind.UNREACHABLE, str(error)),)
         except SigningError as error:
-            return (_failed(ErrorKind.MALFORMED, str(error)),)
+            return (_never(str(error)),)
         made = [_signature(signer, value) for signer, value in zip(signers, values, strict=True)]
         return (*made, *failures)
 
@@ -211,11 +231,13 @@ async def _requests(message: Message, signing: Signing) -> Sequence[SigningReque
 
 
 async def _resigning(key: str, message: Message, signing: Signing) -> SigningRequest:
-    """Raises TableError."""
+    """Raises TableError, and AuthorError where the key is for any author's domain."""
     try:
         author_domain = author_of(message.fields_by_name, signing.rules.sender_headers).domain
     except AuthorError:
-        author_domain = ""  # Only a key that is for any author's domain needs it.
+        if any(map(is_for_any_domain, await signing.tables.keys.find([key]))):
+            raise
+        author_domain = ""
     return await signing.tables.named(key, author_domain)
 
 
@@ -267,6 +289,12 @@ def _not_signed(why: str, rule: str) -> Finding:
 
 def _suspicious(decision: Decision) -> Finding:
     return Finding("dkim", "suspicious", Outcome.HIT, detail=f"a stranger sends as {decision.author}")
+
+
+def _never(why: str) -> Finding:
+    """Of mail that has to be signed, and for which it would be of no use to come again."""
+    facts = {"disposition": str(Disposition.SIGN)}
+    return Finding("dkim", SIGNING, Outcome.PERMERROR, detail=f"cannot be signed: {why}", facts=facts)
 
 
 def _failed(kind: ErrorKind, detail: str) -> Finding:

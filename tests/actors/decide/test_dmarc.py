@@ -90,6 +90,7 @@ def test_strict_alignment_wants_the_very_domain() -> None:
         error_finding("policy", "policy", ErrorKind.TIMEOUT),
         skipped_finding("dkim"),
         cut_finding("dkim"),
+        Finding("dkim", "signing", Outcome.PERMERROR, facts={"disposition": "sign"}),
         spf("bounce.example.org", Outcome.TEMPERROR),
         dkim("news.example.org", Outcome.TEMPERROR),
     ],

@@ -316,3 +316,10 @@ def test_a_signature_that_fails_or_a_broken_form_could_still_refuse_the_mail() -
     assert unsure == {Action.QUARANTINE, Action.REJECT}
     form = JudgementConfig(policy=PolicyConfig(on_form=FormFailures(line_ends="discard")))
     assert Action.DISCARD in possible_actions([SIGNED, CLEAN, HAM], {"policy"}, MESSAGE, form)
+
+
+def test_mail_that_can_never_be_signed_is_refused_which_is_foreseen_while_dkim_is_outstanding() -> None:
+    config, known = JudgementConfig(dkim=DkimConfig(signing=SIGNING_CONFIG)), [CLEAN, SPF, HAM]
+    never = Finding("dkim", "signing", Outcome.PERMERROR, facts={"disposition": "sign"})
+    assert possible_actions(known, {"dkim"}, MESSAGE, config) == {Action.ACCEPT, Action.TEMPFAIL, Action.REJECT}
+    assert possible_actions([*known, never], (), MESSAGE, config) == {Action.REJECT}

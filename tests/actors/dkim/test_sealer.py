@@ -158,9 +158,16 @@ async def test_a_seal_that_cannot_be_made_is_an_error_about_sealing(source: Sour
     assert reason in failed.detail
 
 
-async def test_no_from_no_seal() -> None:
-    _, (failed,) = await leaves(config(), mail(b"Subject: x\r\n"))
-    assert (failed.name, failed.outcome) == ("sealing", Outcome.ERROR)
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        (b"Subject: x\r\n", "there is no From field"),
+        (HEADERS + b"References: <a@example.org>\r\n" * 200, "more than 200 fields would have to be signed"),
+    ],
+)
+async def test_what_can_never_be_sealed_is_left_alone_and_no_failure(headers: bytes, why: str) -> None:
+    _, (told,) = await leaves(config(), mail(headers))
+    assert (told.name, told.outcome, told.detail) == ("sealing", Outcome.SKIPPED, f"no seal: {why}")
 
 
 @pytest.mark.parametrize("wrong", [{"seal": "sometimes"}, {"seal": "always", "seal_key": "a.example:s:MIIE"}])

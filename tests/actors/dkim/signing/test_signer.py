@@ -70,11 +70,14 @@ class Source:
     )
     rules: SigningRules = field(default_factory=lambda: SigningRules(internal_hosts=HostList(["192.0.2.0/24"])))
     broken: bool = False
+    key_names: tuple[str, ...] = ()
+    """Further names in the KeyTable, of keys for any author's domain."""
 
     async def current(self) -> Signing:
         if self.broken:
             raise TableError("/etc/keys: Permission denied")
-        table = NamedTable([Entry("rsa", "example.org:rsa:/rsa"), Entry("ed", "example.org:ed:/ed")])
+        any_domain = [Entry(name, "%:rsa:/rsa") for name in self.key_names]
+        table = NamedTable([Entry("rsa", "example.org:rsa:/rsa"), Entry("ed", "example.org:ed:/ed"), *any_domain])
         return Signing(self.rules, SigningTables(self.signing, table, multiple=True), self.keys)
 
     async def close(self) -> None:
@@ -280,6 +283,68 @@ async def test_macros_that_stand_in_the_envelope_count_too() -> None:
     envelope = Envelope(client=STRANGER, daemon_name="submission")
     (found,) = await actor(source).examine(Stage.MESSAGE, Message(envelope, HEADERS, BODY), budget())
     assert (found.name, found.facts["rule"]) == ("signing", "MacroList")
+
+
+# --- what can never be signed
+
+MANY_FIELDS = HEADERS + b"References: <a@example.org>\r\n" * 200
+
+
+async def test_what_has_more_fields_than_a_signature_may_name_is_told_when_it_comes() -> None:
+    (told,) = await actor(Source()).examine(Stage.MESSAGE, mail(headers=MANY_FIELDS), budget())
+    assert (told.name, told.outcome, told.facts["disposition"]) == ("signing", Outcome.PERMERROR, "sign")
+    assert told.detail == "cannot be signed: more than 200 fields would have to be signed"
+
+
+async def test_what_gets_too_many_fields_by_the_verdict_is_told_when_it_leaves() -> None:
+    known = (Finding("dkim", "signing", Outcome.PASS),)
+    leaving = Message(mail().envelope, MANY_FIELDS, BODY, known)
+    (told,) = await actor(Source()).examine(Stage.SIGN, leaving, budget())
+    assert (told.name, told.outcome, told.facts["disposition"]) == ("signing", Outcome.PERMERROR, "sign")
+
+
+async def test_what_is_forwarded_with_too_many_fields_goes_on_as_it_came() -> None:
+    message = forwarded(b"list@fwd.example", signed_message(MANY_FIELDS))
+    verified, _, told = await actor(forwarding()).examine(Stage.MESSAGE, message, budget())
+    assert (verified.outcome, told.name, told.outcome) == (Outcome.PASS, "signing", Outcome.SKIPPED)
+    assert told.detail == "not signed: more than 200 fields would have to be signed"
+
+
+async def test_what_is_forwarded_without_the_author_that_its_key_is_for_goes_on_as_it_came() -> None:
+    headers = HEADERS.replace(b"Alice <alice@example.org>", b"<@evil.test>")
+    forwards = NamedTable([Entry("list@fwd.example", "%")])
+    source = Source(rules=SigningRules(resign_mail_to=forwards, resign_all=True), key_names=("%",))
+    message = forwarded(b"list@fwd.example", mail(headers=headers))
+    _, told = await actor(source).examine(Stage.MESSAGE, message, budget())
+    assert (told.outcome, told.facts["rule"]) == (Outcome.SKIPPED, "ResignMailTo")
+    assert told.detail == "not signed: the from field has no address that can be read"
+
+
+@pytest.mark.parametrize(
+    ("author", "why"),
+    [
+        (b"From: joe@example.org\r\nFrom: alice@example.org", "there are 2 from fields"),
+        (b"From: <>", "the from field has no address that can be read"),
+        (b"X-From: alice@example.org", "there is no from field"),
+    ],
+)
+async def test_it_is_told_of_ours_why_its_author_has_no_key(author: bytes, why: str) -> None:
+    message = mail(headers=HEADERS.replace(b"From: Alice <alice@example.org>", author))
+    verified, told = await actor(Source()).examine(Stage.MESSAGE, message, budget())
+    assert (verified.name, told.name, told.outcome) == ("unsigned", "signing", Outcome.SKIPPED)
+    assert (told.detail, told.facts) == (f"not signed: {why}", {"disposition": "verify", "rule": "SenderHeaders"})
+    stranger = Message(msgspec.structs.replace(message.envelope, client=STRANGER), message.header_block, BODY)
+    assert [one.name for one in await actor(Source()).examine(Stage.MESSAGE, stranger, budget())] == ["unsigned"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [msgspec.structs.replace(CONFIG, mode="v"), SigningConfig(seal="always", seal_key="a.example:s:/k")],
+    ids=["only verifies", "only seals"],
+)
+async def test_a_filter_that_does_not_sign_tells_nothing_of_an_author_without_key(config: SigningConfig) -> None:
+    found = await actor(Source(), config).examine(Stage.MESSAGE, mail(headers=b"From: <>\r\n"), budget())
+    assert [one.name for one in found] == ["unsigned"]
 
 
 # --- for others: mail that goes on
