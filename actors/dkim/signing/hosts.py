@@ -14,6 +14,7 @@ from actors.dkim.signing.tables import matches
 
 T = TypeVar("T")
 _NAME_CHARS_MAX = 253
+_ADDRESS_CHARS = frozenset("0123456789abcdef.:/[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         network = ipaddress.ip_network(plain, strict=False)
     except ValueError:
         if "/" in text:
-            raise ValueError(f"{text!r} is no network") from None
+            # Other text than that of an address is not told: it may be a line of somebody's PEM.
+            told = repr(text) if _ADDRESS_CHARS.issuperset(text) else "an entry with a slash"
+            raise ValueError(f"{told} is no network") from None
         return None
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped

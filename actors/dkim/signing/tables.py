@@ -6,7 +6,7 @@ each name, and the names come in OpenDKIM's order. So the rest is the same for a
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from actors.dkim.signing.options import key_is_named
@@ -35,6 +35,13 @@ class Entry:
 
     name: str
     value: str
+    line: int = field(default=0, compare=False)
+    """Of the file it stands in; 0 = in none."""
+
+    @property
+    def place(self) -> str:
+        """For errors: without what a file has in the place of a name, which may be a line of somebody's PEM."""
+        return f"in line {self.line}" if self.line else self.name
 
 
 class Table(Protocol):
@@ -190,13 +197,13 @@ class SigningTables:
         keys = await self.keys.find([name])
         if not keys:
             raise TableError(f"the key {name} is wanted, which the KeyTable lacks")
-        return parse_key_entry(Entry(name, keys[0].value), author_domain)
+        return parse_key_entry(Entry(name, keys[0].value, keys[0].line), author_domain)
 
     async def _request(self, entry: Entry, author: Address) -> SigningRequest:
         name, _, identity = (part.strip() for part in entry.value.partition(":"))
         name = author.domain if name == "%" else name
         if not name:
-            raise TableError(f"the SigningTable names no key for {entry.name}")
+            raise TableError(f"the SigningTable names no key for the entry {entry.place}")
         parsed = await self.named(name, author.domain)
         return SigningRequest(
             name, parsed.domain, parsed.selector, parsed.key, identity.replace("%", author.domain), entry.name
@@ -207,16 +214,16 @@ def parse_key_entry(entry: Entry, author_domain: str = "") -> SigningRequest:
     """One entry of a KeyTable, `domain:selector:key`; "%" is the author's domain. Raises TableError."""
     parts = [part.strip() for part in entry.value.split(":", 2)]
     if len(parts) != 3 or not all(parts):
-        raise TableError(f"the KeyTable's entry {entry.name} is not DOMAIN:SELECTOR:KEY")
+        raise TableError(f"the KeyTable's entry {entry.place} is not DOMAIN:SELECTOR:KEY")
     domain, selector, key = parts
     domain = author_domain if domain == "%" else ascii_domain(domain)
     if not is_name(domain):
-        raise TableError(f"the KeyTable's entry {entry.name} has no domain")
+        raise TableError(f"the KeyTable's entry {entry.place} has no domain")
     if not is_name(selector):
-        raise TableError(f"the KeyTable's entry {entry.name} has no selector")
+        raise TableError(f"the KeyTable's entry {entry.place} has no selector")
     if key_is_named(key):
         if "%" in key and not author_domain:
-            raise TableError(f"the KeyTable's entry {entry.name} is for the author's domain, which is not known here")
+            raise TableError(f"the KeyTable's entry {entry.place} is for the author's domain, which is not known here")
         key = key.replace("%", author_domain)
     return SigningRequest(entry.name, domain, selector, key)
 
@@ -256,7 +263,7 @@ def parse_entries(text: str, name: str) -> list[Entry]:
             continue
         if not words[0].isprintable():
             raise TableError(f"{name}:{number}: not text")
-        entries.append(Entry(words[0], words[1] if len(words) > 1 else ""))
+        entries.append(Entry(words[0], words[1] if len(words) > 1 else "", number))
     return entries
 
 

@@ -88,3 +88,10 @@ def test_patterns_are_looked_for_with_the_exclamation_mark_first() -> None:
         "relay1.example": True,
         "x.star.example": False,
     }
+
+
+def test_what_is_no_network_is_told_unless_it_may_be_a_secret() -> None:
+    with pytest.raises(ValueError, match=r"'192\.0\.2\.0/40' is no network"):
+        HostList(["192.0.2.0/40"])
+    with pytest.raises(ValueError, match="^an entry with a slash is no network$"):
+        HostList(["MIIEvQIBADANBgkqhkiG9w0BAQEF/ASC"])

@@ -19,6 +19,7 @@ from actors.dkim.signing.tables import (
     parse_key_entry,
     parse_list,
 )
+from tests.signing import rsa_pem
 
 JOE = Address("joe", "foo.example.com")
 KEYS = (
@@ -102,6 +103,20 @@ async def test_a_key_is_never_shown() -> None:
     with pytest.raises(TableError) as raised:
         await tables("* k", keys="k example.org::MIIsecret").requests(JOE)
     assert "secret" not in str(raised.value)
+
+
+async def test_what_stands_in_a_file_is_told_by_its_line() -> None:
+    """A key with its line breaks in a KeyTable: each of its lines is an entry."""
+    lines = rsa_pem().decode()
+    wrong = []
+    for entry in parse_entries(f"# keys\nk example.org:s:{lines}", "keys")[1:]:
+        with pytest.raises(TableError) as raised:
+            parse_key_entry(entry)
+        wrong.append(str(raised.value))
+    assert wrong[0] == "the KeyTable's entry in line 3 is not DOMAIN:SELECTOR:KEY"
+    assert not any(line in told for line in lines.split() for told in wrong)
+    with pytest.raises(TableError, match=r"names no key for the entry in line 2$"):
+        await tables("\n*", keys="").requests(JOE)
 
 
 def test_a_file_has_comments_and_empty_lines() -> None:
