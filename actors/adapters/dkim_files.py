@@ -8,7 +8,9 @@ the file that was opened, so that nobody can exchange it in between.
 import asyncio
 import os
 import stat
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 from actors.dkim.signing.config import SigningConfig
@@ -33,6 +35,8 @@ from actors.dkim.signing.tables import (
 
 _TABLE_BYTES_MAX = 256 * 1024 * 1024
 _KINDS_ELSEWHERE = ("db", "erlang", "ldapi", "lua", "mdb", "memcache", "socket")
+KEYS_MAX = 10_000
+"""Keys in memory, of 2 kB each, 8 kB once they have signed."""
 LOOKED_UP = ("dsn", "ldap", "ldaps", "redis", "sql")
 """Kinds of data sets that a service holds: actors/adapters/dkim_sources.py opens them."""
 FileState = tuple[int, ...]
@@ -169,7 +173,8 @@ class KeyFiles:
         self._bits_min = bits_min
         self._directory = directory
         self._require_safe = require_safe
-        self._kept: dict[str, tuple[tuple[int, ...], PrivateKey]] = {}
+        self._kept: OrderedDict[bytes, tuple[FileState, PrivateKey]] = OrderedDict()
+        """By the digest of the path or the key's text. That used longest ago first, which goes first."""
 
     async def key(self, text: str) -> PrivateKey:
         """The key in the file of this path, or the key that `text` is. Raises PrivateKeyError."""
@@ -179,20 +184,24 @@ class KeyFiles:
         """The key in a file. Raises PrivateKeyError, which names the file."""
         text, status = read_secret(path, require_safe=self._require_safe)
         state = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-        kept = self._kept.get(str(path))
-        if kept is not None and kept[0] == state:
-            return kept[1]
         try:
-            key = load_private_key(text, self._bits_min)
+            return self._loaded(str(path), state, text)
         except PrivateKeyError as error:
             raise PrivateKeyError(f"{path}: {error}") from error
-        self._kept[str(path)] = state, key
-        return key
 
     def _inline(self, text: str) -> PrivateKey:
-        if text not in self._kept:
-            self._kept[text] = (), load_private_key(text.replace("\\n", "\n").encode(), self._bits_min)
-        return self._kept[text][1]
+        return self._loaded(text, (), text.replace("\\n", "\n").encode())
+
+    def _loaded(self, name: str, state: FileState, text: bytes) -> PrivateKey:
+        """The key that is kept, else from its text. Several threads come here: each step is one that none can part."""
+        digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=32).digest()
+        kept = self._kept.pop(digest, None)
+        if kept is None or kept[0] != state:
+            kept = state, load_private_key(text, self._bits_min)
+        self._kept[digest] = kept
+        if len(self._kept) > KEYS_MAX:
+            self._kept.popitem(last=False)
+        return kept[1]
 
 
 def read_secret(path: Path, *, require_safe: bool = True) -> tuple[bytes, os.stat_result]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from actors.adapters.dkim_files import FileState, KeyFiles, file_state, files_of
+from actors.adapters.dkim_files import KEYS_MAX, FileState, KeyFiles, file_state, files_of
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import SigningRules
 from actors.dkim.signing.options import key_is_path
@@ -29,8 +29,6 @@ LISTS_S = 60.0
 """How often lists are asked for, changed or not: one may be where no file tells of a change."""
 PATIENCE_S = 0.05
 """So long mail waits for a look at the files; then what was there before holds."""
-KEYS_MAX = 10_000
-"""Keys in memory; the one that was looked at longest ago goes."""
 
 
 class Opened(KeySource, Protocol):

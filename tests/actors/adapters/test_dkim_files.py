@@ -1,5 +1,6 @@
 """Tables, lists and keys from files: kinds of data sets, safe key files, keys that are exchanged."""
 
+import base64
 import os
 from pathlib import Path
 
@@ -103,6 +104,20 @@ async def test_a_key_may_stand_in_the_table() -> None:
     with pytest.raises(PrivateKeyError, match="cannot be read") as raised:
         await keys.key("MIIsecret")
     assert "secret" not in str(raised.value)
+
+
+async def test_keys_in_memory_are_bounded_and_known_by_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.adapters.dkim_files.KEYS_MAX", 2)
+    texts = [base64.b64encode(bytes([number] * 32)).decode() for number in range(4)]
+    keys = KeyFiles(directory=tmp_path)
+    safe_key(tmp_path / "k")
+    for text in (*texts, "./k"):
+        await keys.key(text)
+    kept = await keys.key(texts[3])
+    await keys.key(texts[0])
+    assert await keys.key(texts[3]) is kept, "that used longest ago goes first"
+    assert len(keys._kept) == 2
+    assert not any(text in repr(keys._kept) for text in texts)
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o666])

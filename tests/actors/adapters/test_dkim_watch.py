@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from actors.adapters import dkim_files
-from actors.adapters.dkim_files import KeyFiles
+from actors.adapters.dkim_files import KEYS_MAX, KeyFiles
 from actors.adapters.dkim_sources import SigningSources
-from actors.adapters.dkim_watch import EVERY_S, KEYS_MAX, LISTS_S, WatchedKeys, WatchedSigning
+from actors.adapters.dkim_watch import EVERY_S, LISTS_S, WatchedKeys, WatchedSigning
 from actors.config import DkimConfig, JudgementConfig, RedisConfig, check_signing
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import SigningRules

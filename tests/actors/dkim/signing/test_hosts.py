@@ -93,5 +93,5 @@ def test_patterns_are_looked_for_with_the_exclamation_mark_first() -> None:
 def test_what_is_no_network_is_told_unless_it_may_be_a_secret() -> None:
     with pytest.raises(ValueError, match=r"'192\.0\.2\.0/40' is no network"):
         HostList(["192.0.2.0/40"])
-    with pytest.raises(ValueError, match="^an entry with a slash is no network$"):
+    with pytest.raises(ValueError, match=r"^an entry with a slash is no network$"):
         HostList(["MIIEvQIBADANBgkqhkiG9w0BAQEF/ASC"])
