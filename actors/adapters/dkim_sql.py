@@ -6,7 +6,7 @@ timeout, which is as long as ours, so there are few. Values are bound, names of 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import Any, TypeVar
@@ -30,6 +30,8 @@ class SqlTable:
     def __init__(self, place: SqlPlace, timeout_s: float) -> None:
         """Raises TableError when the database's driver is missing."""
         self.name = f"{place.dialect} table {place.table}"
+        options = dict(place.options)
+        values = {name: [value for key, value in place.options if key == name] for name in options}
         url = URL.create(
             place.dialect,
             place.username or None,
@@ -37,11 +39,13 @@ class SqlTable:
             place.host or None,
             place.port,
             place.database,
+            # SQLAlchemy takes a list of one for another thing than the one.
+            {name: every if len(every) > 1 else every[0] for name, every in values.items()},
         )
         try:
             self._engine = create_engine(
                 url,
-                connect_args=_bounds(place.dialect, timeout_s),
+                connect_args=_bounds(place.dialect, timeout_s, options),
                 hide_parameters=True,
                 max_overflow=0,
                 pool_pre_ping=True,
@@ -104,14 +108,14 @@ def _plain(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else "" if value is None else str(value).strip()
 
 
-def _bounds(dialect: str, timeout_s: float) -> dict[str, Any]:
-    """How the drivers are told not to wait for ever."""
+def _bounds(dialect: str, timeout_s: float, options: Mapping[str, str]) -> dict[str, Any]:
+    """How the drivers are told not to wait for ever, whatever the URL says."""
     seconds, milliseconds = max(1, ceil(timeout_s)), max(1, round(timeout_s * 1000))
     by_dialect: dict[str, dict[str, Any]] = {
         "mysql+pymysql": {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds},
         "postgresql+psycopg": {
             "connect_timeout": max(2, seconds),
-            "options": f"-c statement_timeout={milliseconds}",
+            "options": f"{options.get('options', '')} -c statement_timeout={milliseconds}".strip(),
             "tcp_user_timeout": milliseconds,
         },
         "sqlite": {"timeout": timeout_s},

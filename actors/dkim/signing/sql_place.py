@@ -1,16 +1,16 @@
 """Where a table of a database lies: OpenDKIM's `dsn:` (opendkim(8), DATA SETS) or our `sql:`, in pieces. Pure.
 
     dsn:mysql://user:password@3306+host/database/table=T?keycol=K?datacol=D,D[?filter=F]
-    sql:postgresql://user:password@host:5432/database table=T keycol=K datacol=D,D [filter=F]
+    sql:postgresql://user:password@host:5432/database?sslmode=verify-full table=T keycol=K datacol=D,D [filter=F]
 
-The values of a `dsn:` are in quoted-printable; the URL of a `sql:` is SQLAlchemy's, and its filter goes to the end of
-the setting. No error quotes the setting: it may hold a password.
+The values of a `dsn:` are in quoted-printable; the URL of a `sql:` is SQLAlchemy's, whose query goes to the driver, and
+its filter goes to the end of the setting. No error quotes the setting: it may hold a password.
 """
 
 import quopri
 import re
-from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 _DIALECTS = {
     # What OpenDKIM's backends are called by SQLAlchemy, with the driver that is asked for.
@@ -42,6 +42,8 @@ class SqlPlace:
     value_columns: tuple[str, ...]
     condition: str = ""
     """SQL that every row has to meet as well."""
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """For the driver."""
 
 
 def parse_sql_place(setting: str) -> SqlPlace:
@@ -83,9 +85,12 @@ def _parse_sql(text: str) -> SqlPlace:
         port = parts.port
     except ValueError:
         raise ValueError("the URL of a sql: cannot be read; in it %2F stands for / and so on") from None
-    if "@" in parts.path or not parts.scheme:
+    if "@" in parts.path or parts.fragment or not parts.scheme:
         # It would be shown: what masks passwords looks for them before the first slash.
         raise ValueError("user and password in the URL of a sql: are percent-encoded: %2F for / and so on")
+    options = tuple(parse_qsl(parts.query, keep_blank_values=True))
+    if any("passw" in name.lower() for name, _ in options):
+        raise ValueError("the password in the URL of a sql: stands before the host, where it is never shown")
     plain, _, condition = words.partition("filter=")
     values = dict(word.partition("=")[::2] for word in plain.split())
     dialect = _DIALECTS.get(parts.scheme, parts.scheme)
@@ -97,7 +102,8 @@ def _parse_sql(text: str) -> SqlPlace:
         port,
         unquote(parts.path.removeprefix("/")),
     )
-    return _place(connection, values | ({"filter": condition} if condition else {}))
+    place = _place(connection, values | ({"filter": condition} if condition else {}))
+    return replace(place, options=options)
 
 
 def _place(connection: tuple[str, str, str, str, int | None, str], values: dict[str, str]) -> SqlPlace:

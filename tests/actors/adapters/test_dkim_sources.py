@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 
+from actors.adapters import dkim_sql
 from actors.adapters.dkim_lookup import LookedUpTable, SourceDown
 from actors.adapters.dkim_sources import SigningSources
 from actors.adapters.dkim_sql import SqlTable
@@ -92,6 +94,28 @@ async def test_a_database_that_is_away_does_not_stop_the_start(tmp_path: Path) -
         with pytest.raises(TableError, match=r"sqlite table authors: OperationalError") as raised:
             await sources.tables.requests(Address("joe", "example.org"))
     assert "gone" not in str(raised.value)
+
+
+async def test_the_query_of_the_url_is_for_the_driver(database: Path) -> None:
+    setting = AUTHORS.format(database.parent).replace("sqlite:///", "sqlite:///file:")
+    setting = setting.replace("dkim.db ", "dkim.db?mode=ro&uri=true ")
+    there, gone = (SqlTable(parse_sql_place(text), 20.0) for text in (setting, setting.replace("dkim.db", "gone.db")))
+    assert await there.rows(["example.org"]) == [Entry("example.org", "1293")]
+    assert not await gone.answers()
+    assert not (database.parent / "gone.db").exists(), "without mode=ro SQLite makes an empty one"
+    await there.close()
+    await gone.close()
+
+
+async def test_what_the_url_asks_for_takes_no_bound_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[URL, dict[str, object]]] = []
+    monkeypatch.setattr(dkim_sql, "create_engine", lambda url, *, connect_args, **_: asked.append((url, connect_args)))
+    query = "sslmode=verify-full&options=-c%20role%3Dmail&host=a&host=b&connect_timeout=900"
+    SqlTable(parse_sql_place(f"sql:postgresql://h/d?{query} table=t keycol=k datacol=v"), 2.0)
+    ((url, bounds),) = asked
+    assert (url.query["sslmode"], url.query["host"]) == ("verify-full", ("a", "b"))
+    assert bounds["options"] == "-c role=mail -c statement_timeout=2000"
+    assert bounds["connect_timeout"] == 2
 
 
 async def test_what_is_asked_for_is_bound_and_never_sql(database: Path) -> None:

@@ -40,6 +40,13 @@ _COLUMNS = ("domain_name", "selector", "private_key")
             SqlPlace("mysql+mysqldb", "", "", "db", None, "mail", "dkim", "id", ("a",)),
         ),
         (
+            "sql:postgresql://db/mail?sslmode=verify-full&host=a%3A1&host=b table=dkim keycol=id datacol=v",
+            SqlPlace(
+                *("postgresql+psycopg", "", "", "db", None, "mail", "dkim", "id", ("v",)),
+                options=(("sslmode", "verify-full"), ("host", "a:1"), ("host", "b")),
+            ),
+        ),
+        (
             "sql:sqlite:////var/lib/dkim.db table=t keycol=k datacol=v",
             SqlPlace("sqlite", "", "", "", None, "/var/lib/dkim.db", "t", "k", ("v",)),
         ),
@@ -67,6 +74,8 @@ def test_a_place_is_read(setting: str, place: SqlPlace) -> None:
         ("sql:postgresql://u:hu/sh@h/d table=t keycol=k datacol=v", "%2F stands for /"),
         ("sql:postgresql://u/hush@h/d table=t keycol=k datacol=v", "percent-encoded"),
         ("sql:postgresql://u:hush@h:port/d table=t keycol=k datacol=v", "cannot be read"),
+        ("sql:postgresql://h/d?user=u&password=hush@ table=t keycol=k datacol=v", "before the host"),
+        ("sql:postgresql://u:p@h/d#hush@ table=t keycol=k datacol=v", "percent-encoded"),
         ("sql:nonsense table=t keycol=k datacol=v", "percent-encoded"),
     ],
 )
