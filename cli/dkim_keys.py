@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from actors.adapters.names import question_name
 from actors.dkim.key import KeyRecordError, first_usable_key
 from actors.dkim.signing.private_key import RSA_BITS, PrivateKey, PrivateKeyError, generate_ed25519, generate_rsa
 from actors.dkim.signing.publication import (
@@ -20,6 +21,8 @@ from actors.dkim.signing.publication import (
     txt_strings,
     zone_lines,
 )
+from actors.dkim.signing.tables import is_name
+from actors.domains import ascii_domain
 from actors.ports import LookupFailed, NameNotFound, Resolver
 from cli.config import load_config
 from cli.dkim_setup import (
@@ -31,7 +34,6 @@ from cli.dkim_setup import (
     ZoneOption,
     chosen_keys,
     open_resolver,
-    requests_of_options,
     run,
 )
 
@@ -75,13 +77,13 @@ def genkey(  # noqa: PLR0913  the options of the command
     """
 
     async def work() -> bool:
+        signing_domain = _checked_domain(domain, selector)
         private, public = out / f"{selector}.private", out / f"{selector}.txt"
-        (request,) = requests_of_options([f"{domain}:{selector}:{private}"])
         hashes = tuple(filter(None, hash_algorithms.split(":")))
         options = RecordOptions(testmode, not subdomains, email_only, hashes, note)
         try:
             key = generate_ed25519() if key_type is KeyType.ED25519 else generate_rsa(bits)
-            published = PublishedKey(request.domain, request.selector, key_record(key, options))
+            published = PublishedKey(signing_domain, selector, key_record(key, options))
         except (PrivateKeyError, ValueError) as error:
             raise UsageError(str(error)) from error
         _write_new(private, key.pem(), 0o600)
@@ -159,6 +161,24 @@ def check_published(
         return fine
 
     run("testkey", work())
+
+
+def _checked_domain(domain: str, selector: str) -> str:
+    """The domain as A-labels. Raises UsageError when one of both cannot stand in the name of a record."""
+    name = ascii_domain(domain)
+    if not (is_name(name) and _can_be_asked(name)):
+        raise UsageError(f"--domain {domain!r}: is no domain name")
+    if not (is_name(selector) and _can_be_asked(f"{selector}._domainkey.{name}")):
+        raise UsageError(f"--selector {selector!r}: a selector is letters, digits, - and _, of 63 in a row at most")
+    return name
+
+
+def _can_be_asked(name: str) -> bool:
+    try:
+        question_name(name)
+    except NameNotFound:
+        return False
+    return True
 
 
 async def _problem(one: NamedKey, resolver: Resolver) -> str:

@@ -143,17 +143,25 @@ def test_sign_tells_machines_the_fields_alone() -> None:
         (("explain", "mail", "--macro", "x"), 2, "not NAME=VALUE"),
         (("genkey", "-d", "example.org", "-s", "n", "--bits", "1024"), 2, "2048, 3072, 4096"),
         (("genkey", "-d", "example.org", "-s", "rsa"), 1, "File exists"),
-        (("genkey", "-d", "example.org", "-s", "a/../b"), 2, "not DOMAIN:SELECTOR:FILE"),
+        (("genkey", "-d", "example.org", "-s", "a/../b"), 2, "--selector 'a/../b': a selector is letters, digits"),
+        (("genkey", "-d", "example.org", "-s", "a:b"), 2, "--selector 'a:b': a selector is letters, digits"),
+        (("genkey", "-d", "example.org", "-s", "a\nb"), 2, "--selector 'a\\nb': a selector is letters, digits"),
+        (("genkey", "-d", "example.org", "-s", "a" * 64), 2, "a selector is letters, digits"),
+        (("genkey", "-d", "example.org", "-s", ""), 2, "--selector '': a selector is letters, digits"),
+        (("genkey", "-d", "example.org:a", "-s", "b"), 2, "--domain 'example.org:a': is no domain name"),
+        (("genkey", "-d", "%", "-s", "b"), 2, "--domain '%': is no domain name"),
         (("genkey", "-d", "example.org", "-s", "n", "--note", "a;b"), 2, "semicolon"),
     ],
 )
 @pytest.mark.usefixtures("here")
 def test_what_cannot_be_is_one_line_on_stderr(words: tuple[str, ...], exit_code: int, said: str) -> None:
+    before = set(Path.cwd().iterdir())
     result = dkim(*words)
     assert result.exit_code == exit_code
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == b""
+    assert set(Path.cwd().iterdir()) == before
 
 
 def test_a_new_key_and_its_record_belong_together(here: Path) -> None:
