@@ -125,7 +125,7 @@ def genzone(  # noqa: PLR0913  the options of the command
         elif form is ZoneFormat.NSUPDATE:
             print("\n".join(nsupdate_lines(keys, ttl_s, server, zone)))
         else:
-            print("\n".join(zone_lines(keys, ttl_s, zone)))
+            print("\n".join([*([f"$ORIGIN {zone}."] if zone else []), *zone_lines(keys, ttl_s, zone)]))
         return True
 
     run("genzone", work())

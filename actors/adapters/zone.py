@@ -1,9 +1,10 @@
 """DNS from a file: `tamis scan --dns-zone FILE` and the tests, where no real name may be asked.
 
 One record a line, `name TYPE rdata`, for TXT, A, AAAA, MX, PTR and CNAME; names in any case, a final dot is optional.
-The quoted strings of a TXT are joined; a TXT without quotes is the rest of the line. A line that starts with # or ; is
-a comment, and so is what follows a ; after other rdata. A name without the asked type is NODATA, and so is one that
-only has names below it (RFC 8020); every other name is NXDOMAIN.
+After `$ORIGIN name` those without a final dot are below it, and @ is it; `$TTL` says nothing here. The quoted strings
+of a TXT are joined, in brackets or without; a TXT without quotes is the rest of the line. A line that starts with # or
+; is a comment, and so is what follows a ; after other rdata. A name without the asked type is NODATA, and so is one
+that only has names below it (RFC 8020); every other name is NXDOMAIN.
 """
 
 import ipaddress
@@ -19,6 +20,7 @@ TYPES = ("TXT", "A", "AAAA", "MX", "PTR", "CNAME")
 _CNAMES_MAX = 8
 _RECORD = re.compile(r"(\S++)\s++(?:\d++\s++)?(?:IN\s++)?(\S++)\s++(.+)", re.IGNORECASE | re.DOTALL)
 """As in master files (RFC 1035 section 5.1) TTL and class may stand before the type; both are ignored."""
+_OPENED = re.compile(r'(?:\(\s*+)?(?=")')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"\s*+')
 _ESCAPE = re.compile(r"\\(\d{3}|.)")
 
@@ -83,12 +85,16 @@ class ZoneResolver:
 def parse_zone(lines: Iterable[str], file_name: str) -> Records:
     """Records by owner name and type. Raises ValueError ("file:line: what")."""
     records: Records = {}
+    origin = ""
     for number, line in enumerate(lines, start=1):
         text = line.strip().removeprefix("\ufeff")
         if not text or text[0] in "#;":
             continue
         try:
-            owner, kind, rdata = _parse_record(text)
+            if text[0] == "$":
+                origin = _origin_after(text, origin)
+                continue
+            owner, kind, rdata = _parse_record(text, origin)
         except ValueError as error:
             raise ValueError(f"{file_name}:{number}: {error}") from error
         except NameNotFound as error:
@@ -103,11 +109,30 @@ def _parents(name: str) -> Iterator[str]:
         yield name
 
 
-def _parse_record(text: str) -> tuple[str, str, str]:
+def _origin_after(directive: str, origin: str) -> str:
+    """The origin that holds after a line such as $ORIGIN (RFC 1035 section 5.1)."""
+    words = directive.partition(";")[0].split()
+    match words[0].upper(), words[1:]:
+        case "$ORIGIN", ["."]:
+            return ""
+        case "$ORIGIN", [name]:
+            return _whole(name, origin)
+        case "$TTL", [_]:
+            return origin
+    raise ValueError("a directive is `$ORIGIN name` or `$TTL seconds`")
+
+
+def _whole(name: str, origin: str) -> str:
+    if not origin or name.endswith("."):
+        return question_name(name)
+    return origin if name == "@" else question_name(f"{name}.{origin}")
+
+
+def _parse_record(text: str, origin: str) -> tuple[str, str, str]:
     match = _RECORD.match(text)
     if match is None:
         raise ValueError("a record is `name TYPE rdata`")
-    owner, kind, rdata = question_name(match[1]), match[2].upper(), match[3]
+    owner, kind, rdata = _whole(match[1], origin), match[2].upper(), match[3]
     if kind != "TXT":
         rdata = rdata.partition(";")[0].rstrip()
     match kind:
@@ -122,21 +147,27 @@ def _parse_record(text: str) -> tuple[str, str, str]:
             if not (preference.isascii() and preference.isdigit() and len(exchange) == 1):
                 raise ValueError("the rdata of MX is `preference exchange`")
             # RFC 7505: the exchange "." says that the domain takes no mail.
-            target = "." if exchange == ["."] else question_name(exchange[0])
+            target = "." if exchange == ["."] else _whole(exchange[0], origin)
             return owner, kind, f"{preference} {target}"
         case "PTR" | "CNAME":
-            return owner, kind, question_name(rdata)
+            return owner, kind, _whole(rdata, origin)
     raise ValueError(f"unknown type {kind}; known are {', '.join(TYPES)}")
 
 
 def _text(rdata: str) -> str:
-    if not rdata.startswith('"'):
+    opened = _OPENED.match(rdata)
+    if opened is None:
         return rdata
-    strings, end = [], 0
+    strings, end = [], opened.end()
     while match := _QUOTED.match(rdata, end):
         strings.append(_ESCAPE.sub(_unescape, match[1]))
         end = match.end()
-    if end != len(rdata) and not rdata.startswith(";", end):
+    rest = rdata[end:]
+    if "(" in opened[0]:
+        bracket, rest = rest[:1], rest[1:].lstrip()
+        if bracket != ")":
+            raise ValueError("a bracket is not closed on its line")
+    if rest and not rest.startswith(";"):
         raise ValueError("a quoted string is not closed")
     return "".join(strings)
 

@@ -200,7 +200,8 @@ def test_genzone_writes_the_table_and_says_what_it_leaves_out() -> None:
     result = dkim("genzone", "--config", "tamis.toml", "--origin", "example.org", "--ttl-s", "300")
     assert result.exit_code == 0
     lines = result.stdout.decode().splitlines()
-    assert [line.split("\t")[:4] for line in lines] == [
+    assert lines[0] == "$ORIGIN example.org."
+    assert [line.split("\t")[:4] for line in lines[1:]] == [
         ["rsa._domainkey", "300", "IN", "TXT"],
         ["ed._domainkey", "300", "IN", "TXT"],
     ]
@@ -208,6 +209,22 @@ def test_genzone_writes_the_table_and_says_what_it_leaves_out() -> None:
     rows = dkim("genzone", *KEYS, "--json").rows
     text = "\n".join(f'{row["name"]} TXT "{row["record"]}"' for row in rows)
     assert asyncio.run(ZoneResolver.from_text(text).txt("rsa._domainkey.example.org")) == [rsa_record().encode()]
+
+
+@pytest.mark.parametrize("words", [(), ("--origin", "example.org"), ("--origin", "example.org", "--ttl-s", "60")])
+def test_what_genzone_prints_is_a_zone_for_testkey_as_it_is(words: tuple[str, ...], here: Path) -> None:
+    (here / "printed").write_bytes(dkim("genzone", *KEYS, *words).stdout)
+    result = dkim("testkey", *KEYS, "--dns-zone", "printed")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.count(b"key OK") == 2
+
+
+@pytest.mark.usefixtures("here")
+def test_what_genkey_writes_is_a_zone_for_verify_as_it_is() -> None:
+    dkim("genkey", "-d", "example.org", "-s", "new")
+    signed = dkim("sign", "mail", "--key", "example.org:new:new.private", "--now", NOW)
+    Path("signed").write_bytes(signed.stdout)
+    assert dkim("verify", "signed", "--dns-zone", "new.txt", "--now", NOW).exit_code == 0
 
 
 @pytest.mark.parametrize(

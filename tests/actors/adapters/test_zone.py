@@ -70,6 +70,36 @@ async def test_ttl_class_and_comments_of_master_files_are_passed_over() -> None:
     assert await zone.txt("example.net") == [b"v=spf1 -all; kept"]
 
 
+async def test_names_without_a_final_dot_are_below_the_origin_once_there_is_one() -> None:
+    lines = [
+        "before.example.org A 192.0.2.1",
+        "$TTL 300",
+        "$ORIGIN Example.org. ; from here on",
+        '2026a._domainkey\t3600\tIN\tTXT\t( "v=DKIM1; " "p=AB" ) ; the key',
+        "@ MX 10 mx",
+        "www CNAME example.net.",
+        "example.net. A 192.0.2.2",
+        "$ORIGIN sub",
+        "a PTR @",
+        "$origin .",
+        "top A 192.0.2.3",
+    ]
+    zone = ZoneResolver.from_text("\n".join(lines))
+    assert await zone.addresses("before.example.org") == ["192.0.2.1"]
+    assert await zone.txt("2026a._domainkey.example.org") == [b"v=DKIM1; p=AB"]
+    assert await zone.mx("example.org") == [(10, "mx.example.org")]
+    assert await zone.addresses("www.example.org") == ["192.0.2.2"]
+    assert await zone.addresses("top") == ["192.0.2.3"]
+    with pytest.raises(NameNotFound) as caught:
+        await zone.txt("a.sub.example.org")
+    assert not caught.value.nxdomain
+
+
+async def test_a_txt_in_brackets_is_one_record_and_brackets_in_a_text_are_text() -> None:
+    zone = ZoneResolver.from_text('a.example TXT ("a" "b")\nb.example TXT (a) b\nc.example TXT "(c)"')
+    assert [await zone.txt(f"{name}.example") for name in "abc"] == [[b"ab"], [b"(a) b"], [b"(c)"]]
+
+
 async def test_escapes_are_those_of_zone_files(zone: ZoneResolver) -> None:
     assert await zone.txt("escaped.example.org") == [b'a "quoted" \\ \xe9 \xc3\xa9']
 
@@ -114,6 +144,13 @@ async def test_what_is_no_address_has_no_name(zone: ZoneResolver) -> None:
         "example.org MX ten mail.example.org",
         "example.org PTR two names",
         'example.org TXT "not closed',
+        'example.org TXT ( "not closed"',
+        'example.org TXT ( "closed" ) "and more"',
+        'example.org TXT "not opened" )',
+        "$ORIGIN",
+        "$ORIGIN a..b",
+        "$ORIGIN a.example b.example",
+        "$INCLUDE other",
         'example.org TXT "closed" and more',
         'example.org TXT "\\999"',
         "a..b A 192.0.2.1",
