@@ -34,6 +34,7 @@ _CARRIED: Mapping[str, tuple[str, str, Callable[[Setting], object]]] = {
     "DomainWhitelist": ("dkim", "trusted_sealers", _names),
     "PublicSuffixList": ("policy", "dmarc_public_suffixes", _list_of_ours),
     "RejectFailures": ("policy", "dmarc_reject", switch),
+    "RejectMultiValueFrom": ("policy.on_form", "from_multiple", _form),
     "RequiredHeaders": ("policy.on_form", "fields", _form),
 }
 _WITHOUT_OBJECT = (
@@ -55,7 +56,6 @@ _NOT_CARRIED: Mapping[str, str] = {
     "IgnoreMailFrom": "`[policy.lists] allow_senders` accepts senders that SPF or DKIM prove",
     "IgnoreMailTo": "`[dmarc_report] exclude_domains` names domains that get no report",
     "RecordAllMessages": "what is counted is mail whose author's domain has a record: reports are for their owners",
-    "RejectMultiValueFrom": "give `policy.from_multiple` points in `[policy] symbol_points`, up to `reject_score`",
     "RejectString": "the reply is fixed and names no domain: 550 5.7.1 Message refused by the DMARC policy",
     "SoftwareHeader": "no field says that we were there; the trace does",
     "TrustedAuthservIDs": "results of others are not believed: SPF and DKIM are evaluated here",

@@ -10,7 +10,7 @@ import msgspec
 
 from actors.config import JudgementConfig, PolicyConfig
 from actors.decide.dkim import dkim_failures
-from actors.decide.dmarc import UNANSWERED, is_forgiven
+from actors.decide.dmarc import UNANSWERED, is_forgiven, is_ours_or_peers
 from actors.decide.score import Points
 from actors.model import Action, DeleteHeader, Direction, Finding, Message, Outcome, Reply
 
@@ -43,6 +43,8 @@ _FORM = {
     "from_missing": "fields",
     "date_missing": "fields",
     "bare_line_ends": "line_ends",
+    "from_multiple": "from_multiple",
+    "from_malformed": "from_malformed",
 }
 """Findings of the policy actor to keys of [policy.on_form]."""
 _NAMED_MAX = 5
@@ -209,6 +211,14 @@ def forged_author(case: Case) -> Ruling | None:
     return Ruling(Action.REJECT, f"{hit.detail}, DMARC fail", FORGED_AUTHOR)
 
 
+def ambiguous_author(case: Case) -> Ruling | None:
+    """From shows a domain that must not be shown unproven, beside another or in a form that cannot be judged."""
+    hit = case.hit("shown_author")
+    if hit is None or is_ours_or_peers(case.findings):
+        return None
+    return Ruling(Action.REJECT, f"From shows {hit.facts.get('domain', '')}: {hit.detail}", FORGED_AUTHOR)
+
+
 def dmarc_rejected(case: Case) -> Ruling | None:
     """DMARC failed, the domain's owner asks to reject, and [policy] dmarc_reject agrees."""
     dmarc = case.dmarc
@@ -293,6 +303,8 @@ def thresholds(policy: PolicyConfig) -> tuple[tuple[float, Action], ...]:
     )
 
 
+AUTHOR_RULES: tuple[Rule, ...] = (forged_author, ambiguous_author, dmarc_rejected, author_unanswered)
+"""What may follow from DMARC, or from a From that it cannot judge."""
 MESSAGE_RULES: tuple[Rule, ...] = (
     infected,
     gtube,
@@ -303,9 +315,7 @@ MESSAGE_RULES: tuple[Rule, ...] = (
     forged_header,
     unchecked,
     allowed,
-    forged_author,
-    dmarc_rejected,
-    author_unanswered,
+    *AUTHOR_RULES,
     faulty,
     score_reached,
 )

@@ -16,18 +16,16 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from actors.config import JudgementConfig, PolicyConfig
 from actors.decide.dmarc import evaluate_dmarc
 from actors.decide.rules import (
+    AUTHOR_RULES,
     NOT_DELIVERED,
     Case,
     Rule,
     authenticated_allowance,
-    author_unanswered,
     denied_client,
     denied_helo,
     denied_recipient,
     denied_sender,
-    dmarc_rejected,
     fault,
-    forged_author,
     gtube,
     infected,
     threshold_reached,
@@ -164,7 +162,7 @@ def _dmarc_and_score(case: Case, outstanding: frozenset[str]) -> Iterator[Action
         yield Action.REJECT
         yield Action.TEMPFAIL
     else:
-        ruling = forged_author(case) or dmarc_rejected(case) or author_unanswered(case)
+        ruling = next((ruling for rule in AUTHOR_RULES if (ruling := rule(case)) is not None), None)
         if ruling is not None:
             yield ruling.action
             return

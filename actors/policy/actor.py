@@ -14,7 +14,9 @@ import msgspec
 
 from actors.actor import Budget
 from actors.config import JudgementConfig
+from actors.decide.dmarc import applicable_policy
 from actors.dkim.chosen import chosen_signatures, signing_domain
+from actors.domains import ascii_domain
 from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outcome, Stage, error_finding
 from actors.policy.author import Authors, domain_of, read_authors
 from actors.policy.dmarc import DISCOVERY_LIMIT_S, TREE_WALK, Organizations, discover, unanswered
@@ -25,6 +27,9 @@ from actors.policy.spf import DETAIL_CHARS_MAX, check_spf, is_for_anybody
 from actors.policy.suffixes import PublicSuffixes
 from actors.policy.timed import TimedResolver
 from actors.ports import Clock, Counting, Resolver, Store, StoreUnavailable
+
+_SHOWN_ASKED_MAX = 4
+"""Domains that a From without one author domain may show: all of them are asked about (RFC 9989 section 11.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Question:
 
 
 class PolicyActor:
-    """Reports spf, spf_anybody, dmarc_record, gtube, from_*, fields_repeated, date_missing, bare_line_ends, lists."""
+    """Reports spf, spf_anybody, dmarc_record, gtube, lists, and of form from_*, shown_author and those of `form.py`."""
 
     name = "policy"
     stages = frozenset(Stage) - {Stage.SIGN}
@@ -53,6 +58,7 @@ class PolicyActor:
         self._redis_prefix = lists.redis_prefix
         public_suffixes = config.policy.dmarc_public_suffixes
         self._organizations: Organizations = PublicSuffixes() if public_suffixes else TREE_WALK
+        self._rejects = config.policy.dmarc_reject
         self._dkim = config.dkim
         self._clients = {
             "allow_client": NetworkList(lists.allow_clients),
@@ -63,8 +69,8 @@ class PolicyActor:
             "deny_sender": AddressList(lists.deny_senders),
         }
         self._authors = {
-            "allow_author": AddressList(lists.allow_authors),
-            "proven_author": AddressList(lists.proven_authors),
+            "allow_author": AddressList(map(_author_entry, lists.allow_authors)),
+            "proven_author": AddressList(map(_author_entry, lists.proven_authors)),
         }
         self._denied_helos = NameList(lists.deny_helos)
         self._denied_recipients = AddressList(lists.deny_recipients)
@@ -156,7 +162,39 @@ class PolicyActor:
             if entry is not None:
                 findings.append(_listed(name, entry, domain=authors.domain))
         findings.append(await self._dmarc_record(message, authors, budget))
+        if authors.others and message.envelope.direction is Direction.INBOUND:
+            findings += await self._shown(authors, budget)
         return findings
+
+    async def _shown(self, authors: Authors, budget: Budget) -> list[Finding]:
+        """The finding shown_author: From shows a domain that must not be shown unproven, and DMARC cannot judge it.
+
+        One of `proven_authors`, unless the same entry covers the one author domain, which DMARC judges; or with
+        `dmarc_reject`, when there is no one author domain, one that publishes reject (RFC 9989 section 11.5).
+        """
+        proven = self._authors["proven_author"]
+        judged = proven.match(authors.domain)
+        for domain in authors.others:
+            entry = proven.match(domain)
+            if entry is not None and entry != judged:
+                return [_listed("shown_author", entry, domain=domain)]
+        if self._rejects and not authors.domain:
+            return await self._rejecting(authors.others, budget)
+        return []
+
+    async def _rejecting(self, shown: Sequence[str], budget: Budget) -> list[Finding]:
+        """The same for one of these domains that publishes reject, or because they are too many to be asked about."""
+        if len(shown) > _SHOWN_ASKED_MAX:
+            return [_shown_author(shown[0], f"and {len(shown) - 1} other domains")]
+        resolver = TimedResolver(self._resolver, budget)
+        try:
+            async with budget.lookup_timeout(DISCOVERY_LIMIT_S):
+                asked = (discover(domain, (), resolver, self._organizations) for domain in shown)
+                found = await asyncio.gather(*asked)
+        except TimeoutError:
+            return []
+        refused = (record.facts["domain"] for record in found if applicable_policy(record.facts) == "reject")
+        return [_shown_author(domain, "publishes reject") for domain in refused][:1]
 
     async def _dmarc_record(self, message: Message, authors: Authors, budget: Budget) -> Finding:
         envelope = message.envelope
@@ -214,6 +252,15 @@ def _parties(envelope: Envelope) -> list[Question]:
 
 def _listed(name: str, entry: str, **facts: str) -> Finding:
     return Finding("policy", name, Outcome.HIT, detail=f"listed as {entry}"[:DETAIL_CHARS_MAX], facts=facts)
+
+
+def _author_entry(text: str) -> str:
+    """An entry as author domains come: as A-labels."""
+    return text if text.isascii() else ascii_domain(text.removeprefix("@"))
+
+
+def _shown_author(domain: str, why: str) -> Finding:
+    return Finding("policy", "shown_author", Outcome.HIT, detail=why, facts={"domain": domain})
 
 
 def _address_text(address: bytes) -> str:

@@ -44,9 +44,14 @@ class FormFailures(Section, frozen=True):
 
     fields: str = "accept"
     """No From or no Date, or a field twice that may stand there once (RFC 5322 section 3.6; OpenDKIM's
-    RequiredHeaders): accept, quarantine, discard or reject, as for the other."""
+    RequiredHeaders): accept, quarantine, discard or reject, as for the others."""
     line_ends: str = "accept"
     """A CR or LF alone (RFC 5322 section 2.3), which SMTP smuggling needs."""
+    from_multiple: str = "accept"
+    """From shows several domains, or there are several: DMARC cannot judge it, and RFC 9989 section 11.5 lets it be
+    refused (OpenDMARC's RejectMultiValueFrom)."""
+    from_malformed: str = "accept"
+    """From has no address that can be read, so DMARC cannot judge it either."""
 
     def __post_init__(self) -> None:
         _check_actions(self, *_ACTIONS)

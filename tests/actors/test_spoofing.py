@@ -12,6 +12,7 @@ from actors.dkim.actor import DkimActor
 from actors.examine import examine_all
 from actors.model import Action, Client, Envelope, Finding, Message, Outcome, Verdict
 from actors.policy.actor import PolicyActor
+from actors.policy.config import FormFailures
 from tests.fakes import NOW_S, FakeClock, FakeResolver
 from tests.signing import BODY, dkim_sign, rsa_record
 
@@ -294,3 +295,65 @@ async def test_the_authors_good_signature_counts_wherever_it_stands_among_too_ma
     )
     message = Message(forwarded, lists + good + headers, BODY)
     assert decide(await examined(message, config), message, config).action is Action.ACCEPT
+
+
+LEGITIMATE = b"<admin@legitimate.example>"
+STRANGER = b"From: <eve@stranger.example>\r\n"
+AMBIGUOUS = [
+    STRANGER + SPOOFED,
+    SPOOFED + STRANGER,
+    STRANGER + b"From: " + b" " * 9000 + b"x (\r\nFrom: " + LEGITIMATE + b"\r\n",
+    b"From: " + LEGITIMATE + b", <eve@stranger.example>\r\n",
+    b"From: " + LEGITIMATE + b"(\r\n",
+    b"From: admin@legitimate.example admin\r\n",
+    b'From: "x ' + LEGITIMATE + b"\r\n",
+    b"From: x" + b" " * 9000 + LEGITIMATE + b"\r\n",
+    "From: admin@legitimate\u3002example admin\r\n".encode(),
+]
+
+
+@pytest.mark.parametrize("author", AMBIGUOUS)
+@pytest.mark.parametrize(("config", "why"), [(PROVEN, "listed as legitimate.example"), (REJECTING, "publishes reject")])
+async def test_a_from_that_dmarc_cannot_judge_is_refused_when_it_shows_a_domain_that_must_be_proven(
+    config: JudgementConfig, why: str, author: bytes
+) -> None:
+    verdict = await judged(author, b"eve@attack.example", config)
+    assert verdict.action is Action.REJECT
+    assert verdict.reasons[0] == f"ambiguous_author: From shows legitimate.example: {why}"
+    assert (await judged(author, b"eve@attack.example", JudgementConfig())).action is Action.ACCEPT
+
+
+async def test_a_domain_that_must_be_proven_is_not_shown_in_another_authors_name() -> None:
+    """That is no question of DMARC, which judges the author: `dmarc_reject` does not refuse it."""
+    author = b"From: admin@legitimate.example <eve@attack.example>\r\n"
+    assert (await judged(author, b"eve@attack.example", PROVEN)).action is Action.REJECT
+    assert (await judged(author, b"eve@attack.example", REJECTING)).action is Action.ACCEPT
+
+
+@pytest.mark.parametrize("listed", ["attack.example", "example"])
+async def test_what_an_author_who_is_proven_shows_besides_does_not_get_his_mail_refused(listed: str) -> None:
+    config = JudgementConfig(policy=PolicyConfig(lists=Lists(proven_authors=(listed,))))
+    author = b"From: ann@else.example via desk <eve@attack.example>\r\n"
+    assert (await judged(author, b"eve@attack.example", config)).action is Action.ACCEPT
+
+
+async def test_a_from_with_more_domains_than_are_asked_about_is_refused_with_dmarc_reject() -> None:
+    many = b"From: " + b", ".join(b"a@%d.example" % number for number in range(9)) + b"\r\n"
+    verdict = await judged(many, b"eve@attack.example", REJECTING)
+    assert verdict.reasons[0] == "ambiguous_author: From shows 0.example: and 8 other domains"
+
+
+async def test_domains_that_nobody_protects_may_stand_in_one_from() -> None:
+    author = b"From: a@one.example, b@stranger.example\r\n"
+    for config in (PROVEN, REJECTING):
+        assert (await judged(author, b"eve@attack.example", config)).action is Action.ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("author", "key"),
+    [(AMBIGUOUS[0], "from_multiple"), (AMBIGUOUS[3], "from_multiple"), (AMBIGUOUS[4], "from_malformed")],
+)
+async def test_what_dmarc_cannot_judge_is_refused_by_its_form_if_configured(author: bytes, key: str) -> None:
+    config = JudgementConfig(policy=PolicyConfig(on_form=FormFailures(**{key: "reject"})))
+    verdict = await judged(author, b"eve@attack.example", config)
+    assert (verdict.action, verdict.reasons[0]) == (Action.REJECT, f"faulty: {key}")

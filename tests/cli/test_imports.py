@@ -392,7 +392,7 @@ def test_opendmarc_is_told_by_the_name_of_its_file(tmp_path: Path) -> None:
     text = (
         "AuthservID mx.example.org\nDNSTimeout 5\nRejectFailures true\nPublicSuffixList /usr/share/publicsuffix/list\n"
         "Socket local:/run/opendmarc/s\nUserID opendmarc\nSPFSelfValidate true\nSoftwareHeader no\n"
-        "DomainWhitelist a.example, B.example\nRequiredHeaders yes\nAuthservIDWithJobID no\n"
+        "DomainWhitelist a.example, B.example\nRequiredHeaders yes\nRejectMultiValueFrom yes\nAuthservIDWithJobID no\n"
     )
     result = imported(tmp_path, text, name="opendmarc.conf")
     assert result.exit_code == 0, result.all_remarks()
@@ -400,7 +400,7 @@ def test_opendmarc_is_told_by_the_name_of_its_file(tmp_path: Path) -> None:
     assert (policy.dmarc_reject, policy.dmarc_public_suffixes, result.config.dns.timeout_s) == (True, True, 5.0)
     assert result.config.headers.authserv_id == "mx.example.org"
     assert result.config.dkim.trusted_sealers == ("a.example", "b.example")
-    assert policy.on_form.fields == "reject"
+    assert (policy.on_form.fields, policy.on_form.from_multiple) == ("reject", "reject")
     assert result.told["without_object"] == ["Socket", "UserID", "SPFSelfValidate", "SoftwareHeader"]
     assert [one.partition(":")[0] for one in result.told["different"]] == ["RejectFailures", "IgnoreHosts"]
 

@@ -61,7 +61,7 @@ _records = st.fixed_dictionaries(
         **{f"org:{domain}": st.sampled_from(["", "a.b"]) for domain in ("a.b", "x.a.b")},
     },
 )
-_hits = ["gtube", "deny_client", "deny_helo", "deny_sender", "from_missing", "bare_line_ends"]
+_hits = ["gtube", "deny_client", "deny_helo", "deny_sender", "from_missing", "from_multiple", "bare_line_ends"]
 
 
 def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
@@ -86,7 +86,7 @@ def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
             )
         case _:
             allow = ["allow_client", "allow_sender", "allow_author"] if lists.allow_clients else []
-            allow += ["proven_author"] if lists.proven_authors else []
+            allow += ["proven_author", "shown_author"] if lists.proven_authors else []
             said = st.one_of(
                 st.builds(
                     Finding,
@@ -161,7 +161,7 @@ _configs = st.builds(
             dns_error=_actions | st.just("tempfail"),
             security=_actions,
         ),
-        on_form=st.builds(FormFailures, fields=_actions, line_ends=_actions),
+        on_form=st.builds(FormFailures, fields=_actions, line_ends=_actions, from_multiple=_actions),
     ),
 )
 

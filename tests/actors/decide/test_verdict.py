@@ -365,6 +365,12 @@ def test_a_peers_mail_is_not_held_when_dns_does_not_answer() -> None:
     assert decide([record, author, peer], MESSAGE, config).action is Action.ACCEPT
 
 
+def test_what_a_peers_mail_shows_is_his_to_judge() -> None:
+    shown, peer = Finding("policy", "shown_author", Outcome.HIT), Finding("dkim", "signing", Outcome.SKIPPED)
+    assert decide([shown], MESSAGE, policy()).action is Action.REJECT
+    assert decide([shown, peer], MESSAGE, policy()).action is Action.ACCEPT
+
+
 def test_a_forwarder_who_is_trusted_vouches_for_an_author_about_whom_dns_does_not_answer() -> None:
     author = REJECT_RECORD.facts["domain"]
     key = Finding("dkim", "dkim", Outcome.TEMPERROR, facts={"header.d": author})

@@ -189,6 +189,21 @@ async def test_a_name_that_shows_another_domain_is_told_beside_the_authors_recor
     assert (findings[1].facts["domain"], findings[1].facts["ambiguous"]) == ("example.net", "yes")
 
 
+@pytest.mark.parametrize("entry", ["B\u00fccher.example", "@b\u00fccher.example", "XN--bcher-kva.example"])
+async def test_authors_may_be_listed_by_u_labels(entry: str) -> None:
+    asked = actor(lists=Lists(proven_authors=(entry,)))
+    message = Message(ENVELOPE, DATE + "From: <a@b\u00fccher.example>\r\n".encode())
+    assert "proven_author" in outcomes(await examine(asked, Stage.MESSAGE, message))
+
+
+async def test_what_our_own_mail_shows_is_nobodys_forgery() -> None:
+    asked = actor(lists=Lists(proven_authors=("bank.example",)))
+    headers = DATE + b"From: a@bank.example, b@else.example\r\n"
+    own = Envelope(direction=Direction.OUTBOUND)
+    assert "shown_author" in outcomes(await examine(asked, Stage.MESSAGE, Message(ENVELOPE, headers)))
+    assert "shown_author" not in outcomes(await examine(asked, Stage.MESSAGE, Message(own, headers)))
+
+
 async def test_gtube_is_reported() -> None:
     findings = await examine(actor(), Stage.MESSAGE, Message(ENVELOPE, HEADERS, b"a\r\n" + GTUBE + b"\r\n"))
     assert outcomes(findings)["gtube"] is Outcome.HIT
