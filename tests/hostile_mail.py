@@ -33,7 +33,7 @@ ENVELOPE = Envelope(
 SPF = f'example.org TXT "v=spf1 ip4:{CLIENT_IP} -all"'
 DMARC = '_dmarc.example.org TXT "v=DMARC1; p=reject"'
 CANONICALIZATIONS = ("simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed")
-LARGEST_KEY_BITS = 16_384
+LARGEST_KEY_BITS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +157,7 @@ def _keys() -> Iterator[tuple[str, Case]]:
     for name, numbers in (
         (f"of_{LARGEST_KEY_BITS}_bits", rsa.RSAPublicNumbers(65537, _odd(LARGEST_KEY_BITS))),
         ("with_a_large_exponent", rsa.RSAPublicNumbers(_odd(3071), _odd(3072))),
+        ("of_16384_bits", rsa.RSAPublicNumbers(65537, _odd(16_384))),
         ("of_32768_bits", rsa.RSAPublicNumbers(65537, _odd(32_768))),
         ("with_an_even_modulus", rsa.RSAPublicNumbers(65537, _odd(2048) - 1)),
     ):
@@ -178,10 +179,11 @@ def _record(numbers: rsa.RSAPublicNumbers) -> str:
 
 
 @cache
-def chain(sets: int, results_bytes: int, bits: int = 2048) -> bytes:
+def chain(sets: int, results_bytes: int, key: rsa.RSAPrivateKey | None = None) -> bytes:
     """A header section with so many good ARC sets, each of whose results are so long."""
     results = b"mx.example.org; spf=pass (" + b"x" * results_bytes + b")"
-    sealer = Sealer("example.org", "rsa", PrivateKey("rsa", bits, rsa_key(bits)), (b"from",))
+    key = key or rsa_key(2048)
+    sealer = Sealer("example.org", "rsa", PrivateKey("rsa", key.key_size, key), (b"from",))
     headers, outcome = HEADERS, Outcome.NONE
     for _ in range(sets):
         mail = _mail(headers)
@@ -191,10 +193,27 @@ def chain(sets: int, results_bytes: int, bits: int = 2048) -> bytes:
     return headers
 
 
+@cache
+def costly_key() -> rsa.RSAPrivateKey:
+    """The longest key with the largest exponent that is verified with: it makes of 17 multiplications 65."""
+    numbers, exponent = rsa_key(LARGEST_KEY_BITS).private_numbers(), 2**33 - 9
+    p, q = numbers.p, numbers.q
+    d = pow(exponent, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(exponent, p * q)
+    return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), numbers.iqmp, public).private_key()
+
+
 def _chains() -> Iterator[tuple[str, Case]]:
     yield "chain_of_50_sets", Case(_mail(chain(50, 0)), {"arc": (Outcome.PASS,)})
     yield "chain_of_50_sets_of_3_kb", Case(_mail(chain(50, 3_000)), {"arc": (Outcome.PASS,)})
     yield "chain_of_50_sets_of_15_kb", Case(_mail(chain(50, 15_000)), {"arc": (Outcome.FAIL,)})
+    record = _record(costly_key().public_key().public_numbers())
+    text = "\n".join((f'rsa._domainkey.example.org TXT "{record}"', SPF, DMARC))
+    costly = _mail(chain(50, 0, costly_key()))
+    yield f"chain_of_50_sets_of_{LARGEST_KEY_BITS}_bits", Case(costly, {"arc": (Outcome.PASS,)}, text)
+    longer = _record(rsa.RSAPublicNumbers(65537, _odd(16_384)))
+    text = "\n".join((f'rsa._domainkey.example.org TXT "{longer}"', SPF, DMARC))
+    yield "chain_of_50_sets_of_16384_bits", Case(_mail(chain(50, 0)), {"arc": (Outcome.FAIL,)}, text)
     sets = b"ARC-Seal: i=%d; cv=none\r\nARC-Message-Signature: i=%d\r\nARC-Authentication-Results: i=%d; x\r\n"
     thousand = b"".join(sets % (number, number, number) for number in range(1, 1001))
     yield "chain_of_1000_sets", Case(_mail(thousand + HEADERS), {"arc": (Outcome.FAIL,)})

@@ -82,3 +82,17 @@ def test_a_key_whose_use_would_cost_as_much_as_signing_is_refused() -> None:
     der = numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     with pytest.raises(KeyRecordError, match="exponent"):
         parse_key(b"p=" + base64.b64encode(der))
+
+
+@pytest.mark.parametrize("bits", [4097, 8192, 16_384])
+def test_a_key_that_is_longer_than_verifiers_must_read_is_refused(bits: int) -> None:
+    der = RSAPublicNumbers(65537, 2**bits - 2 ** (bits // 2) - 1).public_key()
+    record = base64.b64encode(der.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(KeyRecordError, match=f"key of {bits} bits is too long"):
+        parse_key(b"p=" + record)
+
+
+def test_a_key_of_4096_bits_is_read() -> None:
+    der = RSAPublicNumbers(65537, 2**4096 - 2**2048 - 1).public_key()
+    record = base64.b64encode(der.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    assert parse_key(b"n=" + b"x" * 2000 + b"; p=" + record).bits == 4096
