@@ -141,10 +141,19 @@ async def test_what_mail_brings_is_never_a_filter(directory: Directory, work: Pa
 async def test_a_base_can_be_made_of_the_name(directory: Directory, work: Path) -> None:
     setting = f"ldap://127.0.0.1:{directory.port}/$D,ou=keys,dc=example?o?base?(objectClass=dcObject)"
     async with table(setting, work) as source:
-        names = ["nobody.example", "example.org", "$D.org", "x,ou=y.org", "ä\\.org"]
+        names = ["nobody.example", "example.org", "$D.org", "example,dc=org", "ä\\.org"]
         assert await source.rows(names) == [Entry("example.org", "main")]
         with pytest.raises(SourceDown, match="can be listed only with"):
             await source.all_rows()
+
+
+async def test_what_mail_brings_is_never_a_base_nor_a_filter_beside_it(directory: Directory, work: Path) -> None:
+    by_base = f"ldap://127.0.0.1:{directory.port}/ou=$d,dc=example?ou?base"
+    async with table(by_base, work) as source:
+        assert await source.rows(["main,ou=keys", "open"]) == [Entry("open", "open")]
+    by_both = f"ldap://127.0.0.1:{directory.port}/dc=example?ou?sub?(|(dkimAuthor=$d)(dkimAuthor=.$d)(dc=$D))"
+    async with table(by_both, work) as source:
+        assert await source.rows(["*", "x)(ou=*", "example.org"]) == [Entry("example.org", "main")]
 
 
 async def test_a_base_that_is_not_there_is_no_answer(directory: Directory, work: Path) -> None:
