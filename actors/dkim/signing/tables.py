@@ -5,7 +5,7 @@ patterns ("refile") looks at the first name alone, which is the full address; ev
 each name, and the names come in OpenDKIM's order. So the rest is the same for all kinds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -85,17 +85,23 @@ class NamedTable:
 class PatternTable:
     """A Table in memory whose names may hold "*" for any text.
 
-    Patterns that end in "@" and a domain, which nearly all do, are found by that domain; the others are tried in turn.
+    A pattern without "*" is found as a name is, any other by what stands before its first "*" and after its last one:
+    a text is compared with the patterns that have both of its ends, so it costs a look-up for each length of an end.
     """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = tuple(entries)
-        self._by_domain: dict[str, list[int]] = {}
-        self._others: list[int] = []
+        self._exact: dict[str, list[int]] = {}
+        self._by_ends: dict[tuple[str, str], list[int]] = {}
         for place, entry in enumerate(entries):
-            _, at, domain = entry.name.lower().rpartition("@")
-            here = self._by_domain.setdefault(domain, []) if at and "*" not in domain else self._others
-            here.append(place)
+            pattern = entry.name.lower()
+            first, star, rest = pattern.partition("*")
+            if star:
+                self._by_ends.setdefault((first, rest.rpartition("*")[2]), []).append(place)
+            else:
+                self._exact.setdefault(pattern, []).append(place)
+        self._firsts = _by_length(first for first, _ in self._by_ends)
+        self._lasts = _by_length(last for _, last in self._by_ends)
 
     async def find(self, names: Sequence[str]) -> Sequence[Entry]:
         """The entries whose pattern matches the first name."""
@@ -110,8 +116,24 @@ class PatternTable:
         if not names:
             return []
         text = names[0].lower()
-        places = sorted([*self._by_domain.get(text.rpartition("@")[2], ()), *self._others])
-        return [self._entries[place] for place in places if matches(self._entries[place].name.lower(), text)]
+        lasts = [last for length, known in self._lasts if (last := text[len(text) - length :]) in known]
+        places = [
+            place
+            for length, known in self._firsts
+            if (first := text[:length]) in known
+            for last in lasts
+            for place in self._by_ends.get((first, last), ())
+            if matches(self._entries[place].name.lower(), text)
+        ]
+        return [self._entries[place] for place in sorted([*self._exact.get(text, ()), *places])]
+
+
+def _by_length(ends: Iterable[str]) -> list[tuple[int, set[str]]]:
+    """The different texts of each length."""
+    of_length: dict[int, set[str]] = {}
+    for end in ends:
+        of_length.setdefault(len(end), set()).add(end)
+    return list(of_length.items())
 
 
 def matches(pattern: str, text: str) -> bool:
