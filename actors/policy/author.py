@@ -23,6 +23,11 @@ _PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|["()<>,;:]|[^"()<>,;:\\]++|\\', re.
 _AFTER_AT = re.compile(r"@\s*+([^\s@]*+)")
 _SHOWN_DOMAIN = re.compile(r"@\s*+([\w.\-\u3002\uff0e\uff61]++)")
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*+\?([bq])\?([!->@-~]*+)\?=", re.IGNORECASE | re.ASCII)
+_NO_DOT = re.compile(r"[\w\-]*+")
+_UNREADABLE_BYTES_MAX = 128 * 1024
+"""Of a field that cannot be read, for what looks like an address: Postfix takes 102,400 of one by default."""
+_SHOWN_READ_MAX = 1000
+"""Texts that look like domains of a field; of those with a dot `DOMAINS_MAX`."""
 DOMAINS_MAX = 20
 """Of one field; the second one already makes it ambiguous."""
 _FIELDS_READ_MAX = 3
@@ -166,11 +171,14 @@ def _unreadable(value: bytes) -> Author:
 
 
 def _looking_like_addresses(value: bytes) -> Iterable[str]:
-    return (match[1] for match in _SHOWN_DOMAIN.finditer(value.decode("utf-8", "replace")))
+    text = value[:_UNREADABLE_BYTES_MAX].decode("utf-8", "replace")
+    return (match[1] for match in _SHOWN_DOMAIN.finditer(text))
 
 
 def _clean(shown: Iterable[str]) -> tuple[str, ...]:
-    found = dict.fromkeys(ascii_domain(domain.strip("-_.")) for domain in islice(shown, DOMAINS_MAX))
+    distinct = dict.fromkeys(islice(shown, _SHOWN_READ_MAX))
+    named = (text for text in distinct if not _NO_DOT.fullmatch(text))
+    found = dict.fromkeys(ascii_domain(text.strip("-_.")) for text in islice(named, DOMAINS_MAX))
     return tuple(domain for domain in found if domain)
 
 

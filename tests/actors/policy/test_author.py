@@ -63,6 +63,7 @@ def test_the_domains_of_a_from_field_are_read_as_a_mail_program_would(value: byt
         (b"b@evil.example (<bo@example.org>", ()),
         (b"bo" + b" " * FIELD_BYTES_MAX + b"<bo@example.org>", ()),
         (b"bo@example.org bo", ("",)),
+        (b"(" + b"@a @b @c.example " * 100 + b"<bo@example.org>", ()),
     ],
 )
 def test_of_a_field_that_cannot_be_read_is_told_what_looks_like_an_address(
