@@ -37,7 +37,7 @@ _TABLE_BYTES_MAX = 256 * 1024 * 1024
 _KINDS_ELSEWHERE = ("db", "erlang", "ldapi", "lua", "mdb", "memcache", "socket")
 KEYS_MAX = 10_000
 """Keys in memory, of 2 kB each, 8 kB once they have signed."""
-LOOKED_UP = ("dsn", "ldap", "ldaps", "redis", "sql")
+LOOKED_UP = ("dsn", "http", "https", "ldap", "ldaps", "redis", "sql")
 """Kinds of data sets that a service holds: actors/adapters/dkim_sources.py opens them."""
 FileState = tuple[int, ...]
 Load = Callable[[str], Awaitable[NamedTable | PatternTable]]

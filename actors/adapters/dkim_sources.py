@@ -1,8 +1,9 @@
 """The one place that chooses by kind where signing's tables, lists and keys come from.
 
-A table or list: `redis:`, `dsn:`, `sql:`, `ldap:` and `ldaps:` here, everything else in actors/adapters/dkim_files.py.
-Tables are looked up, lists are read whole. A key: `redis:` and `command:` here, files and keys in the table itself in
-dkim_files.py. Nothing is connected to before it is asked, so a service that is away does not stop the start.
+A table or list: `redis:`, `dsn:`, `sql:`, `ldap:`, `ldaps:`, `http:` and `https:` here, everything else in
+actors/adapters/dkim_files.py. Tables are looked up, lists are read whole. A key: `redis:` and `command:` here, files
+and keys in the table itself in dkim_files.py. Nothing is connected to before it is asked, so a service that is away
+does not stop the start.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from actors.adapters.dkim_command import KeyCommand
 from actors.adapters.dkim_files import KeyFiles, TableFiles, is_looked_up, read_rules
+from actors.adapters.dkim_http import HttpTable
 from actors.adapters.dkim_keys import FetchedKeys
 from actors.adapters.dkim_lookup import LookedUpTable, TableSource
 from actors.adapters.dkim_redis import RedisKeys, RedisTable, read_key_encryption_keys
@@ -17,6 +19,7 @@ from actors.adapters.redis_client import Client, redis_client
 from actors.config import RedisConfig
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import SigningRules
+from actors.dkim.signing.http_place import parse_http_place
 from actors.dkim.signing.ldap_place import parse_ldap_place
 from actors.dkim.signing.options import key_is_fetched
 from actors.dkim.signing.private_key import PrivateKey, PrivateKeyError
@@ -35,7 +38,7 @@ class SigningSources:
         self._clock = clock
         self._directory = directory
         self._redis: Client | None = None
-        self._opened: dict[str, LookedUpTable] = {}
+        self._opened: dict[str, LookedUpTable | HttpTable] = {}
         """By setting: a list is read again and again."""
         self._table_files = TableFiles(directory)
         self.tables = self._read_tables()
@@ -89,9 +92,14 @@ class SigningSources:
         if not is_looked_up(setting):
             return self._table_files.read(setting)
         if setting not in self._opened:
-            source, config = self._source(setting), self._config
-            self._opened[setting] = LookedUpTable(source, self._clock, config.table_timeout_s, config.table_ttl_s)
+            self._opened[setting] = self._open(setting)
         return self._opened[setting]
+
+    def _open(self, setting: str) -> LookedUpTable | HttpTable:
+        timeout_s, ttl_s = self._config.table_timeout_s, self._config.table_ttl_s
+        if setting.startswith(("http:", "https:")):
+            return HttpTable(parse_http_place(setting), self._clock, timeout_s, ttl_s)
+        return LookedUpTable(self._source(setting), self._clock, timeout_s, ttl_s)
 
     async def _list(self, setting: str) -> NamedTable | PatternTable:
         if not is_looked_up(setting):

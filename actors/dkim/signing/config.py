@@ -2,6 +2,7 @@
 
 import re
 
+from actors.dkim.signing.http_place import parse_http_place
 from actors.dkim.signing.ldap_place import parse_ldap_place
 from actors.dkim.signing.options import (
     KEY_BITS_MIN,
@@ -14,7 +15,7 @@ from actors.dkim.signing.options import (
 from actors.dkim.signing.sql_place import parse_sql_place
 from wire.config import Section
 
-_ELSEWHERE = re.compile(r"(?:dsn:|file:|ldaps?:|redis:|refile:|sql:|/)")
+_ELSEWHERE = re.compile(r"(?:dsn:|file:|https?:|ldaps?:|redis:|refile:|sql:|/)")
 """What names a place; else the setting is the list itself."""
 _DATA_SETS = (
     *("key_table", "signing_table", "internal_hosts", "external_ignore_list", "peer_list", "exempt_domains"),
@@ -30,15 +31,15 @@ class SigningConfig(Section, frozen=True):
 
     key_table: str = ""
     """KeyTable: file:PATH, refile:PATH, csl:LIST, a path, redis:HASH (in the Redis of [redis]), OpenDKIM's dsn:...,
-    sql:URL table=T keycol=K datacol=D,D,D, or OpenDKIM's ldap://HOST/BASE?ATTRIBUTES?SCOPE?FILTER; each entry NAME
-    DOMAIN:SELECTOR:KEY; empty = nothing is signed."""
+    sql:URL table=T keycol=K datacol=D,D,D, OpenDKIM's ldap://HOST/BASE?ATTRIBUTES?SCOPE?FILTER, or https://HOST/PATH,
+    which has the form of a file; each entry NAME DOMAIN:SELECTOR:KEY; empty = nothing is signed."""
     signing_table: str = ""
     """SigningTable: as `key_table`; each entry ADDRESS NAME or ADDRESS NAME:IDENTITY."""
     multiple_signatures: bool = False
     """MultipleSignatures: every match of the SigningTable makes a signature; else the first alone."""
     table_timeout_s: float = 2.0
-    """Cap of one question to a table in Redis, a database or a directory (LDAPTimeout); one that is away does not stop
-    the start."""
+    """Cap of one question to a table in Redis, a database, a directory (LDAPTimeout) or at a web server; one that is
+    away does not stop the start."""
     table_ttl_s: int = 60
     """How long an answer of such a table is kept, "there is none" too; 0 = not at all."""
     ldap_bind_user: str = ""
@@ -207,6 +208,8 @@ def _check_place(setting: str, *, is_list: bool) -> None:
     kind = setting.partition(":")[0]
     if kind in ("dsn", "sql"):
         parse_sql_place(setting)
+    elif kind in ("http", "https"):
+        parse_http_place(setting)
     elif kind in ("ldap", "ldaps"):
         place = parse_ldap_place(setting)
         if is_list and not place.name_attribute:
