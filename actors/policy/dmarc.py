@@ -5,6 +5,7 @@ an organization is, `TreeWalk` says, or `suffixes.PublicSuffixes` as before it. 
 drawn by `actors.decide.dmarc` from the facts given here, since only there the DKIM results are known.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Protocol
@@ -17,6 +18,8 @@ from actors.ports import LookupFailed, NameNotFound, Resolver, TxtAnswer
 _POLICIES = ("none", "quarantine", "reject")
 _FAILURE_OPTIONS = ("0", "1", "d", "s")
 _OPTIONS_CHARS_MAX = len("0:1:d:s")
+_REPORT_URI = re.compile(r"(?:\A|,)\s*+[a-z][a-z0-9+.\-]*+:[!-~]", re.IGNORECASE | re.ASCII)
+"""One of any scheme (RFC 3986 section 3.1) lets a record count whose policy is misspelt, whether we report there or not."""
 _LABELS_WALKED = 7
 """RFC 9989 section 4.10 step 4: after the name itself at most 7 labels remain, so at most 8 questions."""
 _RECORD_BYTES_MAX = 4096
@@ -84,7 +87,7 @@ def _parse_short(text: bytes) -> Record | None:
         aspf=_one_of("rs", tags.get("aspf")),
         psd=_one_of("uyn", tags.get("psd")),
         testing=tags.get("t") == "y",
-        usable=valid or "mailto:" in rua.lower(),
+        usable=valid or _REPORT_URI.search(rua) is not None,
         fo=_failure_options(tags.get("fo", "")),
         rua=rua,
     )

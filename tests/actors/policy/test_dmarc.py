@@ -32,6 +32,8 @@ from tests.fakes import FakeResolver
         (b"v=DMARC1; p=bogus", Record(usable=False)),
         (b"v=DMARC1; p=reject; sp=bogus", Record(usable=False)),
         (b"v=DMARC1; p=bogus; rua=MAILTO:d@example.org", Record(p="none", rua="MAILTO:d@example.org")),
+        (b"v=DMARC1; p=bogus; rua=x,https://example.org/d", Record(p="none", rua="x,https://example.org/d")),
+        (b"v=DMARC1; p=bogus; rua=nobody@example.org", Record(usable=False, rua="nobody@example.org")),
         (b"v=DMARC1; rua=mailto:D.Owner@example.org!10m", Record(rua="mailto:D.Owner@example.org!10m")),
         (b"v=DMARC1; p=reject; \xff\xfe=\x00", Record(p="reject")),
     ],
