@@ -243,7 +243,8 @@ async def read_rules(config: SigningConfig, directory: Path = Path(), load: Load
     """Who is signed for, by the settings; `load` reads lists that are not in files alone. Raises TableError."""
 
     async def load_file(setting: str) -> NamedTable | PatternTable:
-        return open_table(setting, directory)
+        # In a thread: a long one takes a second.
+        return await asyncio.to_thread(open_table, setting, directory)
 
     load = load or load_file
 
