@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
-from actors.adapters.dkim_files import open_table
-from actors.dkim.signing.tables import Entry
+from actors.adapters.dkim_files import file_of, open_table
+from actors.dkim.signing.tables import TableError
 from cli.config import TamisConfig
 from cli.imported import Imported
 from cli.opendkim_conf import ConfError, read_settings
 from cli.opendkim_import import import_opendkim
+from cli.opendkim_tables import Line, TableNotHere, lines_of
 from cli.opendmarc_import import import_opendmarc
 from wire.config import ConfigError, parse
 
@@ -47,7 +48,7 @@ def import_conf(
         imported = (
             import_opendmarc(settings)
             if "dmarc" in file.name.lower()
-            else import_opendkim(settings, _read_entries, directory)
+            else import_opendkim(settings, _read_lines, directory)
         )
         text = imported.toml(str(file))
         parse(text, TamisConfig, name="the imported configuration")
@@ -69,9 +70,17 @@ def import_conf(
         raise SystemExit(EXIT_NOT_ALL)
 
 
-def _read_entries(setting: str) -> Sequence[Entry]:
-    """Raises TableError."""
-    return asyncio.run(open_table(setting).entries())
+def _read_lines(setting: str) -> Sequence[Line]:
+    """Raises TableError, for a file that cannot be opened TableNotHere."""
+    path = file_of(setting)
+    if path is None:
+        return [Line(entry) for entry in asyncio.run(open_table(setting).entries())]
+    try:
+        return lines_of(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise TableNotHere(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path}: not text") from error
 
 
 def _show(imported: Imported, text: str) -> None:

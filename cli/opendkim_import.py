@@ -8,7 +8,7 @@ password.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from actors.adapters.dkim_files import unsupported_kind
+from actors.adapters.dkim_files import is_looked_up, unsupported_kind
 from actors.dkim.signing.tables import Entry, TableError
 from cli.imported import Imported, carry, last_settings, number, switch
 from cli.opendkim_conf import Setting
@@ -25,15 +25,22 @@ from cli.opendkim_keywords import (
     SWITCHES,
 )
 from cli.opendkim_single import NeedsFiles, single_key_tables
+from cli.opendkim_tables import Line, TableNotHere, key_problems, macro_names
 
-ReadEntries = Callable[[str], Sequence[Entry]]
-"""The entries of a data set that stands in files or in the setting. Raises TableError."""
+ReadLines = Callable[[str], Sequence[Line]]
+"""What a data set holds that stands in a file or in the setting. Raises TableError, for a missing file TableNotHere."""
 
 _ACTIONS = ("accept", "discard", "quarantine", "reject", "tempfail")
 _RSA_SHA1 = "rsa-sha1 holds nowhere any more (RFC 8301); the key's kind says rsa-sha256 or ed25519-sha256"
+_OWNER = (
+    "keys belong to the user that Tamis runs as, or to root and a group of that user (`require_safe_keys`): run it as "
+    "this user, or chown them"
+)
+_LINES_TOLD = 20
+"""Of a table that is broken, so many lines."""
 
 
-def import_opendkim(settings: Sequence[Setting], read: ReadEntries, out_dir: Path | None = None) -> Imported:
+def import_opendkim(settings: Sequence[Setting], read: ReadLines, out_dir: Path | None = None) -> Imported:
     """Ours. With `out_dir` a single key becomes files there, without it stands in the settings."""
     imported = Imported()
     last = last_settings(settings, KNOWN, "OpenDKIM 2.11", imported)
@@ -42,7 +49,7 @@ def import_opendkim(settings: Sequence[Setting], read: ReadEntries, out_dir: Pat
 
 
 class _Import:
-    def __init__(self, imported: Imported, last: dict[str, Setting], read: ReadEntries, out_dir: Path | None) -> None:
+    def __init__(self, imported: Imported, last: dict[str, Setting], read: ReadLines, out_dir: Path | None) -> None:
         self._imported = imported
         self._last = last
         self._read = read
@@ -53,6 +60,7 @@ class _Import:
             carry(setting, self._last, self._imported, self._one)
         self._actions()
         self._tables()
+        self._owner_of_keys()
         said = {*self._last, *(ON_ACTIONS if "On-Default" in self._last else ())}
         self._imported.different += [f"{keyword}: {text}" for keyword, text in DIFFERENT.items() if keyword not in said]
 
@@ -137,12 +145,12 @@ class _Import:
 
     def _read_macros(self, setting: Setting) -> str:
         """The gateway passes on those that it is told of."""
-        names = [entry.name.strip("{}") for entry in self._entries(setting)]
+        names = macro_names(self._read(self._read_data_set(setting)))
         self._imported.put("gateway", {"macros": (names, setting)})
         return self._read_data_set(setting)
 
     def _entries(self, setting: Setting) -> Sequence[Entry]:
-        return self._read(self._read_data_set(setting))
+        return [line.entry for line in self._read(self._read_data_set(setting))]
 
     def _based(self, path: str) -> str:
         """A path below BaseDirectory, where OpenDKIM runs."""
@@ -189,18 +197,39 @@ class _Import:
                 "dkim.signing", {"key_table": (key_table, keys), "signing_table": (signing_table, signing)}
             )
         except TableError as error:
+            place = keys if str(error).startswith("`key_table`") else place
             self._imported.lose(place, f"{error}; so nothing is signed")
             return
-        if "BaseDirectory" in self._last and self._has_relative_keys(key_table):
+        if not is_looked_up(key_table):
+            self._keys(keys, key_table)
+
+    def _keys(self, setting: Setting, key_table: str) -> None:
+        """What is wrong with a KeyTable that can be looked at."""
+        try:
+            lines = self._read(key_table)
+        except TableNotHere:
+            return
+        except TableError as error:
+            self._imported.lose(setting, str(error))
+            return
+        problems = key_problems(lines)
+        for place, reason in problems[:_LINES_TOLD]:
+            self._imported.lose(Setting(setting.keyword, "", place or setting.place), reason)
+        if len(problems) > _LINES_TOLD:
+            self._imported.lose(setting, f"{len(problems) - _LINES_TOLD} more lines of this kind")
+        if "BaseDirectory" in self._last and any(
+            ":./" in one.entry.value or ":../" in one.entry.value for one in lines
+        ):
             self._imported.lose(
                 self._last["BaseDirectory"], "the KeyTable's relative paths are below the directory in which Tamis runs"
             )
 
-    def _has_relative_keys(self, key_table: str) -> bool:
-        try:
-            return any(":./" in entry.value or ":../" in entry.value for entry in self._read(key_table))
-        except TableError:
-            return False
+    def _owner_of_keys(self) -> None:
+        user = self._last.get("UserID")
+        if user is not None and self._last.keys() & {"KeyTable", "KeyFile"}:
+            self._imported.different.append(f"{user.place}: {user.keyword}: {_OWNER}")
+        elif user is not None:
+            self._imported.without_object.append(user.keyword)
 
     def _single_key(self) -> None:
         domain, selector, key_file = (self._last.get(keyword) for keyword in ("Domain", "Selector", "KeyFile"))

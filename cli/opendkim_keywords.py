@@ -8,8 +8,18 @@ case, so that saying the same loses nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SPECIAL = ("BaseDirectory", "Domain", "KeyFile", "KeyTable", "On-Default", "Selector", "SigningTable", "SubDomains")
-"""Several of these make one setting of ours."""
+SPECIAL = (
+    "BaseDirectory",
+    "Domain",
+    "KeyFile",
+    "KeyTable",
+    "On-Default",
+    "Selector",
+    "SigningTable",
+    "SubDomains",
+    "UserID",
+)
+"""Several of these make one setting of ours, or one remark."""
 
 CARRIED: Mapping[str, tuple[str, str]] = {
     # keyword: (how it is read, our key)
@@ -55,7 +65,7 @@ WITHOUT_OBJECT = (
     *("ReportAddress",),
     *("ReportBccAddress", "ResolverTracing", "SMTPURI", "Socket", "SoftStart", "StatisticsName", "StatisticsPrefix"),
     *("StrictTestMode", "Syslog", "SyslogFacility", "SyslogName", "SyslogSuccess", "TemporaryDirectory", "UMask"),
-    *("UserID", "VBR-PurgeFields", "VBR-TrustedCertifiersOnly", "ATPSHashAlgorithm"),
+    *("VBR-PurgeFields", "VBR-TrustedCertifiersOnly", "ATPSHashAlgorithm"),
 )
 """Of OpenDKIM's process, or useless without another keyword that is told of."""
 

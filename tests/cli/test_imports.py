@@ -275,7 +275,7 @@ def test_secrets_are_in_no_remark(tmp_path: Path) -> None:
         "InternalHosts ldap://u:hush3@h/b\nHushKeyword hush4\n",
     )
     assert result.exit_code == 1
-    assert "not all paths" in result.all_remarks()
+    assert "opendkim.conf:2: KeyTable: `key_table` is a list whose keys are not all paths" in result.all_remarks()
     assert "hush" not in result.all_remarks()
     assert "hush" not in result.told["config"]
 
@@ -305,6 +305,64 @@ def test_tables_in_a_directory_are_taken_over_and_their_password_is_asked_for(tm
     ]
     assert "a list in LDAP is read whole" in result.all_remarks()
     assert "hush" not in result.all_remarks()
+
+
+def test_lines_of_a_key_table_that_say_no_key_are_told_with_file_and_line_and_nothing_of_them(tmp_path: Path) -> None:
+    (tmp_path / "KeyTable").write_text(
+        "# ours\ngood example.org:s:/k\nany %:s:/k/%\nbad example.org\n\nhush1 exam ple:hush2:hush3\nhush4\n"
+        "odd example.org:s t:/k\n"
+    )
+    result = imported(tmp_path, f"KeyTable file:{tmp_path}/KeyTable\nSigningTable csl:*=good\n")
+    assert result.exit_code == 1
+    assert result.told["not_carried"] == [
+        f"{tmp_path}/KeyTable:4: KeyTable: is not DOMAIN:SELECTOR:KEY",
+        f"{tmp_path}/KeyTable:6: KeyTable: has no domain",
+        f"{tmp_path}/KeyTable:7: KeyTable: is not DOMAIN:SELECTOR:KEY",
+        f"{tmp_path}/KeyTable:8: KeyTable: has no selector",
+    ]
+    assert "hush" not in result.all_remarks()
+    assert result.config.dkim.signing.key_table == f"file:{tmp_path}/KeyTable"
+
+
+def test_of_many_bad_lines_of_a_key_table_the_first_are_told(tmp_path: Path) -> None:
+    (tmp_path / "KeyTable").write_text("x\n" * 100)
+    result = imported(tmp_path, f"KeyTable file:{tmp_path}/KeyTable\nSigningTable csl:*=x\n")
+    assert len(result.told["not_carried"]) == 21
+    assert result.told["not_carried"][-1] == f"{tmp_path}/opendkim.conf:1: KeyTable: 80 more lines of this kind"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"a b:c:/k\n\x01 x\n", "KeyTable:2: not text"), (b"\xff", "not text")]
+)
+def test_a_key_table_that_is_no_text_is_told(content: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "KeyTable").write_bytes(content)
+    result = imported(tmp_path, f"KeyTable file:{tmp_path}/KeyTable\nSigningTable csl:*=a\n")
+    assert result.exit_code == 1
+    (lost,) = result.told["not_carried"]
+    assert f"opendkim.conf:1: KeyTable: {tmp_path}/KeyTable" in lost
+    assert reason in lost
+
+
+def test_macros_that_can_be_none_are_told_with_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "macros").write_text("{auth_type}\ndaemon_name ORIGINATING\ndaemon_name=ORIGINATING\n")
+    (lost,) = imported(tmp_path, f"MacroList file:{tmp_path}/macros\n").told["not_carried"]
+    assert lost.startswith(f"{tmp_path}/opendkim.conf:1: MacroList: {tmp_path}/macros:3: is no name of a macro, ")
+    assert lost.endswith("a line is NAME, or NAME VALUE|VALUE")
+    (lost,) = imported(tmp_path, "MacroList auth_type,daemon_name|ORIGINATING\n").told["not_carried"]
+    assert lost.startswith(f"{tmp_path}/opendkim.conf:1: MacroList: element 2 is no name of a macro, ")
+    assert lost.endswith("an element is NAME, or NAME=VALUE|VALUE")
+
+
+@pytest.mark.parametrize(
+    "keys", ["KeyTable /keys\nSigningTable csl:*=k\n", "Domain a.example\nSelector s\nKeyFile /k\n"]
+)
+def test_whose_keys_may_be_is_said_where_there_are_any(keys: str, tmp_path: Path) -> None:
+    told = imported(tmp_path, f"UserID opendkim\n{keys}").told
+    (remark,) = [text for text in told["different"] if "UserID" in text]
+    assert remark.startswith(f"{tmp_path}/opendkim.conf:1: UserID: ")
+    assert "chown" in remark
+    assert "UserID" not in told["without_object"]
+    assert imported(tmp_path, "UserID opendkim\n").told["without_object"] == ["UserID"]
 
 
 # -- one key
