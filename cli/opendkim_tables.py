@@ -30,14 +30,7 @@ class Line:
 
 def lines_of(text: str, name: str) -> list[Line]:
     """The lines of a file that hold something. Raises TableError, which names the line."""
-    lines = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        place = f"{name}:{number}"
-        try:
-            lines += [Line(entry, place) for entry in parse_entries(line, name)]
-        except TableError as error:
-            raise TableError(f"{place}: not text") from error
-    return lines
+    return [Line(entry, f"{name}:{entry.line}") for entry in parse_entries(text, name)]
 
 
 def key_problems(lines: Sequence[Line]) -> list[tuple[str, str]]:
@@ -47,7 +40,7 @@ def key_problems(lines: Sequence[Line]) -> list[tuple[str, str]]:
         try:
             parse_key_entry(line.entry, _AUTHOR_DOMAIN)
         except TableError as error:
-            reason = str(error).removeprefix(f"the KeyTable's entry {line.entry.name} ")
+            reason = str(error).removeprefix(f"the KeyTable's entry {line.entry.place} ")
             problems.append((line.place, reason))
     return problems
 

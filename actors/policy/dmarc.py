@@ -19,7 +19,7 @@ _POLICIES = ("none", "quarantine", "reject")
 _FAILURE_OPTIONS = ("0", "1", "d", "s")
 _OPTIONS_CHARS_MAX = len("0:1:d:s")
 _REPORT_URI = re.compile(r"(?:\A|,)\s*+[a-z][a-z0-9+.\-]*+:[!-~]", re.IGNORECASE | re.ASCII)
-"""One of any scheme (RFC 3986 section 3.1) lets a record with a misspelt policy count, whether we report there or not."""
+"""One of any scheme (RFC 3986 section 3.1) makes a record with a misspelt policy count, also where we do not report."""
 _LABELS_WALKED = 7
 """RFC 9989 section 4.10 step 4: after the name itself at most 7 labels remain, so at most 8 questions."""
 _RECORD_BYTES_MAX = 4096
