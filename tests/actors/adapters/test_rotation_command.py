@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -44,8 +45,12 @@ def test_a_command_that_takes_too_long_is_killed_with_its_children(tmp_path: Pat
     with pytest.raises(RotationError, match="killed after 1 s"):
         asyncio.run(command(code, 1.0).remove("example.org", NAME))
     group = int((tmp_path / "pid").read_text())
-    left = [one.status() for one in psutil.process_iter() if os.getpgid(one.pid) == group]
-    assert set(left) <= {psutil.STATUS_ZOMBIE}, "killed, and at most not yet buried by who inherited it"
+    # A machine with much to do takes its time to end what was killed; who inherited it may not bury it at all.
+    left = [one for one in psutil.process_iter() if os.getpgid(one.pid) == group]
+    until_s = time.monotonic() + 10
+    while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in left):
+        assert time.monotonic() < until_s, "not killed"
+        time.sleep(0.01)
 
 
 def test_of_a_long_output_the_beginning_is_kept() -> None:
