@@ -19,7 +19,7 @@ from statistics import median
 from actors.actor import Actor, Budget
 from actors.adapters.clock import SystemClock
 from actors.adapters.zone import ZoneResolver
-from actors.config import DkimConfig, JudgementConfig
+from actors.config import DkimConfig
 from actors.decide.verdict import decide
 from actors.dkim.actor import DkimActor
 from actors.examine import examine_all
@@ -75,7 +75,7 @@ async def verify_ms(body: bytes, rounds: int) -> float:
 
 async def hostile_ms(case: Case, rounds: int) -> float:
     """All authentication of one hostile message, the verdict included."""
-    config, clock = JudgementConfig(), SystemClock()
+    config, clock = case.config, SystemClock()
     resolver = case.resolver()
     actors: list[Actor] = [
         DkimActor(config.dkim, resolver, clock),

@@ -13,7 +13,7 @@ from functools import cache
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from actors.config import DkimConfig
+from actors.config import DkimConfig, HeadersConfig, JudgementConfig
 from actors.dkim.canonical import BodyHashes
 from actors.dkim.seal import Sealer, seal
 from actors.dkim.signing.private_key import PrivateKey
@@ -34,6 +34,8 @@ SPF = f'example.org TXT "v=spf1 ip4:{CLIENT_IP} -all"'
 DMARC = '_dmarc.example.org TXT "v=DMARC1; p=reject"'
 CANONICALIZATIONS = ("simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed")
 LARGEST_KEY_BITS = 4096
+CONFIG = JudgementConfig()
+TEN_IDS = JudgementConfig(headers=HeadersConfig(removed_authserv_ids=tuple(f"mx{n}.example.net" for n in range(10))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Case:
     zone: str = field(default_factory=lambda: f"{zone()}\n{SPF}\n{DMARC}")
     failing: tuple[str, ...] = ()
     """Names for which DNS fails; "*" is all."""
+    config: JudgementConfig = CONFIG
 
     def resolver(self) -> FakeResolver:
         """Its DNS."""
@@ -237,12 +240,31 @@ def _header_sections() -> Iterator[tuple[str, Case]]:
         yield f"results_of_{name}", Case(_mail(b"Authentication-Results: " + text + b"\r\n" + HEADERS), {})
         author = b"From: " + text + b"alice@example.org\r\n"
         yield f"from_of_{name}", Case(_mail(author), {"dmarc_record": (Outcome.PERMERROR,)})
+    yield from _results()
     crowd = b"From: " + b",".join(b"a%d@d%d.example" % (n, n) for n in range(20_000)) + b"\r\n"
     yield "from_of_20000_addresses", Case(_mail(crowd), {"dmarc_record": (Outcome.PERMERROR,)})
     deep = b"From: a@" + b".".join([b"a"] * 126) + b"\r\n"
     yield "from_of_126_labels", Case(_mail(deep), {"dmarc_record": (Outcome.NONE,)})
     words = b"From: " + b"=?utf-8?B?" * 800 + b" <a@example.org>\r\n"
     yield "from_of_encoded_words", Case(_mail(words), {"dmarc_record": (Outcome.PASS, Outcome.PERMERROR)})
+
+
+def _results() -> Iterator[tuple[str, Case]]:
+    """As many Authentication-Results as are read, each as much work as it can be, with eleven ids of ours."""
+    for name, text in (
+        ("parentheses", b"()" * 9_000),
+        ("as_many_parentheses_as_are_read", b"()" * 49 + b"x" * 7_000 + b" y"),
+        ("escapes_in_comments", b"(\\a)" * 4_000),
+        ("open_comments", b"(\\(" * 6_000),
+        ("long_comments", b"x (" + b"c" * 18_000 + b") y"),
+        ("blanks", b"x" + b" " * 18_000 + b"y"),
+        ("digits", b"x " + b"1" * 18_000 + b" y"),
+        ("quoted_pairs", b'"' + b"\\a" * 9_000 + b'"'),
+        ("quoted_pairs_of_an_id", b'"' + b"\\a" * 255 + b'"'),
+        ("ids_almost_ours", b"mx " + b"mx.example.ne." * 580),
+    ):
+        field_ = b"Authentication-Results: " + text + b"; spf=pass\r\n"
+        yield f"results_50_of_{name}", Case(_mail(field_ * 50 + HEADERS), {}, config=TEN_IDS)
 
 
 def _senders() -> Iterator[tuple[str, Case]]:

@@ -73,7 +73,7 @@ def sealed_results(values: Iterable[bytes], authserv_id: str) -> bytes:
     ours, told = authserv_id.encode("utf-8"), []
     for value in values:
         try:
-            known = claims_to_be(value, ours.lower().rstrip(b".")) and parse_results(value).results
+            known = claims_to_be(value, (ours.lower().rstrip(b"."),)) and parse_results(value).results
         except ResultsError:
             continue
         if known:

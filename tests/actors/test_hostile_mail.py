@@ -15,9 +15,8 @@ from actors.model import Action, Finding, Message, Outcome, Stage
 from actors.policy.actor import PolicyActor
 from actors.ports import Clock
 from tests.fakes import FakeClock, FakeResolver
-from tests.hostile_mail import CLIENT_IP, all_cases, every_lookup, every_lookup_zone
+from tests.hostile_mail import CLIENT_IP, CONFIG, all_cases, every_lookup, every_lookup_zone
 
-CONFIG = JudgementConfig()
 TYPED = {
     Outcome.NONE,
     Outcome.PASS,
@@ -32,25 +31,25 @@ TYPED = {
 }
 
 
-def actors(resolver: FakeResolver, clock: Clock) -> list[Actor]:
-    return [DkimActor(CONFIG.dkim, resolver, clock), PolicyActor(CONFIG, resolver, None, clock)]
+def actors(resolver: FakeResolver, clock: Clock, config: JudgementConfig = CONFIG) -> list[Actor]:
+    return [DkimActor(config.dkim, resolver, clock), PolicyActor(config, resolver, None, clock)]
 
 
-async def examine(message: Message, resolver: FakeResolver) -> list[Finding]:
-    return await examine_all(actors(resolver, FakeClock()), message, FakeClock(), 20.0)
+async def examine(message: Message, resolver: FakeResolver, config: JudgementConfig = CONFIG) -> list[Finding]:
+    return await examine_all(actors(resolver, FakeClock(), config), message, FakeClock(), 20.0)
 
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", all_cases())
 async def test_hostile_mail_ends_in_typed_results(name: str) -> None:
     case = all_cases()[name]
-    findings = await examine(case.message, case.resolver())
+    findings = await examine(case.message, case.resolver(), case.config)
     assert {finding.outcome for finding in findings} <= TYPED
     for expected, outcomes in case.expected.items():
         told = {finding.outcome for finding in findings if finding.name == expected}
         assert told, f"nothing is said of {expected}"
         assert told <= set(outcomes), [finding for finding in findings if finding.name == expected][:3]
-    verdict = decide(findings, case.message, CONFIG, expected=("dkim", "policy"))
+    verdict = decide(findings, case.message, case.config, expected=("dkim", "policy"))
     assert verdict.action in Action
     assert not verdict.degraded
 
