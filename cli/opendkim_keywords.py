@@ -70,7 +70,7 @@ WITHOUT_OBJECT = (
 """Of OpenDKIM's process, or useless without another keyword that is told of."""
 
 _NEVER_L = "signatures never have l=: what it leaves unsigned anybody can write; nothing to do"
-_SCRIPT = "there are no Lua scripts; `[policy] symbol_points` and child milters decide about findings"
+_SCRIPT = "there are no Lua scripts; `[policy] symbol_points` decides about findings, child milters are not run yet"
 _FORM = "`[policy.on_form]` says what becomes of mail whose fields or line ends are at fault"
 _DNSSEC = "DNSSEC is the resolver's: name a validating one in `[dns] nameservers`; a forged answer is a temperror then"
 _EXPERIMENT = "an experiment that hardly anybody checks; nothing to do"
