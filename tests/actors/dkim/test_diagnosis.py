@@ -1,7 +1,7 @@
 """What broke a signature is found: the hash, the field or the line, and the byte."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.dkim import dkimpy
@@ -40,6 +40,7 @@ def diagnosed(
     return diagnose(signature, own, whole, key, original)
 
 
+@settings(deadline=None)
 @given(CASES)
 def test_a_signature_that_holds_has_nothing_to_compare(case: tuple[str, str]) -> None:
     found = diagnosed(SIGNED[case], mail(), mail(HEADERS.upper(), b"other"))
@@ -47,6 +48,7 @@ def test_a_signature_that_holds_has_nothing_to_compare(case: tuple[str, str]) ->
     assert (found.fields, found.body) == ((), None)
 
 
+@settings(deadline=None)
 @given(CASES, st.sampled_from([at for at, byte in enumerate(BODY) if byte in LETTERS]), st.sampled_from(LETTERS))
 def test_any_changed_byte_of_the_body_is_located_exactly(case: tuple[str, str], at: int, byte: int) -> None:
     if BODY[at] == byte:
@@ -64,6 +66,7 @@ def test_any_changed_byte_of_the_body_is_located_exactly(case: tuple[str, str], 
     assert chr(byte) in found.body.difference.received
 
 
+@settings(deadline=None)
 @given(CASES, st.data())
 def test_any_changed_byte_of_a_signed_field_is_located_exactly(case: tuple[str, str], data: st.DataObject) -> None:
     fields = mail().headers
@@ -170,6 +173,7 @@ def test_only_what_is_below_a_signed_length_is_compared() -> None:
     assert (cut.body_hash, cut.body.difference.cause) == (Hash.FAILS, Cause.CUT)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_any_two_mails_give_a_result(one: bytes, other: bytes) -> None:
     # Behind a field of its own, as white space at the beginning would continue the signature.
