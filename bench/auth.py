@@ -26,7 +26,8 @@ from actors.examine import examine_all
 from actors.model import Message, Outcome, Stage
 from actors.policy.actor import PolicyActor
 from bench.figures import show
-from tests.hostile_mail import Case, all_cases
+from tests.hostile_case import Case
+from tests.hostile_mail import all_cases
 from tests.signing import signed_message, zone
 
 VERIFIED_BODIES = {"4_kb": 4096, "2_mb": 2 * 1024 * 1024}

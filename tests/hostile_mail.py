@@ -1,13 +1,12 @@
 """Mail that wants to cost time or to break the authentication, case by case, with what must come of it.
 
-All of it is within the gateway's caps of 10,000 fields and 1 MB for a header section.
+All of it is within the gateway's caps of 10,000 fields and 1 MB for a header section. `hostile_senders` has those of SPF.
 
 Unit tests look at the outcomes, `bench/auth.py` at the CPU time. Everything is made here, from our own keys.
 """
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -18,40 +17,16 @@ from actors.dkim.canonical import BodyHashes
 from actors.dkim.seal import Sealer, seal
 from actors.dkim.signing.private_key import PrivateKey
 from actors.dkim.verify import Evidence
-from actors.model import Client, Envelope, Message, Outcome, Recipient
-from tests.fakes import NOW_S, FakeResolver
+from actors.model import Message, Outcome
+from tests.fakes import NOW_S
+from tests.hostile_case import CLIENT_IP, CONFIG, DMARC, SPF, Case, mail
+from tests.hostile_senders import senders
 from tests.signing import BODY, HEADERS, dkim_sign, ed25519_key, rsa_key, rsa_record, zone
 
-CLIENT_IP = "192.0.2.25"
-ENVELOPE = Envelope(
-    client=Client(CLIENT_IP, hostname=b"mail.example.org", helo=b"mail.example.org"),
-    sender=b"alice@example.org",
-    recipients=(Recipient(b"bob@example.net"),),
-    received_at_s=NOW_S,
-    mta_name="mx.example.net",
-)
-SPF = f'example.org TXT "v=spf1 ip4:{CLIENT_IP} -all"'
-DMARC = '_dmarc.example.org TXT "v=DMARC1; p=reject"'
 CANONICALIZATIONS = ("simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed")
 LARGEST_KEY_BITS = 4096
-CONFIG = JudgementConfig()
+LISTED_SIGNER = JudgementConfig(dkim=DkimConfig(signers_first=("example.net",)))
 TEN_IDS = JudgementConfig(headers=HeadersConfig(removed_authserv_ids=tuple(f"mx{n}.example.net" for n in range(10))))
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A message, its DNS, and by the name of a finding what it may come to."""
-
-    message: Message
-    expected: Mapping[str, tuple[Outcome, ...]]
-    zone: str = field(default_factory=lambda: f"{zone()}\n{SPF}\n{DMARC}")
-    failing: tuple[str, ...] = ()
-    """Names for which DNS fails; "*" is all."""
-    config: JudgementConfig = CONFIG
-
-    def resolver(self) -> FakeResolver:
-        """Its DNS."""
-        return FakeResolver(self.zone, self.failing)
 
 
 def cases() -> Iterator[tuple[str, Case]]:
@@ -61,12 +36,8 @@ def cases() -> Iterator[tuple[str, Case]]:
     yield from _keys()
     yield from _chains()
     yield from _header_sections()
-    yield from _senders()
+    yield from senders()
     yield from _lookups()
-
-
-def _mail(headers: bytes, body: bytes = BODY, envelope: Envelope = ENVELOPE) -> Message:
-    return Message(envelope, headers, body)
 
 
 def _dkim(*outcomes: Outcome) -> dict[str, tuple[Outcome, ...]]:
@@ -84,40 +55,55 @@ def _white_space() -> Iterator[tuple[str, Case]]:
     spaces = b"x" + b" " * 2**20 + b"y\r\n"
     for canonicalization in CANONICALIZATIONS:
         name = canonicalization.replace("/", "_")
-        mail = _mail(_signed(HEADERS, spaces, canonicalization), spaces)
-        yield f"spaces_1_mb_in_a_body_line_{name}", Case(mail, _dkim(Outcome.PASS))
+        message = mail(_signed(HEADERS, spaces, canonicalization), spaces)
+        yield f"spaces_1_mb_in_a_body_line_{name}", Case(message, _dkim(Outcome.PASS))
     lines = b" \r\n" * 350_000
-    yield "empty_lines_1_mb", Case(_mail(_signed(HEADERS, lines, "relaxed/relaxed"), lines), _dkim(Outcome.PASS))
+    yield "empty_lines_1_mb", Case(mail(_signed(HEADERS, lines, "relaxed/relaxed"), lines), _dkim(Outcome.PASS))
     tabs = b"x" + b"\t " * 2**19 + b"\r\n"
-    yield "tabs_and_spaces_1_mb", Case(_mail(_signed(HEADERS, tabs, "relaxed/relaxed"), tabs), _dkim(Outcome.PASS))
+    yield "tabs_and_spaces_1_mb", Case(mail(_signed(HEADERS, tabs, "relaxed/relaxed"), tabs), _dkim(Outcome.PASS))
     padded = HEADERS + b"X-Pad: x" + b" " * 1_000_000 + b"y\r\n"
     for name in ("X-Pad", "Subject"):
         headers = _signed(padded, BODY, "relaxed/relaxed", h=f"From:{name}")
-        yield f"spaces_1_mb_in_a_field_beside_{name.lower()}", Case(_mail(headers), {})
+        yield f"spaces_1_mb_in_a_field_beside_{name.lower()}", Case(mail(headers), {})
     runs = HEADERS + b"X-Pad: " + (b"x" + b" " * 7) * 125_000 + b"\r\n"
-    yield "runs_of_7_spaces_1_mb_in_a_field", Case(_mail(_signed(runs, BODY, "relaxed/relaxed", h="From:X-Pad")), {})
+    yield "runs_of_7_spaces_1_mb_in_a_field", Case(mail(_signed(runs, BODY, "relaxed/relaxed", h="From:X-Pad")), {})
     folded = HEADERS + b"Subject: x" + b"\r\n " * 330_000 + b"\r\n"
-    yield "folds_1_mb_in_a_field", Case(_mail(folded), {})
+    yield "folds_1_mb_in_a_field", Case(mail(folded), {})
 
 
 def _signatures() -> Iterator[tuple[str, Case]]:
     for count in (201, 4000):
         names = "From:" + ":".join(f"x{number}" for number in range(count))
         many = b"".join(b"X%d: y\r\n" % number for number in range(count))
-        yield f"h_of_{count}_names", Case(_mail(dkim_sign(h=names) + many + HEADERS), _dkim(Outcome.PERMERROR))
+        yield f"h_of_{count}_names", Case(mail(dkim_sign(h=names) + many + HEADERS), _dkim(Outcome.PERMERROR))
     same = "From:" + ":".join(["x"] * 199)
     fields = b"X: y\r\n" * 4000 + HEADERS
-    yield "h_of_200_names_over_4000_fields", Case(_mail(dkim_sign(fields, h=same) * 5 + fields), _dkim(Outcome.PASS))
+    yield "h_of_200_names_over_4000_fields", Case(mail(dkim_sign(fields, h=same) * 5 + fields), _dkim(Outcome.PASS))
     for bytes_ in (4_000, 20_000, 1_000_000):
         blanks = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=rsa; h=from; bh=AAAA; b=A" + b" " * bytes_ + b"!"
-        yield f"b_of_{bytes_}_spaces", Case(_mail(blanks + b"\r\n" + HEADERS), _dkim(Outcome.PERMERROR))
+        yield f"b_of_{bytes_}_spaces", Case(mail(blanks + b"\r\n" + HEADERS), _dkim(Outcome.PERMERROR))
     thousand = dkim_sign() * 1000 + HEADERS
     capped = {"dkim": (Outcome.PASS, Outcome.SKIPPED), "unverified": (Outcome.SKIPPED,)}
-    yield "signatures_1000", Case(_mail(thousand), capped)
+    yield "signatures_1000", Case(mail(thousand), capped)
+    names = (".".join(["\u00e4" * 45] * 5), ".".join(["\u0915\u093f\u094d\u200d" * 12, *["\u00fc"] * 40]))
+    for number, name in enumerate(names):
+        fields = b"".join(
+            b"DKIM-Signature: v=1; a=rsa-sha256; d=%b.x%d; s=a; h=from; bh=AAAA; b=AAAA\r\n" % (name.encode(), count)
+            for count in range(100)
+        )
+        outcomes = _dkim(Outcome.PERMERROR, Outcome.SKIPPED)
+        for kind, config in (("", CONFIG), ("_and_a_listed_signer", LISTED_SIGNER)):
+            yield f"signatures_100_of_u_labels_{number}{kind}", Case(mail(fields + HEADERS), outcomes, config=config)
+    long = (b"A line of text as people write it, with words of a few letters each; 78.\r\n") * 28_000
+    partly = b"".join(
+        dkim_sign(HEADERS, long, c=canonicalization, l=str(len(long) - count))
+        for count, canonicalization in enumerate(CANONICALIZATIONS, start=1)
+    )
+    yield "signatures_with_l_over_2_mb", Case(mail(partly + HEADERS, long), _dkim(Outcome.POLICY))
     broken = b"DKIM-Signature: " + b";" * 8000 + b"\r\n"
     yield (
         "signatures_125_of_semicolons",
-        Case(_mail(broken * 125 + HEADERS), _dkim(Outcome.PERMERROR, Outcome.SKIPPED)),
+        Case(mail(broken * 125 + HEADERS), _dkim(Outcome.PERMERROR, Outcome.SKIPPED)),
     )
     for name, text in (
         ("nul", b"v=1; d=example.org\x00.evil.example; s=rsa; b=AAAA"),
@@ -130,7 +116,7 @@ def _signatures() -> Iterator[tuple[str, Case]]:
     ):
         yield (
             f"signature_with_{name}",
-            Case(_mail(b"DKIM-Signature: " + text + b"\r\n" + HEADERS), _dkim(Outcome.PERMERROR)),
+            Case(mail(b"DKIM-Signature: " + text + b"\r\n" + HEADERS), _dkim(Outcome.PERMERROR)),
         )
 
 
@@ -150,12 +136,12 @@ def _keys() -> Iterator[tuple[str, Case]]:
     }
     for name, record in records.items():
         text = "\n".join((f'rsa._domainkey.example.org TXT "{record}"', SPF, DMARC))
-        yield f"key_{name}", Case(_mail(dkim_sign() * 5 + HEADERS), _dkim(Outcome.PERMERROR), text)
+        yield f"key_{name}", Case(mail(dkim_sign() * 5 + HEADERS), _dkim(Outcome.PERMERROR), text)
     zero = "v=DKIM1; k=ed25519; p=" + base64.b64encode(bytes(32)).decode()
     ed25519 = "\n".join((f'ed._domainkey.example.org TXT "{zero}"', SPF, DMARC))
     yield (
         "key_of_small_order",
-        Case(_mail(dkim_sign(a="ed25519-sha256") + HEADERS), _dkim(Outcome.FAIL, Outcome.PERMERROR), ed25519),
+        Case(mail(dkim_sign(a="ed25519-sha256") + HEADERS), _dkim(Outcome.FAIL, Outcome.PERMERROR), ed25519),
     )
     for name, numbers in (
         (f"of_{LARGEST_KEY_BITS}_bits", rsa.RSAPublicNumbers(65537, _odd(LARGEST_KEY_BITS))),
@@ -168,7 +154,7 @@ def _keys() -> Iterator[tuple[str, Case]]:
         field_ = dkim_sign(b=signature) if len(signature) < 7000 else dkim_sign()
         text = "\n".join((f'rsa._domainkey.example.org TXT "{_record(numbers)}"', SPF, DMARC))
         outcomes = (Outcome.FAIL, Outcome.PERMERROR)
-        yield f"key_{name}", Case(_mail(field_ * 5 + HEADERS), _dkim(*outcomes), text)
+        yield f"key_{name}", Case(mail(field_ * 5 + HEADERS), _dkim(*outcomes), text)
 
 
 def _odd(bits: int) -> int:
@@ -189,8 +175,8 @@ def chain(sets: int, results_bytes: int, key: rsa.RSAPrivateKey | None = None) -
     sealer = Sealer("example.org", "rsa", PrivateKey("rsa", key.key_size, key), (b"from",))
     headers, outcome = HEADERS, Outcome.NONE
     for _ in range(sets):
-        mail = _mail(headers)
-        leaving = Evidence(mail.fields_by_name, BodyHashes(BODY), NOW_S, DkimConfig())
+        message = mail(headers)
+        leaving = Evidence(message.fields_by_name, BodyHashes(BODY), NOW_S, DkimConfig())
         fields = seal(leaving, outcome, results, sealer) or ()
         headers, outcome = b"".join(b"%b:%b\r\n" % one for one in fields) + headers, Outcome.PASS
     return headers
@@ -207,46 +193,66 @@ def costly_key() -> rsa.RSAPrivateKey:
 
 
 def _chains() -> Iterator[tuple[str, Case]]:
-    yield "chain_of_50_sets", Case(_mail(chain(50, 0)), {"arc": (Outcome.PASS,)})
-    yield "chain_of_50_sets_of_3_kb", Case(_mail(chain(50, 3_000)), {"arc": (Outcome.PASS,)})
-    yield "chain_of_50_sets_of_15_kb", Case(_mail(chain(50, 15_000)), {"arc": (Outcome.FAIL,)})
+    yield "chain_of_50_sets", Case(mail(chain(50, 0)), {"arc": (Outcome.PASS,)})
+    yield "chain_of_50_sets_of_3_kb", Case(mail(chain(50, 3_000)), {"arc": (Outcome.PASS,)})
+    yield "chain_of_50_sets_of_15_kb", Case(mail(chain(50, 15_000)), {"arc": (Outcome.FAIL,)})
     record = _record(costly_key().public_key().public_numbers())
     text = "\n".join((f'rsa._domainkey.example.org TXT "{record}"', SPF, DMARC))
-    costly = _mail(chain(50, 0, costly_key()))
+    costly = mail(chain(50, 0, costly_key()))
     yield f"chain_of_50_sets_of_{LARGEST_KEY_BITS}_bits", Case(costly, {"arc": (Outcome.PASS,)}, text)
     longer = _record(rsa.RSAPublicNumbers(65537, _odd(16_384)))
     text = "\n".join((f'rsa._domainkey.example.org TXT "{longer}"', SPF, DMARC))
-    yield "chain_of_50_sets_of_16384_bits", Case(_mail(chain(50, 0)), {"arc": (Outcome.FAIL,)}, text)
+    yield "chain_of_50_sets_of_16384_bits", Case(mail(chain(50, 0)), {"arc": (Outcome.FAIL,)}, text)
     sets = b"ARC-Seal: i=%d; cv=none\r\nARC-Message-Signature: i=%d\r\nARC-Authentication-Results: i=%d; x\r\n"
     thousand = b"".join(sets % (number, number, number) for number in range(1, 1001))
-    yield "chain_of_1000_sets", Case(_mail(thousand + HEADERS), {"arc": (Outcome.FAIL,)})
+    yield "chain_of_1000_sets", Case(mail(thousand + HEADERS), {"arc": (Outcome.FAIL,)})
     gap = chain(1, 0).replace(b"i=1", b"i=2")
-    yield "chain_that_begins_with_2", Case(_mail(gap), {"arc": (Outcome.FAIL,)})
+    yield "chain_that_begins_with_2", Case(mail(gap), {"arc": (Outcome.FAIL,)})
     semicolons = b"ARC-Seal: " + b";" * 1_000_000 + b"\r\n" + HEADERS
-    yield "seal_of_1_mb_of_semicolons", Case(_mail(semicolons), {"arc": (Outcome.FAIL,)})
+    yield "seal_of_1_mb_of_semicolons", Case(mail(semicolons), {"arc": (Outcome.FAIL,)})
 
 
 def _header_sections() -> Iterator[tuple[str, Case]]:
     umlaut = b"S\xfcbject: x\r\n\xc3\x9cber: y\r\nFr\xf6m: eve@example.net\r\n"
-    yield "names_that_are_not_ascii", Case(_mail(umlaut + dkim_sign() + HEADERS), _dkim(Outcome.PASS))
+    yield "names_that_are_not_ascii", Case(mail(umlaut + dkim_sign() + HEADERS), _dkim(Outcome.PASS))
     below = dkim_sign() + umlaut + HEADERS
-    yield "names_that_are_not_ascii_below_the_signature", Case(_mail(below), _dkim(Outcome.PASS))
+    yield "names_that_are_not_ascii_below_the_signature", Case(mail(below), _dkim(Outcome.PASS))
     no_colon = b"this is no field\r\n" * 3
-    yield "lines_without_a_colon", Case(_mail(no_colon + dkim_sign() + HEADERS), _dkim(Outcome.PASS))
-    yield "fields_10000", Case(_mail(b"X: y\r\n" * 9_990 + dkim_sign() + HEADERS), _dkim(Outcome.PASS))
+    yield "lines_without_a_colon", Case(mail(no_colon + dkim_sign() + HEADERS), _dkim(Outcome.PASS))
+    yield "fields_10000", Case(mail(b"X: y\r\n" * 9_990 + dkim_sign() + HEADERS), _dkim(Outcome.PASS))
     results = b"Authentication-Results: mx.example.net; dkim=pass header.d=bank.example\r\n"
-    yield "results_1000_forged", Case(_mail(results * 1000 + HEADERS), {})
+    yield "results_1000_forged", Case(mail(results * 1000 + HEADERS), {})
     for name, text in (("comments", b"(" * 100_000), ("quotes", b'"\\' * 50_000), ("backslashes", b"\\" * 100_000)):
-        yield f"results_of_{name}", Case(_mail(b"Authentication-Results: " + text + b"\r\n" + HEADERS), {})
+        yield f"results_of_{name}", Case(mail(b"Authentication-Results: " + text + b"\r\n" + HEADERS), {})
         author = b"From: " + text + b"alice@example.org\r\n"
-        yield f"from_of_{name}", Case(_mail(author), {"dmarc_record": (Outcome.PERMERROR,)})
+        yield f"from_of_{name}", Case(mail(author), {"dmarc_record": (Outcome.PERMERROR,)})
     yield from _results()
     crowd = b"From: " + b",".join(b"a%d@d%d.example" % (n, n) for n in range(20_000)) + b"\r\n"
-    yield "from_of_20000_addresses", Case(_mail(crowd), {"dmarc_record": (Outcome.PERMERROR,)})
+    yield "from_of_20000_addresses", Case(mail(crowd), {"dmarc_record": (Outcome.PERMERROR,)})
+    permerror = {"dmarc_record": (Outcome.PERMERROR,)}
+    for name, text in (
+        ("open_comment_and_addresses", b"(" + b"a@b.example " * 80_000),
+        ("open_quotes_and_u_labels", b'"' + b"a@%b.example " % "\u00e4.\u00fc".encode() * 50_000),
+        ("blanks_and_an_address", b"x" + b" " * 1_000_000 + b"<a@example.org>"),
+        ("at_signs", b"@" * 1_000_000),
+    ):
+        yield f"from_of_{name}", Case(mail(b"From: " + text + b"\r\n" + HEADERS[HEADERS.index(b"To:") :]), permerror)
+    several = b"".join(b"From: <a@d%d.example>\r\n" % number for number in range(5_000))
+    yield "from_5000_fields", Case(mail(several), permerror)
+    label = "\u00e4" * 50 + "."
+    for name, text in (
+        ("18_addresses_of_u_labels", ", ".join(f"a@{label * 4}d{number}.example" for number in range(18))),
+        (
+            "18_names_of_u_labels",
+            " ".join(f"a@{label * 4}d{number}.example" for number in range(18)) + " <a@example.org>",
+        ),
+    ):
+        outcomes = {"dmarc_record": (Outcome.PERMERROR, Outcome.PASS, Outcome.NONE)}
+        yield f"from_of_{name}", Case(mail(f"From: {text}\r\n".encode()), outcomes)
     deep = b"From: a@" + b".".join([b"a"] * 126) + b"\r\n"
-    yield "from_of_126_labels", Case(_mail(deep), {"dmarc_record": (Outcome.NONE,)})
+    yield "from_of_126_labels", Case(mail(deep), {"dmarc_record": (Outcome.NONE,)})
     words = b"From: " + b"=?utf-8?B?" * 800 + b" <a@example.org>\r\n"
-    yield "from_of_encoded_words", Case(_mail(words), {"dmarc_record": (Outcome.PASS, Outcome.PERMERROR)})
+    yield "from_of_encoded_words", Case(mail(words), {"dmarc_record": (Outcome.PASS, Outcome.PERMERROR)})
 
 
 def _results() -> Iterator[tuple[str, Case]]:
@@ -264,73 +270,13 @@ def _results() -> Iterator[tuple[str, Case]]:
         ("ids_almost_ours", b"mx " + b"mx.example.ne." * 580),
     ):
         field_ = b"Authentication-Results: " + text + b"; spf=pass\r\n"
-        yield f"results_50_of_{name}", Case(_mail(field_ * 50 + HEADERS), {}, config=TEN_IDS)
-
-
-def _senders() -> Iterator[tuple[str, Case]]:
-    def spf(name: str, records: str, *outcomes: Outcome, sender: bytes = b"bo@a.example") -> tuple[str, Case]:
-        envelope = Envelope(client=ENVELOPE.client, sender=sender, received_at_s=NOW_S)
-        return name, Case(_mail(HEADERS, envelope=envelope), {"spf": outcomes}, f"{records}\n{DMARC}")
-
-    permerror = Outcome.PERMERROR
-    yield spf("spf_includes_itself", 'a.example TXT "v=spf1 include:a.example -all"', permerror)
-    yield spf("spf_redirects_to_itself", 'a.example TXT "v=spf1 redirect=a.example"', permerror)
-    loop = 'a.example TXT "v=spf1 include:b.example -all"\nb.example TXT "v=spf1 include:a.example -all"'
-    yield spf("spf_loop_of_two", loop, permerror)
-    chain = "\n".join(f'n{n}.example TXT "v=spf1 include:n{n + 1}.example -all"' for n in range(100))
-    yield spf("spf_chain_of_100", f'a.example TXT "v=spf1 include:n0.example -all"\n{chain}', permerror)
-    eleven = " ".join(f"a:h{n}.example" for n in range(11))
-    hosts = "\n".join(f"h{n}.example A 198.51.100.{n}" for n in range(11))
-    yield spf("spf_11_lookups", f'a.example TXT "v=spf1 {eleven} -all"\n{hosts}', permerror)
-    ten = " ".join(f"a:h{n}.example" for n in range(10))
-    yield spf("spf_10_lookups", f'a.example TXT "v=spf1 {ten} -all"\n{hosts}', Outcome.FAIL)
-    void = " ".join(f"a:void{n}.example" for n in range(3))
-    yield spf("spf_3_void_lookups", f'a.example TXT "v=spf1 {void} -all"', permerror)
-    mx = "\n".join(f"a.example MX {n} m{n}.example" for n in range(200))
-    yield spf("spf_mx_of_200_hosts", f'a.example TXT "v=spf1 mx -all"\n{mx}', permerror)
-    ptr = "\n".join(f"25.2.0.192.in-addr.arpa PTR p{n}.a.example\np{n}.a.example A 198.51.100.1" for n in range(200))
-    yield spf("spf_ptr_of_200_names", f'a.example TXT "v=spf1 ptr -all"\n{ptr}', Outcome.FAIL, permerror)
-    terms = "a.example TXT v=spf1 " + " ".join(["ip4:198.51.100.1"] * 249)
-    yield spf("spf_250_terms", terms, Outcome.NEUTRAL, permerror)
-    macros = "a.example TXT v=spf1 " + " ".join(["exists:" + "%{l1r-}" * 50 + ".a.example"] * 10) + " -all"
-    yield spf("spf_macros", macros, Outcome.FAIL, permerror, sender=b"-".join([b"x"] * 30) + b"@a.example")
-    sender = b"\xff." * 5_000 + b"@a.example"
-    for letter, most, over in (("l", Outcome.FAIL, permerror), ("S", Outcome.FAIL, permerror)):
-        for count, outcome in ((10, most), (60, over)):
-            terms = " ".join([f"exists:{f'%{{{letter}}}' * count}"] * (100 // count if outcome is most else 10))
-            yield spf(
-                f"spf_{count}_macros_{letter}_a_term", f"a.example TXT v=spf1 {terms} -all", outcome, sender=sender
-            )
-    lists = "\n".join(f"i{n}.example TXT v=spf1 {' '.join(['ip4:198.51.100.1'] * 240)} -all" for n in range(10))
-    for count, outcome in ((4, Outcome.NEUTRAL), (10, permerror)):
-        includes = " ".join(f"include:i{n}.example" for n in range(count))
-        yield spf(f"spf_{count}_includes_of_240_terms", f"a.example TXT v=spf1 {includes}\n{lists}", outcome)
-    yield from _address_floods(spf)
-    yield spf("spf_sender_of_100_kb", "", Outcome.NONE, sender=b"a" * 100_000 + b"@" + b"b." * 50_000 + b"example")
-    yield spf("spf_sender_with_nul", SPF, Outcome.NONE, sender=b"bo@example.org\x00.evil.example")
-    yield spf("spf_sender_of_8_bit", SPF, Outcome.NONE, sender=b"\xff\xfe@\xff.example")
-
-
-def _address_floods(spf: Callable[..., tuple[str, Case]]) -> Iterator[tuple[str, Case]]:
-    """As many addresses as are looked at, and more."""
-    ptr = "\n".join(f"25.2.0.192.in-addr.arpa PTR p{n}.a.example" for n in range(10))
-    mx = "\n".join(f"a.example MX 10 p{n}.a.example" for n in range(10))
-    for count, outcome in ((48, Outcome.FAIL), (2_000, Outcome.PERMERROR)):
-        hosts = "\n".join(f"p{n}.a.example A 10.{n}.{k >> 8}.{k & 255}" for n in range(10) for k in range(count))
-        for name, terms in (
-            ("a", " ".join(f"a:p{n}.a.example" for n in range(10))),
-            ("mx", " ".join(["mx/28"] * 10)),
-            ("ptr", " ".join(["ptr:a.example"] * 10)),
-            ("client_name", " ".join(["exists:%{p}.x.example"] * 2 + ["exists:%{p}%{p}"])),
-        ):
-            record = f"a.example TXT v=spf1 {terms} -all"
-            yield spf(f"spf_{name}_of_10_times_{count}_addresses", f"{record}\n{ptr}\n{mx}\n{hosts}", outcome)
+        yield f"results_50_of_{name}", Case(mail(field_ * 50 + HEADERS), {}, config=TEN_IDS)
 
 
 @cache
 def every_lookup() -> Message:
     """A message that makes us ask everything there is to ask, of `every_lookup_zone`."""
-    return _mail(dkim_sign() + dkim_sign(a="ed25519-sha256", d="mail.example.org") + chain(2, 0))
+    return mail(dkim_sign() + dkim_sign(a="ed25519-sha256", d="mail.example.org") + chain(2, 0))
 
 
 def every_lookup_zone() -> str:
@@ -353,6 +299,9 @@ def _lookups() -> Iterator[tuple[str, Case]]:
     temporary = (Outcome.TEMPERROR,)
     expected = {"dkim": temporary, "arc": temporary, "spf": temporary, "dmarc_record": temporary}
     yield "dns_fails_everywhere", Case(every_lookup(), expected, every_lookup_zone(), ("*",))
+    dead = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=dead; h=from; bh=AAAA; b=AAAA\r\n" * 5
+    one_name = ("dead._domainkey.example.org",)
+    yield "dns_fails_for_a_selector", Case(mail(dead + HEADERS), _dkim(Outcome.TEMPERROR), failing=one_name)
 
 
 @cache

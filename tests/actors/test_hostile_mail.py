@@ -15,7 +15,8 @@ from actors.model import Action, Finding, Message, Outcome, Stage
 from actors.policy.actor import PolicyActor
 from actors.ports import Clock
 from tests.fakes import FakeClock, FakeResolver
-from tests.hostile_mail import CLIENT_IP, CONFIG, all_cases, every_lookup, every_lookup_zone
+from tests.hostile_case import CLIENT_IP, CONFIG
+from tests.hostile_mail import all_cases, every_lookup, every_lookup_zone
 
 TYPED = {
     Outcome.NONE,
