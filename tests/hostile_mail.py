@@ -1,6 +1,7 @@
 """Mail that wants to cost time or to break the authentication, case by case, with what must come of it.
 
-All of it is within the gateway's caps of 10,000 fields and 1 MB for a header section. `hostile_senders` has those of SPF.
+All of it is within the gateway's caps of 10,000 fields and 1 MB for a header section. Those of SPF are in
+`hostile_senders`.
 
 Unit tests look at the outcomes, `bench/auth.py` at the CPU time. Everything is made here, from our own keys.
 """
