@@ -106,6 +106,7 @@ def test_the_table_of_stages_is_there_without_any_actor() -> None:
         "actors.dkim.rotation.selectors",
         "actors.dkim.signing",
         "actors.dkim.signing.config",
+        "actors.dkim.signing.http_place",
         "actors.dkim.signing.ldap_place",
         "actors.dkim.signing.options",
         "actors.dkim.signing.sql_place",
