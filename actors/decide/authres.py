@@ -2,7 +2,7 @@
 
 Written with own code, since authres 1.2.0 copies CR LF inside a property into the message, and knows no folding; it
 is the oracle in the tests. Reading it costs 2 ms there and recurses into comments; here only the authserv-id is
-read, once however many ids are ours, in steps from one parenthesis to the next, of which there may be a hundred. An id
+read, once however many ids are ours, in steps from one parenthesis to the next, of which there may be fifty. An id
 that two readers might read differently is no foreign one: the field goes when ours could be meant, or when telling
 would be too much work.
 """
@@ -38,9 +38,9 @@ _WITH_REASON = (Outcome.FAIL, Outcome.POLICY, Outcome.TEMPERROR, Outcome.PERMERR
 
 _FIELDS_READ_MAX = 50
 """Fields whose id is read; all further ones are removed (RFC 8601 section 5 allows it), no honest mail has so many."""
-_MARKS_MAX = 100
+_MARKS_MAX = 50
 """Parentheses and backslashes in comments around the id, and in all of a body without readable id."""
-_UNREADABLE_BYTES_MAX = 8192
+_UNREADABLE_BYTES_MAX = 4096
 """A longer body without readable id is removed, as is one with more marks: no honest one is like that."""
 _MARK = re.compile(rb"[()\\]")
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]")

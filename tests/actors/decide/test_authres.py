@@ -211,8 +211,8 @@ def test_a_field_that_bears_our_id_in_any_disguise_is_removed(body: bytes) -> No
         b" spf=pass (sender IP is 192.0.2.1) smtp.mailfrom=example.net; dkim=none",
         b" (caf\xc3\xa9) other.example.org; spf=pass",
         b" (" + b"c" * 5_000 + b") other.example.org (" + b"c" * 5_000 + b") 1; spf=pass",
-        b" other.(" + b"c" * 5_000 + b")example.org; spf=pass",
-        b" " + b"()" * 45 + b" other.example.org; spf=pass" + b" (x)" * 1_000,
+        b" other.(" + b"c" * 4_000 + b")example.org; spf=pass",
+        b" " + b"()" * 24 + b" other.example.org; spf=pass" + b" (x)" * 1_000,
         b"",
     ],
 )
@@ -223,10 +223,10 @@ def test_a_foreign_field_is_kept(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b" " + b"()" * 51 + b" other.example.org; spf=pass",
-        b" other" + b"(" * 50 + b")" * 51 + b".example.org; spf=pass",
-        b" other" + b"(\\a)" * 34 + b".example.org; spf=pass",
-        b" other .example.org; spf=pass (" + b"c" * 9_000 + b")",
+        b" " + b"()" * 26 + b" other.example.org; spf=pass",
+        b" other" + b"(" * 25 + b")" * 26 + b".example.org; spf=pass",
+        b" other" + b"(\\a)" * 17 + b".example.org; spf=pass",
+        b" other .example.org; spf=pass (" + b"c" * 4_100 + b")",
     ],
 )
 def test_a_field_that_is_too_much_work_to_read_is_removed(body: bytes) -> None:
@@ -310,7 +310,7 @@ def test_any_bytes_are_either_ours_or_not(body: bytes) -> None:
 
 
 def test_so_many_comments_are_read_and_no_more() -> None:
-    assert read_authserv_id(b"()" * 49 + b"other.example.org" + b"(\\))" * 33 + b"; none") == b"other.example.org"
-    assert read_authserv_id(b"()" * 50 + b"other.example.org; none") is None
-    assert read_authserv_id(b"other.example.org" + b"(\\))" * 34 + b"; none") is None
+    assert read_authserv_id(b"()" * 24 + b"other.example.org" + b"(\\))" * 16 + b"; none") == b"other.example.org"
+    assert read_authserv_id(b"()" * 25 + b"other.example.org; none") is None
+    assert read_authserv_id(b"other.example.org" + b"(\\))" * 17 + b"; none") is None
     assert read_authserv_id(b"other.example.org (" + b"x" * 9_000 + b"); none") == b"other.example.org"
