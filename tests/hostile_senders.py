@@ -38,12 +38,10 @@ def senders() -> Iterator[tuple[str, Case]]:
     macros = "a.example TXT v=spf1 " + " ".join(["exists:" + "%{l1r-}" * 50 + ".a.example"] * 10) + " -all"
     yield spf("spf_macros", macros, Outcome.FAIL, permerror, sender=b"-".join([b"x"] * 30) + b"@a.example")
     sender = b"\xff." * 5_000 + b"@a.example"
-    for letter, most, over in (("l", Outcome.FAIL, permerror), ("S", Outcome.FAIL, permerror)):
-        for count, outcome in ((10, most), (60, over)):
-            terms = " ".join([f"exists:{f'%{{{letter}}}' * count}"] * (100 // count if outcome is most else 10))
-            yield spf(
-                f"spf_{count}_macros_{letter}_a_term", f"a.example TXT v=spf1 {terms} -all", outcome, sender=sender
-            )
+    for letter in "lS":
+        for count, outcome in ((5, Outcome.FAIL), (60, permerror)):
+            record = "a.example TXT v=spf1 " + " ".join([f"exists:{f'%{{{letter}}}' * count}"] * 10) + " -all"
+            yield spf(f"spf_{count}_macros_{letter}_a_term", record, outcome, sender=sender)
     lists = "\n".join(f"i{n}.example TXT v=spf1 {' '.join(['ip4:198.51.100.1'] * 240)} -all" for n in range(10))
     for count, outcome in ((4, Outcome.NEUTRAL), (10, permerror)):
         includes = " ".join(f"include:i{n}.example" for n in range(count))

@@ -32,7 +32,7 @@ RECORD_TERMS_MAX = 250
 """As many networks as fit into RECORD_BYTES_MAX when a domain lists its senders one by one."""
 TERMS_MAX = 1000
 """As all further caps here, of one evaluation: its records together."""
-MACROS_MAX = 100
+MACROS_MAX = 50
 """Percent signs. A single term could have 63 macros, each as long as the sender."""
 CLIENT_NAME_MACROS_MAX = 5
 """Of these %{p}, which the RFC advises against: each compares all addresses of ten names."""

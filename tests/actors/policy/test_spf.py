@@ -140,9 +140,9 @@ async def test_a_record_that_is_too_long_is_not_even_read(record: bytes) -> None
 @pytest.mark.parametrize(
     ("record", "name", "questions"),
     [
-        (b"v=spf1 exists:" + b"%{l}" * 101, "example.net", 1),
+        (b"v=spf1 exists:" + b"%{l}" * 51, "example.net", 1),
         (b"v=spf1 exists:%{p}.%{P}.%{p}.%{p}.%{p}.%{p}", "example.net", 1),
-        (b"v=spf1 exp=" + b"%{i}" * 40 + b" include:{next}", "x2.example", 3),
+        (b"v=spf1 exp=" + b"%{i}" * 20 + b" include:{next}", "x2.example", 3),
         (b"v=spf1 exp=%{p}.%{p} include:{next}", "x2.example", 3),
     ],
 )
