@@ -47,8 +47,8 @@ PLACES = Group(
         Row(
             "supervisor_survives_its_own_death",
             (
-                "tests/cluster/supervisor/test_control.py::test_a_rollout_goes_on_where_the_supervisor_died",
-                "tests/cluster/supervisor/test_control.py::test_what_an_operator_wanted_outlives_the_supervisor",
+                "tests/cluster/supervisor/test_restarts.py::test_a_rollout_goes_on_where_the_supervisor_died",
+                "tests/cluster/supervisor/test_restarts.py::test_what_an_operator_wanted_outlives_the_supervisor",
                 "tests/cluster/test_live_rollout.py::test_a_rollout_goes_on_when_the_supervisor_is_killed_in_the_middle_of_it",
             ),
         ),

@@ -9,9 +9,11 @@ from ray.exceptions import RayActorError
 
 from actors.config import JudgementConfig
 from actors.registry import build_actors, stages_of
+from cluster.admin.control import Change, RolloutState
 from cluster.config import AdminConfig, ClusterConfig, Pools
 from cluster.metrics import BUCKETS, ProcessFigures, Sample
 from cluster.spec import CellSpec, Order, pack, unpack
+from cluster.supervisor.control import Control
 from cluster.supervisor.placement import NodeView
 from cluster.supervisor.status import CellStatus
 from cluster.supervisor.supervisor import Supervisor
@@ -20,6 +22,8 @@ from tests.gateway.virtual_time import VirtualLoop
 from wire.trace import TraceConfig
 
 SPLIT = Pools(layout="split")
+NODES = [NodeView("a", "127.0.0.1"), NodeView("b", "127.0.0.2")]
+ANEW = Change("a new release")
 
 
 class FakeCall:
@@ -217,3 +221,16 @@ async def until_ready(cell: Supervisor, within_s: float = 20.0) -> None:
     async with asyncio.timeout(within_s):
         while not (await status_of(cell)).ready:  # noqa: ASYNC110  status is a question
             await asyncio.sleep(0.1)
+
+
+async def until_rolled(control: Control, state: RolloutState, within_s: float = 60.0) -> None:
+    async with asyncio.timeout(within_s):
+        while True:
+            rollout = (await control.report()).rollout
+            if rollout is not None and rollout.state is state:
+                return
+            await asyncio.sleep(0.1)
+
+
+def generations(ray: FakeRay) -> set[str]:
+    return {name.partition(".")[2] for name in ray.living()}

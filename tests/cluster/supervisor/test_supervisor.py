@@ -13,12 +13,6 @@ from tests.cluster.fake_ray import FakeRay, run, status_of, supervisor, until_re
 POOLS = ("dkim", "policy", "classifier", "antivirus")
 
 
-@pytest.fixture
-def fake_ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
-    monkeypatch.setattr("cluster.supervisor.supervisor.prepare_process", lambda: None)
-    return FakeRay()
-
-
 def test_the_cell_is_ready_when_all_are_up_and_the_ingress_has_the_table(fake_ray: FakeRay) -> None:
     async def test() -> None:
         cell = supervisor(fake_ray, pools=Pools(policy=2, layout="split"))
