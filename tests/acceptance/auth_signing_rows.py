@@ -131,7 +131,10 @@ CELL = Group(
                 f"{CLI}/test_dkim_sources.py",
             ),
         ),
-        Row("import_opendkim_conf", (f"{CLI}/test_imports.py", "tests/live/test_opendkim_import.py")),
+        Row(
+            "import_opendkim_conf",
+            (f"{CLI}/test_imports.py", f"{CLI}/test_import_tables.py", "tests/live/test_opendkim_import.py"),
+        ),
     ),
 )
 ROTATION = Group(

@@ -1,51 +1,15 @@
-"""What becomes of opendkim.conf; tests/live/test_opendkim_import.py asks opendkim itself."""
+"""What becomes of opendkim.conf and opendmarc.conf; tests/live/test_opendkim_import.py asks opendkim itself."""
 
-import contextlib
-import io
-import json
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from actors.adapters.dkim_files import open_tables
-from actors.dkim.signing.tables import Address
 from cli.__main__ import main
-from cli.config import TamisConfig
 from cli.opendkim_conf import INCLUDES_MAX, ConfError, Setting, read_settings
 from cli.opendkim_keywords import CARRIED, FORMER, KNOWN, NOT_CARRIED, ON_ACTIONS, SPECIAL, WITHOUT_OBJECT
+from tests.cli.importing import imported
 from tests.conftest import skip_or_fail
-from wire.config import parse
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    exit_code: object
-    told: dict[str, Any]
-
-    @property
-    def config(self) -> TamisConfig:
-        return parse(self.told["config"], TamisConfig)
-
-    def all_remarks(self) -> str:
-        return json.dumps({name: value for name, value in self.told.items() if name != "config"})
-
-
-def imported(directory: Path, text: str, *words: object, name: str = "opendkim.conf") -> Result:
-    path = directory / name
-    path.write_text(text)
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-        code: object = 0
-        try:
-            main(["import", str(path), "--json", *map(str, words)])
-        except SystemExit as ended:
-            code = ended.code
-    return Result(code, json.loads(out.getvalue()))
-
 
 # -- reading
 
@@ -280,69 +244,6 @@ def test_secrets_are_in_no_remark(tmp_path: Path) -> None:
     assert "hush" not in result.told["config"]
 
 
-def test_tables_in_a_database_are_taken_over(tmp_path: Path) -> None:
-    dsn = "dsn:mysql://u:hush@h/d/table=t?keycol=k?datacol=v"
-    result = imported(tmp_path, f"KeyTable {dsn}\nSigningTable {dsn}\nPeerList dsn:oracle://u:hush@h/d/table=t\n")
-    assert (result.config.dkim.signing.key_table, result.config.dkim.signing.signing_table) == (dsn, dsn)
-    assert "a dsn: is for mysql" in result.all_remarks()
-    assert "hush" not in result.all_remarks()
-
-
-def test_tables_in_a_directory_are_taken_over_and_their_password_is_asked_for(tmp_path: Path) -> None:
-    place = "ldap://h/o=x?a?sub?(b=$d) ldap://other"
-    result = imported(
-        tmp_path,
-        f"KeyTable {place}\nSigningTable {place}\nLDAPUseTLS yes\nLDAPTimeout 5\nLDAPAuthMechanism Simple\n"
-        "LDAPBindUser cn=hush\nLDAPBindPassword hush\nPeerList ldap://h/o=x?hush?sub?(a=b)\n",
-    )
-    signing = result.config.dkim.signing
-    assert (signing.key_table, signing.signing_table) == (place, place)
-    assert (signing.ldap_use_tls, signing.table_timeout_s) == (True, 5)
-    assert [line.split(": ")[1] for line in result.told["not_carried"]] == [
-        "LDAPBindUser",
-        "LDAPBindPassword",
-        "PeerList",
-    ]
-    assert "a list in LDAP is read whole" in result.all_remarks()
-    assert "hush" not in result.all_remarks()
-
-
-def test_lines_of_a_key_table_that_say_no_key_are_told_with_file_and_line_and_nothing_of_them(tmp_path: Path) -> None:
-    (tmp_path / "KeyTable").write_text(
-        "# ours\ngood example.org:s:/k\nany %:s:/k/%\nbad example.org\n\nhush1 exam ple:hush2:hush3\nhush4\n"
-        "odd example.org:s t:/k\n"
-    )
-    result = imported(tmp_path, f"KeyTable file:{tmp_path}/KeyTable\nSigningTable csl:*=good\n")
-    assert result.exit_code == 1
-    assert result.told["not_carried"] == [
-        f"{tmp_path}/KeyTable:4: KeyTable: is not DOMAIN:SELECTOR:KEY",
-        f"{tmp_path}/KeyTable:6: KeyTable: has no domain",
-        f"{tmp_path}/KeyTable:7: KeyTable: is not DOMAIN:SELECTOR:KEY",
-        f"{tmp_path}/KeyTable:8: KeyTable: has no selector",
-    ]
-    assert "hush" not in result.all_remarks()
-    assert result.config.dkim.signing.key_table == f"file:{tmp_path}/KeyTable"
-
-
-def test_of_many_bad_lines_of_a_key_table_the_first_are_told(tmp_path: Path) -> None:
-    (tmp_path / "KeyTable").write_text("x\n" * 100)
-    result = imported(tmp_path, f"KeyTable file:{tmp_path}/KeyTable\nSigningTable csl:*=x\n")
-    assert len(result.told["not_carried"]) == 21
-    assert result.told["not_carried"][-1] == f"{tmp_path}/opendkim.conf:1: KeyTable: 80 more lines of this kind"
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"), [(b"a b:c:/k\n\x01 x\n", "KeyTable:2: not text"), (b"\xff", "not text")]
-)
-def test_a_key_table_that_is_no_text_is_told(content: bytes, reason: str, tmp_path: Path) -> None:
-    (tmp_path / "KeyTable").write_bytes(content)
-    result = imported(tmp_path, f"KeyTable file:{tmp_path}/KeyTable\nSigningTable csl:*=a\n")
-    assert result.exit_code == 1
-    (lost,) = result.told["not_carried"]
-    assert f"opendkim.conf:1: KeyTable: {tmp_path}/KeyTable" in lost
-    assert reason in lost
-
-
 def test_macros_that_can_be_none_are_told_with_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "macros").write_text("{auth_type}\ndaemon_name ORIGINATING\ndaemon_name=ORIGINATING\n")
     (lost,) = imported(tmp_path, f"MacroList file:{tmp_path}/macros\n").told["not_carried"]
@@ -365,64 +266,7 @@ def test_whose_keys_may_be_is_said_where_there_are_any(keys: str, tmp_path: Path
     assert imported(tmp_path, "UserID opendkim\n").told["without_object"] == ["UserID"]
 
 
-# -- one key
-
-
-async def chosen(result: Result, directory: Path, *authors: str) -> list[tuple[str, str, str]]:
-    tables = open_tables(result.config.dkim.signing, directory)
-    found = [await tables.requests(Address(*author.split("@"))) for author in authors]
-    return [(one.domain, one.selector, one.key) for requests in found for one in requests]
-
-
-@pytest.mark.parametrize("as_files", [False, True])
-async def test_one_key_becomes_two_tables(as_files: bool, tmp_path: Path) -> None:  # noqa: FBT001
-    words = ("--out-dir", tmp_path) if as_files else ()
-    text = "Domain example.org,sub.example.org\nSelector 2026\nKeyFile keys/k\nBaseDirectory /etc/dkim\nSubDomains yes"
-    result = imported_in_thread(tmp_path, text, *words)
-    assert result.exit_code == 0, result.all_remarks()
-    assert result.told["files"] == ([f"{tmp_path}/KeyTable", f"{tmp_path}/SigningTable"] if as_files else [])
-    key = ("2026", "/etc/dkim/keys/k")
-    assert await chosen(
-        result,
-        tmp_path,
-        "a@example.org",
-        "a@x.example.org",
-        "a@sub.example.org",
-        "a@x.sub.example.org",
-        "a@example.net",
-    ) == [("example.org", *key), ("example.org", *key), ("sub.example.org", *key), ("sub.example.org", *key)]
-
-
-async def test_domains_by_pattern_need_files(tmp_path: Path) -> None:
-    (tmp_path / "domains").write_text("*.example.org\n")
-    text = f"Domain refile:{tmp_path}/domains\nSelector s\nKeyFile k\n"
-    assert "say --out-dir" in imported_in_thread(tmp_path, text).all_remarks()
-    result = imported_in_thread(tmp_path, text, "--out-dir", tmp_path)
-    assert await chosen(result, tmp_path, "a@b.example.org", "a@example.org") == [("b.example.org", "s", "./k")]
-
-
-@pytest.mark.parametrize("as_files", [False, True])
-@pytest.mark.parametrize("domain", ["*", "example.org,*", "csl:*", "refile:{}/domains"])
-async def test_a_star_among_the_domains_signs_for_every_author_with_his_own_domain(
-    domain: str,
-    as_files: bool,  # noqa: FBT001
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "domains").write_text("example.org\n*\n")
-    text = f"Domain {domain.format(tmp_path)}\nSelector s\nKeyFile /k\nSubDomains yes\n"
-    result = imported_in_thread(tmp_path, text, *(("--out-dir", tmp_path) if as_files else ()))
-    assert result.exit_code == 0, result.all_remarks()
-    assert await chosen(result, tmp_path, "a@example.org", "a@x.example.org", "a@example.net") == [
-        ("example.org", "s", "/k"),
-        ("x.example.org", "s", "/k"),
-        ("example.net", "s", "/k"),
-    ]
-
-
-def imported_in_thread(directory: Path, text: str, *words: object) -> Result:
-    """The command has a loop of its own."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(imported, directory, text, *words).result()
+# -- files
 
 
 def test_files_that_are_there_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
