@@ -13,6 +13,7 @@ DKIM = f"{ACTORS}/dkim/test_actor.py"
 RESULTS = f"{ACTORS}/decide/test_authres.py"
 FAILURES = f"{ACTORS}/decide/test_failures.py"
 DNS = f"{ACTORS}/adapters/test_dns.py"
+DNS_LIVE = f"{ACTORS}/adapters/test_dns_live.py"
 DMARC = f"{ACTORS}/policy/test_dmarc.py"
 CLI = "tests/cli"
 
@@ -241,7 +242,7 @@ NAMES = Group(
         Row(
             "dns_breaker",
             each(
-                DNS,
+                DNS_LIVE,
                 "test_when_no_name_server_answers_questions_fail_at_once_until_one_does",
                 "test_a_dead_list_is_not_waited_for_and_nothing_else_fails",
             ),
@@ -249,7 +250,7 @@ NAMES = Group(
         Row(
             "dns_nxdomain_nodata_servfail_apart",
             each(
-                DNS,
+                DNS_LIVE,
                 "test_ares_tells_nxdomain_from_nodata",
                 "test_a_name_server_that_is_silent_or_away_is_a_failure_within_the_cap",
             ),

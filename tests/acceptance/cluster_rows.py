@@ -124,6 +124,7 @@ CONTROL = Group(
             (
                 "tests/actors/adapters/test_breaker.py",
                 "tests/actors/adapters/test_dns.py",
+                "tests/actors/adapters/test_dns_live.py",
                 "tests/actors/adapters/test_clamd.py",
                 "tests/actors/adapters/test_redis_store.py",
             ),
