@@ -32,6 +32,7 @@ LAG_S = 3000
 BEGUN_S = 1_792_000_000.0
 """In October 2026."""
 DAY_S = 86_400
+TWO = ("one example.org:old", "two example.net:old")
 _STRINGS = re.compile(r'"([^"]*)"')
 _CALLS = ("open", "write", "fsync", "fchmod", "fchown", "rename", "unlink")
 """Of opening only what makes a file."""
