@@ -99,7 +99,7 @@ CELL = Group(
                 *each(LIVE_SIGNING, "test_mail_that_is_forwarded_is_sealed_twice_and_the_chain_holds"),
                 f"{ACTORS}/dkim/test_sealer.py",
                 *each(
-                    f"{SIGNING}/test_signer.py",
+                    f"{SIGNING}/test_resigning.py",
                     "test_what_is_forwarded_is_verified_and_signed_with_the_key_of_its_recipient",
                     "test_what_has_no_signature_that_passes_is_signed_only_with_resign_all",
                 ),

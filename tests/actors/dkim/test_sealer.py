@@ -15,7 +15,7 @@ from actors.dkim.signing.private_key import generate_ed25519
 from actors.dkim.signing.signer import MailSigner
 from actors.dkim.signing.tables import Entry, NamedTable
 from actors.model import Client, Direction, Envelope, Finding, Message, Outcome, Recipient, Stage
-from tests.actors.dkim.signing.test_signer import Keys, Source
+from tests.actors.dkim.signing.world import Keys, Source
 from tests.fakes import NOW_S, FakeClock, FakeResolver, budget
 from tests.signing import BODY, HEADERS, rsa_record, signed_message, zone
 
