@@ -10,6 +10,8 @@ import uvloop
 from tests.gateway.rig import LogLines
 from tests.gateway.virtual_time import VirtualLoop
 
+pytest.register_assert_rewrite("tests.gateway.modelled")  # Its assertions are those of a test.
+
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     if item.get_closest_marker("live"):
