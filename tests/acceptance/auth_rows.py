@@ -309,6 +309,16 @@ BAD_INPUT = Group(
                 "test_another_field_never_is_the_author",
             ),
         ),
+        Row(
+            "spoofing_protected_authors",
+            each(
+                SPOOFING,
+                "test_an_author_that_has_to_be_proven_is_refused_when_dmarc_fails_whatever_he_publishes",
+                "test_dns_that_an_attacker_makes_fail_gets_his_mail_held_and_not_accepted",
+                "test_a_from_that_dmarc_cannot_judge_is_refused_when_it_shows_a_domain_that_must_be_proven",
+                "test_a_from_with_more_domains_than_are_asked_about_is_refused_with_dmarc_reject",
+            ),
+        ),
         Row("spoofing_envelope", each(SPOOFING, "test_no_envelope_authenticates_the_spoofed_author")),
         Row(
             "spoofing_signatures",

@@ -118,6 +118,14 @@ CELL = Group(
                 ),
             ),
         ),
+        Row("key_tables_in_ldap_and_http", ("tests/live/test_directory.py", "tests/live/test_web_tables.py")),
+        Row(
+            "keys_verify_against_original",
+            (
+                f"{ACTORS}/dkim/test_diagnosis.py",
+                *each(f"{CLI}/test_dkim.py", "test_verify_says_what_broke_a_signature_and_against_an_original_where"),
+            ),
+        ),
         Row(
             "private_keys_by_file_redis_and_command",
             (
