@@ -1,7 +1,7 @@
 """Tables and lists of DKIM signing at a web server: each a file in the form of `file:`, fetched whole.
 
 Mail is answered from memory. What is older than `table_ttl_s` is fetched again beside the mail, if it has changed
-(RFC 9110 section 13.1); while the server is away what is known holds for an hour. Nothing is taken by halves: an answer
+(RFC 9110 section 13.1); while the server is away what is known holds for an hour more. Nothing is taken by halves: an answer
 whose end is not known is none. Certificates are verified; redirects are not followed, and no proxy is asked, as who
 answers decides whose mail is signed.
 """
@@ -76,7 +76,7 @@ class HttpTable:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _known(self) -> NamedTable | None:
-        holds = self._version is not None and self._clock.monotonic_s() - self._held_s < OUTLIVES_S
+        holds = self._clock.monotonic_s() - self._held_s < self._ttl_s + OUTLIVES_S
         return self._version.table if self._version is not None and holds else None
 
     def _table(self) -> NamedTable:

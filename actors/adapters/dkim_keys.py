@@ -22,7 +22,7 @@ class FetchedKeys:
     """A KeySource by name over what fetches the text of one key.
 
     A key that cannot be had is not asked for again for some seconds: each question may be a process, and each mail
-    asks. One that was had before holds for an hour while nobody can say (actors/adapters/remembered.py).
+    asks. One that was had before holds for an hour more while nobody can say (actors/adapters/remembered.py).
     """
 
     def __init__(self, fetch: Callable[[str], Awaitable[bytes]], clock: Clock, ttl_s: float, bits_min: int) -> None:

@@ -3,7 +3,7 @@
 What is asked for is what opendkim.conf(5) has for tables that are no patterns: all names under which a table may speak
 of an author, in one question. A service that is away costs a few timeouts, then nothing (actors/adapters/breaker.py):
 every look-up of what is not known fails at once until it is back, also when it has been away since the start. What is
-known holds for an hour (actors/adapters/remembered.py).
+known holds for an hour more (actors/adapters/remembered.py).
 """
 
 import asyncio

@@ -12,7 +12,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 OUTLIVES_S = 3600.0
-"""So long after it was given an answer holds when the service cannot say another."""
+"""So long beyond its TTL an answer holds when the service cannot say another."""
 RETRY_S = 5.0
 """So often at most it is asked meanwhile for the same."""
 
@@ -92,7 +92,7 @@ class Remembered(Generic[K, V]):
         else:
             now_s = self._clock.monotonic_s()
             until_s = now_s + self._ttl_s
-            self._keep(key, _Answer(value, until_s, max(until_s, now_s + OUTLIVES_S)), now_s)
+            self._keep(key, _Answer(value, until_s, until_s + OUTLIVES_S), now_s)
             return value
         finally:
             del self._asked[key]

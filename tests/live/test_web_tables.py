@@ -66,8 +66,10 @@ class Web:
 
 
 @asynccontextmanager
-async def table(port: int, clock: FakeClock, timeout_s: float = ANSWERED_S, url: str = "") -> AsyncIterator[HttpTable]:
-    one = HttpTable(parse_http_place(url or f"http://127.0.0.1:{port}/t?secret=hush"), clock, timeout_s, TTL_S)
+async def table(
+    port: int, clock: FakeClock, timeout_s: float = ANSWERED_S, url: str = "", ttl_s: float = TTL_S
+) -> AsyncIterator[HttpTable]:
+    one = HttpTable(parse_http_place(url or f"http://127.0.0.1:{port}/t?secret=hush"), clock, timeout_s, ttl_s)
     try:
         yield one
     finally:
@@ -110,14 +112,14 @@ async def test_it_is_fetched_again_beside_the_mail_and_only_if_it_has_changed() 
         assert "If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT" in web.requests[3]
 
 
-async def test_what_is_known_holds_for_an_hour_while_the_server_is_away(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_known_outlives_its_time_by_an_hour_while_the_server_is_away(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     async with Web(page("example.org main\n")).running() as web, table(web.port, clock) as one:
         await one.find(["example.org"])
         web.answer = page("", status="500 Oops")
         clock.advance(TTL_S)
         assert await one.entries() == tuple(EXAMPLE)
-        clock.advance(OUTLIVES_S - TTL_S)
+        clock.advance(OUTLIVES_S)
         with pytest.raises(TableUnavailable, match=rf"^http://127.0.0.1:{web.port}/t: status 500$"):
             await one.find(["example.org"])
         asked = len(web.requests)
@@ -130,6 +132,15 @@ async def test_what_is_known_holds_for_an_hour_while_the_server_is_away(caplog: 
     assert "hush" not in caplog.text
     told = [line.split()[1:3] for line in caplog.messages if "signing_table" in line]
     assert told == [["fetched=no", "known=True"], ["fetched=yes", f"http://127.0.0.1:{web.port}/t"]]
+
+
+async def test_what_is_kept_for_a_day_is_known_for_a_day() -> None:
+    clock = FakeClock()
+    async with Web(page("example.org main\n")).running() as web, table(web.port, clock, ttl_s=86_400) as one:
+        await one.find(["example.org"])
+        clock.advance(2 * OUTLIVES_S)
+        assert await one.find(["example.org"]) == EXAMPLE
+    assert len(web.requests) == 1
 
 
 async def test_a_server_may_be_away_at_the_start() -> None:

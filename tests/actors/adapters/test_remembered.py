@@ -92,7 +92,19 @@ async def test_what_was_known_holds_while_the_service_is_away() -> None:
     asked.answer = "b"
     assert await kept.get("k", asked) == "b"
     asked.answer = Away("gone")
-    clock.advance(OUTLIVES_S)
+    clock.advance(10.0 + OUTLIVES_S)
+    with pytest.raises(Away, match="gone"):
+        await kept.get("k", asked)
+
+
+async def test_what_was_known_outlives_its_time_by_an_hour() -> None:
+    clock, asked = FakeClock(), Asked("a")
+    kept: Remembered[str, str | None] = Remembered(clock, 86_400.0, Room(5), away=Away)
+    await kept.get("k", asked)
+    asked.answer = Away("gone")
+    clock.advance(86_400.0 + OUTLIVES_S - 1)
+    assert await kept.get("k", asked) == "a"
+    clock.advance(RETRY_S)
     with pytest.raises(Away, match="gone"):
         await kept.get("k", asked)
 
