@@ -1,9 +1,9 @@
 """Tables and lists of DKIM signing at a web server: each a file in the form of `file:`, fetched whole.
 
 Mail is answered from memory. What is older than `table_ttl_s` is fetched again beside the mail, if it has changed
-(RFC 9110 section 13.1); while the server is away what is known holds for an hour more. Nothing is taken by halves: an answer
-whose end is not known is none. Certificates are verified; redirects are not followed, and no proxy is asked, as who
-answers decides whose mail is signed.
+(RFC 9110 section 13.1); while the server is away what is known holds for an hour more. Nothing is taken by halves: an
+answer whose end is not known is none. Certificates are verified; redirects are not followed, and no proxy is asked, as
+who answers decides whose mail is signed.
 """
 
 import asyncio

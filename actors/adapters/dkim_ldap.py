@@ -138,7 +138,11 @@ class LdapTable:
         place, attribute = self._place, self._place.name_attribute
         search = _Search(place.base, query, place.scope, (attribute, *place.attributes), found_max)
         for found in _search(connection, search):
-            for name in found.get(attribute.lower(), ()):
+            names = found.get(attribute.lower())
+            if not names:
+                # Not the same as none: mail of ours would leave unsigned.
+                raise SourceDown(f"an entry comes without {attribute}: another name of it, or not to be read")
+            for name in names:
                 yield Entry(_plain(name), self._value(found))
 
     def _value(self, found: dict[str, list[bytes]]) -> str:

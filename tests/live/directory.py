@@ -28,7 +28,8 @@ objectclass ( 1.3.6.1.4.1.99999.5 NAME 'dkim' SUP top AUXILIARY
 
 
 class Directory:
-    """Context manager of one slapd: what cn=tamis alone may read, and what anybody may below ou=open."""
+    """Context manager of one slapd: what cn=tamis alone may read, and what anybody may below ou=open: search by
+    dkimDomain there, read all else."""
 
     def __init__(self, entries: str) -> None:
         """`entries` is LDIF below dc=example."""
@@ -92,6 +93,7 @@ class Directory:
             'database mdb\nsuffix "dc=example"\nmaxsize 10485760\n'
             "sizelimit size.soft=600 size.hard=600 size.prtotal=unlimited\n"
             f'directory {self.directory}/data\nrootdn "{BIND_USER}"\nrootpw "{PASSWORD}"\n'
+            'access to dn.subtree="ou=open,dc=example" attrs=dkimDomain by * search\n'
             'access to dn.subtree="ou=open,dc=example" by * read\naccess to * by * auth\n'
         )
         head = "dn: dc=example\nobjectClass: dcObject\nobjectClass: organization\no: example\ndc: example\n\n"

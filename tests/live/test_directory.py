@@ -32,7 +32,7 @@ _ENTRIES = "\n".join(
         "dc: example\n",
         "dn: ou=open,dc=example\nobjectClass: organizationalUnit\nou: open\n",
         "dn: ou=all,ou=open,dc=example\nobjectClass: organizationalUnit\nobjectClass: dkim\nou: all",
-        "dkimAuthor: 192.0.2.0/24\ndkimAuthor: !192.0.2.9\n",
+        "dkimAuthor: 192.0.2.0/24\ndkimAuthor: !192.0.2.9\ndkimDomain: example.org\n",
         *(
             f"dn: ou=h{number},ou=open,dc=example\nobjectClass: organizationalUnit\nobjectClass: dkim\nou: h{number}\n"
             f"dkimAuthor: 10.0.{number >> 8}.{number & 255}\n"
@@ -154,6 +154,19 @@ async def test_what_mail_brings_is_never_a_base_nor_a_filter_beside_it(directory
     by_both = f"ldap://127.0.0.1:{directory.port}/dc=example?ou?sub?(|(dkimAuthor=$d)(dkimAuthor=.$d)(dc=$D))"
     async with table(by_both, work) as source:
         assert await source.rows(["*", "x)(ou=*", "example.org"]) == [Entry("example.org", "main")]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "name"), [("organizationalUnitName", "all"), ("dkimDomain", "example.org")], ids=["alias", "hidden"]
+)
+async def test_an_entry_whose_name_is_not_told_is_no_answer(
+    attribute: str, name: str, directory: Directory, work: Path
+) -> None:
+    setting = f"ldap://127.0.0.1:{directory.port}/ou=open,dc=example?ou?sub?({attribute}=$d)"
+    async with table(setting, work, ldap_bind_user="", ldap_bind_password="") as source:
+        for asked in (source.rows([name]), source.all_rows()):
+            with pytest.raises(SourceDown, match=f"an entry comes without {attribute}: "):
+                await asked
 
 
 async def test_a_base_that_is_not_there_is_no_answer(directory: Directory, work: Path) -> None:
