@@ -2,8 +2,9 @@
 
 A file is looked at once in a few seconds at most, in a thread, when mail asks: a slow disk holds nobody for longer than
 `PATIENCE_S`. What has changed is read again, in a thread too, and all of it holds from the same moment on; answers and
-keys that services gave stay. What can no longer be read leaves the last good state in force, and is tried again when
-it changes; each such trouble is one line in the log, its end another one.
+keys that services gave stay. Where one of the tables can no longer be read the last good ones stay in force, and so do
+the lists where one of them cannot: neither holds up the other. It is tried again when it changes; each such trouble is
+one line in the log and one more for each hour that it lasts, its end another one.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ LISTS_S = 60.0
 """How often lists are asked for, changed or not: one may be where no file tells of a change."""
 PATIENCE_S = 0.05
 """So long mail waits for a look at the files; then what was there before holds."""
+TOLD_AGAIN_S = 3600.0
+"""How often the log says the same while it lasts."""
 
 
 class Opened(KeySource, Protocol):
@@ -66,6 +69,7 @@ class WatchedSigning:
         """From then on all is read, changed or not."""
         self._looking: asyncio.Task[None] | None = None
         self._problem = ""
+        self._told_s = 0.0
 
     async def current(self) -> Signing:
         """What holds now. Raises TableError when it could never be read."""
@@ -95,23 +99,34 @@ class WatchedSigning:
 
     async def _read(self) -> float:
         """Read what has changed; in how many seconds again when nothing changes."""
+        problems: list[TableError] = []
+        rules = self._known.rules if self._known is not None else None
         try:
             if self._opened is None:
                 # In a thread: a large table takes a second.
                 self._keys.others = self._opened = await asyncio.to_thread(self._open)
             else:
                 await self._opened.refresh()
-            rules = await self._opened.rules()
         except TableError as error:
-            if str(error) != self._problem:
-                log.error("signing_tables readable=no kept=%s: %s", self._known is not None, error)  # noqa: TRY400
-            self._problem = str(error)
-            return EVERY_S if isinstance(error, TableUnavailable) else LISTS_S
-        if self._problem:
+            problems.append(error)
+        if self._opened is not None:
+            try:
+                rules = await self._opened.rules()
+            except TableError as error:
+                problems.append(error)
+            if rules is not None:
+                self._known = Signing(rules, self._opened.tables, self._keys)
+        self._tell("; ".join(map(str, problems)))
+        return EVERY_S if any(isinstance(one, TableUnavailable) for one in problems) else LISTS_S
+
+    def _tell(self, problem: str) -> None:
+        now_s = self._clock.monotonic_s()
+        if problem and (problem != self._problem or now_s - self._told_s >= TOLD_AGAIN_S):
+            log.error("signing_tables readable=no kept=%s: %s", self._known is not None, problem)
+            self._told_s = now_s
+        elif self._problem and not problem:
             log.warning("signing_tables readable=yes")
-        self._problem = ""
-        self._known = Signing(rules, self._opened.tables, self._keys)
-        return LISTS_S
+        self._problem = problem
 
 
 class WatchedKeys:

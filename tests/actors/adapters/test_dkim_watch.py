@@ -9,7 +9,7 @@ import pytest
 from actors.adapters import dkim_files
 from actors.adapters.dkim_files import KEYS_MAX, KeyFiles
 from actors.adapters.dkim_sources import SigningSources
-from actors.adapters.dkim_watch import EVERY_S, LISTS_S, WatchedKeys, WatchedSigning
+from actors.adapters.dkim_watch import EVERY_S, LISTS_S, TOLD_AGAIN_S, WatchedKeys, WatchedSigning
 from actors.config import DkimConfig, JudgementConfig, RedisConfig, check_signing
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.decision import SigningRules
@@ -201,6 +201,38 @@ async def test_lists_are_read_again_though_no_file_changed_and_services_stay_ope
     assert (await (await watched.current()).keys.key("store:k")).public_base64 == STORED.public_base64
     await watched.close()
     assert [one.closed for one in opened] == [True]
+
+
+async def test_tables_that_change_are_taken_while_a_list_cannot_be_read_and_the_log_says_so_every_hour(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, clock = config(tmp_path), FakeClock()
+    store = Store(settings, RedisConfig(), clock)
+    watched = WatchedSigning(settings, lambda: store, clock)
+    assert await selector(watched) == "s1"
+    before = (await watched.current()).rules
+    store.away = True
+    (tmp_path / "signing").write_text("a.example k2 \n")
+    for _ in range(2):
+        clock.advance(LISTS_S)
+        assert await selector(watched) == "s2"
+    assert (await watched.current()).rules is before
+    told = "signing_tables readable=no kept=True: away"
+    assert caplog.messages == [told]
+    clock.advance(TOLD_AGAIN_S)
+    await watched.current()
+    assert caplog.messages == [told, told]
+
+
+async def test_lists_that_change_are_taken_while_a_table_cannot_be_read(tmp_path: Path) -> None:
+    settings, clock = config(tmp_path), FakeClock()
+    store = Store(settings, RedisConfig(), clock)
+    watched = WatchedSigning(settings, lambda: store, clock)
+    assert not (await watched.current()).rules.signs
+    (tmp_path / "signing").unlink()
+    clock.advance(EVERY_S)
+    assert (await watched.current()).rules.signs
+    assert await selector(watched) == "s1"
 
 
 async def test_a_list_of_a_service_that_is_away_is_asked_for_soon(tmp_path: Path) -> None:
