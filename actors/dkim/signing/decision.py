@@ -148,12 +148,15 @@ def _with_resigning(decision: Decision, message: Message, rules: SigningRules) -
 
 def listed_recipient(message: Message, members: Members) -> Entry | None:
     """What a list says of the first recipient it knows: by the address, the domain, then ".domain"s above it."""
-    for recipient in message.envelope.recipients:
+    domains: dict[str, tuple[str, Entry | None]] = {}
+    for recipient in message.envelope.recipients if len(members) else ():
         local, _, domain = recipient.address.decode("utf-8", "replace").rpartition("@")
-        address = Address(local, ascii_domain(domain))
-        for name in (str(address), *domain_names(address.domain)):
-            if found := members.find_now([name]):
-                return found[0]
+        if domain not in domains:
+            name = ascii_domain(domain)
+            domains[domain] = name, members.first_of(domain_names(name))
+        name, entry = domains[domain]
+        if found := members.first_of([f"{local}@{name}"]) or entry:
+            return found
     return None
 
 

@@ -17,7 +17,6 @@ ADDRESS_CHARS_MAX = 320
 SUPERDOMAIN_LABELS_MAX = 16
 """A name above the author's domain has no more labels when it is looked up: a stranger's domain of 127 would ask for
 254 names, and no table speaks of such."""
-_LABELS_MAX = 127
 _NAME_CHARS_MAX = 253
 
 
@@ -69,6 +68,10 @@ class NamedTable:
         for entry in entries:
             self._by_name.setdefault(entry.name.lower(), entry)
 
+    def __len__(self) -> int:
+        """How many entries."""
+        return len(self._entries)
+
     async def find(self, names: Sequence[str]) -> Sequence[Entry]:
         """The entries of these names."""
         return self.find_now(names)
@@ -80,6 +83,10 @@ class NamedTable:
     def find_now(self, names: Sequence[str]) -> Sequence[Entry]:
         """`find`, without waiting."""
         return [entry for name in names if (entry := self._by_name.get(name.lower())) is not None]
+
+    def first_of(self, names: Iterable[str]) -> Entry | None:
+        """The entry of the first of these names that has one."""
+        return next((entry for name in names if (entry := self._by_name.get(name.lower())) is not None), None)
 
 
 class PatternTable:
@@ -102,6 +109,10 @@ class PatternTable:
                 self._exact.setdefault(pattern, []).append(place)
         self._firsts = _by_length(first for first, _ in self._by_ends)
         self._lasts = _by_length(last for _, last in self._by_ends)
+
+    def __len__(self) -> int:
+        """How many entries."""
+        return len(self._entries)
 
     async def find(self, names: Sequence[str]) -> Sequence[Entry]:
         """The entries whose pattern matches the first name."""
@@ -126,6 +137,10 @@ class PatternTable:
             if matches(self._entries[place].name.lower(), text)
         ]
         return [self._entries[place] for place in sorted([*self._exact.get(text, ()), *places])]
+
+    def first_of(self, names: Iterable[str]) -> Entry | None:
+        """The first entry that matches the first of these names that any matches."""
+        return next((found[0] for name in names if (found := self.find_now([name]))), None)
 
 
 def _by_length(ends: Iterable[str]) -> list[tuple[int, set[str]]]:
@@ -169,11 +184,9 @@ class Address:
         return [str(self), self.domain, *self._superdomain_names(), f"{self.local}@*", "*"]
 
     def _superdomain_names(self) -> Iterator[str]:
-        labels = self.domain.split(".")
-        for first in range(max(1, len(labels) - SUPERDOMAIN_LABELS_MAX), len(labels)):
-            rest = ".".join(labels[first:])
-            yield f"{self.local}@.{rest}"
-            yield f".{rest}"
+        for above in _superdomains(self.domain):
+            yield f"{self.local}@.{above}"
+            yield f".{above}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +266,13 @@ def parse_key_entry(entry: Entry, author_domain: str = "") -> SigningRequest:
 def domain_names(domain: str) -> Iterator[str]:
     """The domain itself, then those above it with the leading dot: how a list of recipients may speak of it."""
     yield domain
-    for _ in range(_LABELS_MAX):
-        _, dot, domain = domain.partition(".")
-        if not dot:
-            return
-        yield f".{domain}"
+    yield from (f".{above}" for above in _superdomains(domain))
+
+
+def _superdomains(domain: str) -> Iterator[str]:
+    """The names above a domain that may be looked up, the longest first."""
+    labels = domain.rsplit(".", SUPERDOMAIN_LABELS_MAX)[1:]
+    return (".".join(labels[first:]) for first in range(len(labels)))
 
 
 def is_for_any_domain(entry: Entry) -> bool:

@@ -1,13 +1,15 @@
 """Mail that goes on: who gets our signature for others, with which key, and whose mail goes on as it came."""
 
+from collections.abc import Iterable, Sequence
+
 import msgspec
 import pytest
 
 from actors.config import DkimConfig
 from actors.dkim.actor import DkimActor
-from actors.dkim.signing.decision import SigningRules
-from actors.dkim.signing.tables import Entry, NamedTable
-from actors.model import Finding, Message, Outcome, Recipient, Stage
+from actors.dkim.signing.decision import SigningRules, listed_recipient
+from actors.dkim.signing.tables import SUPERDOMAIN_LABELS_MAX, Entry, NamedTable, PatternTable
+from actors.model import Envelope, Finding, Message, Outcome, Recipient, Stage
 from tests.actors.dkim.signing.world import MANY_FIELDS, STRANGER, BrokenTable, Source, actor, mail, signed, with_fields
 from tests.fakes import FakeClock, FakeResolver, budget
 from tests.signing import HEADERS, rsa_record, signed_message, zone
@@ -40,6 +42,43 @@ async def test_what_is_forwarded_is_verified_and_signed_with_the_key_of_its_reci
         plain = DkimActor(DkimConfig(), FakeResolver(zone()), FakeClock())
         outcomes = [one.outcome for one in await plain.examine(Stage.MESSAGE, arrived, budget())]
         assert outcomes == [Outcome.PASS, Outcome.PASS]
+
+
+class Asked(NamedTable):
+    """Counts the names that are looked up."""
+
+    count = 0
+
+    def find_now(self, names: Iterable[str]) -> Sequence[Entry]:
+        self.count += 1
+        return super().find_now(list(names))
+
+    def first_of(self, names: Iterable[str]) -> Entry | None:
+        counted = list(names)
+        self.count += len(counted)
+        return super().first_of(counted)
+
+
+@pytest.mark.parametrize(
+    ("entries", "asked"), [([], 0), ([Entry(".else.example", "rsa")], 1000 + 1 + SUPERDOMAIN_LABELS_MAX)]
+)
+def test_many_recipients_of_a_domain_of_many_labels_cost_a_look_up_each(entries: list[Entry], asked: int) -> None:
+    domain, members = ".".join("a" * 127), Asked(entries)
+    recipients = tuple(Recipient(f"u{number}@{domain}".encode()) for number in range(1000))
+    assert listed_recipient(Message(Envelope(recipients=recipients)), members) is None
+    assert members.count == asked
+
+
+def test_a_recipient_is_found_by_the_address_before_the_domain_and_the_first_one_that_is_listed_counts() -> None:
+    members = PatternTable([Entry("*.b.example", "1"), Entry("x@a.b.example", "2"), Entry("c.example", "3")])
+
+    def value(*addresses: bytes) -> str:
+        entry = listed_recipient(Message(Envelope(recipients=tuple(map(Recipient, addresses)))), members)
+        return entry.value if entry else ""
+
+    assert value(b"y@d.example", b"x@A.b.example", b"x@c.example") == "1", "the table's own order"
+    assert value(b"y@c.example", b"x@a.b.example") == "3"
+    assert value(b"x@d.example", b"x", b"") == ""
 
 
 @pytest.mark.parametrize("everything", [False, True])
