@@ -7,6 +7,7 @@ does not stop the start.
 """
 
 import asyncio
+import threading
 from pathlib import Path
 
 from actors.adapters.dkim_command import KeyCommand
@@ -24,7 +25,7 @@ from actors.dkim.signing.ldap_place import parse_ldap_place
 from actors.dkim.signing.options import key_is_fetched
 from actors.dkim.signing.private_key import PrivateKey, PrivateKeyError
 from actors.dkim.signing.sql_place import parse_sql_place
-from actors.dkim.signing.tables import NamedTable, PatternTable, SigningTables, Table, TableError
+from actors.dkim.signing.tables import NamedTable, PatternTable, SigningTables, TableError
 from actors.ports import Clock
 
 
@@ -40,6 +41,7 @@ class SigningSources:
         self._redis: Client | None = None
         self._opened: dict[str, LookedUpTable | HttpTable] = {}
         """By setting: a list is read again and again."""
+        self._opening = threading.Lock()
         self._table_files = TableFiles(directory)
         self.tables = self._read_tables()
         self._files = KeyFiles(config.key_bits_min, directory, require_safe=config.require_safe_keys)
@@ -88,12 +90,14 @@ class SigningSources:
         signing, keys = (self._table(setting) for setting in (self._config.signing_table, self._config.key_table))
         return SigningTables(signing, keys, self._config.multiple_signatures)
 
-    def _table(self, setting: str) -> Table:
-        if not is_looked_up(setting):
-            return self._table_files.read(setting)
-        if setting not in self._opened:
-            self._opened[setting] = self._open(setting)
-        return self._opened[setting]
+    def _table(self, setting: str) -> NamedTable | PatternTable | LookedUpTable | HttpTable:
+        """In a thread: files are parsed, libraries imported, certificates loaded. One at a time; each opens once."""
+        with self._opening:
+            if not is_looked_up(setting):
+                return self._table_files.read(setting)
+            if setting not in self._opened:
+                self._opened[setting] = self._open(setting)
+            return self._opened[setting]
 
     def _open(self, setting: str) -> LookedUpTable | HttpTable:
         timeout_s, ttl_s = self._config.table_timeout_s, self._config.table_ttl_s
@@ -102,10 +106,11 @@ class SigningSources:
         return LookedUpTable(self._source(setting), self._clock, timeout_s, ttl_s)
 
     async def _list(self, setting: str) -> NamedTable | PatternTable:
-        if not is_looked_up(setting):
-            # In a thread: a long one takes a second.
-            return await asyncio.to_thread(self._table_files.read, setting)
-        return NamedTable(await self._table(setting).entries())
+        table = await asyncio.to_thread(self._table, setting)
+        if isinstance(table, NamedTable | PatternTable):
+            return table
+        # In a thread: a million entries take seconds.
+        return await asyncio.to_thread(NamedTable, await table.entries())
 
     def _source(self, setting: str) -> TableSource:
         kind, _, rest = setting.partition(":")

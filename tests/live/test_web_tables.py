@@ -112,7 +112,7 @@ async def test_it_is_fetched_again_beside_the_mail_and_only_if_it_has_changed() 
         assert "If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT" in web.requests[3]
 
 
-async def test_what_is_known_outlives_its_time_by_an_hour_while_the_server_is_away(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_known_outlives_its_time_while_the_server_is_away(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     async with Web(page("example.org main\n")).running() as web, table(web.port, clock) as one:
         await one.find(["example.org"])

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from actors.adapters.dkim_sql import SqlTable
 from actors.config import RedisConfig
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.sql_place import parse_sql_place
-from actors.dkim.signing.tables import Address, Entry, TableError
+from actors.dkim.signing.tables import Address, Entry, NamedTable, TableError
 from tests.fakes import FakeClock
 from tests.signing import rsa_pem
 
@@ -87,6 +88,33 @@ async def test_lists_of_a_database_are_read_whole(database: Path) -> None:
         assert len(sources._opened) == 3, "two tables and a list, which is opened once"
     matches = [rules.internal_hosts.match("", ip) for ip in ("192.0.2.1", "192.0.2.9", "192.0.3.1")]
     assert [match and match.listed for match in matches] == [True, False, None]
+
+
+async def test_lists_are_opened_and_made_beside_the_loop_one_at_a_time(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {kind: Made(kind, monkeypatch) for kind in (NamedTable, SqlTable)}
+    async with opened(database.parent, internal_hosts=HOSTS.format(database.parent)) as sources:
+        for one in made.values():
+            one.threads.clear()
+        await asyncio.gather(*(sources.rules() for _ in range(4)))
+    assert len(made[SqlTable].threads) == 1, "the list is opened once"
+    assert made[NamedTable].threads
+    assert threading.current_thread() not in made[NamedTable].threads + made[SqlTable].threads
+
+
+class Made:
+    """In which threads objects of a class are made."""
+
+    def __init__(self, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.threads: list[threading.Thread] = []
+        make = kind.__init__
+
+        def recorded(one: object, *args: object) -> None:
+            self.threads.append(threading.current_thread())
+            make(one, *args)
+
+        monkeypatch.setattr(kind, "__init__", recorded)
 
 
 async def test_a_database_that_is_away_does_not_stop_the_start(tmp_path: Path) -> None:
