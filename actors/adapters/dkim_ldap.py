@@ -10,9 +10,11 @@ be anybody's, and would get the password.
 import asyncio
 import os
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from math import ceil
 from pathlib import Path
@@ -33,9 +35,10 @@ from ldap3.core.exceptions import LDAPCommunicationError, LDAPExceptionError
 from ldap3.core.results import RESULT_INVALID_DN_SYNTAX, RESULT_NO_SUCH_OBJECT, RESULT_SUCCESS
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
+from pyasn1.error import PyAsn1Error
 
 from actors.adapters.dkim_files import read_secret
-from actors.adapters.dkim_lookup import SourceDown
+from actors.adapters.dkim_lookup import WHOLE_TIMEOUT_S, SourceDown
 from actors.dkim.signing.config import SigningConfig
 from actors.dkim.signing.ldap_place import LdapPlace, components, fill
 from actors.dkim.signing.private_key import PrivateKeyError
@@ -47,8 +50,9 @@ _PAGE = 500
 _NAMES_AT_ONCE = 64
 _FOUND_MAX = 1000
 """Entries for the names of one search."""
-_LISTED_MAX = 1_000_000
-_RUBBISH = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_LISTED_MAX = 100_000
+"""Entries of a list, which take half of WHOLE_TIMEOUT_S."""
+_RUBBISH = (AttributeError, LookupError, PyAsn1Error, RecursionError, TypeError, ValueError)
 """What ldap3's decoder lets out of an answer that is none."""
 _SCOPES = {"base": BASE, "one": LEVEL, "sub": SUBTREE}
 _ABSENT = (RESULT_INVALID_DN_SYNTAX, RESULT_NO_SUCH_OBJECT)
@@ -68,6 +72,10 @@ class _Search(NamedTuple):
     """Results that mean that there is nothing."""
 
 
+_Found = Mapping[str, Sequence[bytes]]
+"""An entry: the values by attribute, in lower case."""
+_Searched = Callable[[_Search], Iterator[_Found]]
+"""`_search` on a connection, until its time is over."""
 _ROOT = _Search("", "(objectClass=*)", "base", _NO_ATTRIBUTES)
 """What every directory tells of itself (RFC 4512 section 5.1)."""
 
@@ -92,13 +100,11 @@ class LdapTable:
         """One search for many names where the filter allows it, else one for each."""
         asked = [name for name in names if name and name.isprintable()]
         if not self._place.name_attribute:
-            return await self._run(lambda connection: list(self._each(connection, asked)))
+            return await self._run(lambda search: list(self._each(search, asked)))
         filters = [fill(self._place.filter, escape_filter_chars(name)) for name in asked]
         several = [filters[start : start + _NAMES_AT_ONCE] for start in range(0, len(filters), _NAMES_AT_ONCE)]
         return await self._run(
-            lambda connection: [
-                row for some in several for row in self._named(connection, f"(|{''.join(some)})", _FOUND_MAX)
-            ]
+            lambda search: [row for some in several for row in self._named(search, f"(|{''.join(some)})", _FOUND_MAX)]
         )
 
     async def all_rows(self) -> Sequence[Entry]:
@@ -106,12 +112,12 @@ class LdapTable:
         if not self._place.name_attribute:
             raise SourceDown("it can be listed only with (ATTRIBUTE=$d) in its filter, and $d nowhere else")
         query = fill(self._place.filter, "*")
-        return await self._run(lambda connection: list(self._named(connection, query, _LISTED_MAX)))
+        return await self._run(lambda search: list(self._named(search, query, _LISTED_MAX)))
 
     async def answers(self) -> bool:
         """Whether it tells of itself."""
         try:
-            await self._run(lambda connection: list(_search(connection, _ROOT)))
+            await self._run(lambda search: list(search(_ROOT)))
         except SourceDown:
             return False
         return True
@@ -122,7 +128,7 @@ class LdapTable:
         while self._idle:
             await asyncio.to_thread(_unbind, self._idle.pop())
 
-    def _each(self, connection: Connection, names: Sequence[str]) -> Iterator[Entry]:
+    def _each(self, search: _Searched, names: Sequence[str]) -> Iterator[Entry]:
         place = self._place
         for name in names:
             labels = components(name, escape_rdn)
@@ -130,14 +136,13 @@ class LdapTable:
             query = fill(place.filter, escape_filter_chars(name), escape_filter_chars(labels))
             # Where the name makes the base, one that is not there is an answer; else it is a mistake in the settings.
             absent = _ABSENT if "$" in place.base else ()
-            search = _Search(base, query, place.scope, place.attributes or _NO_ATTRIBUTES, absent=absent)
-            for found in islice(_search(connection, search), 1):
+            one = _Search(base, query, place.scope, place.attributes or _NO_ATTRIBUTES, absent=absent)
+            for found in islice(search(one), 1):
                 yield Entry(name, self._value(found))
 
-    def _named(self, connection: Connection, query: str, found_max: int) -> Iterator[Entry]:
+    def _named(self, search: _Searched, query: str, found_max: int) -> Iterator[Entry]:
         place, attribute = self._place, self._place.name_attribute
-        search = _Search(place.base, query, place.scope, (attribute, *place.attributes), found_max)
-        for found in _search(connection, search):
+        for found in search(_Search(place.base, query, place.scope, (attribute, *place.attributes), found_max)):
             names = found.get(attribute.lower())
             if not names:
                 # Not the same as none: mail of ours would leave unsigned.
@@ -145,13 +150,19 @@ class LdapTable:
             for name in names:
                 yield Entry(_plain(name), self._value(found))
 
-    def _value(self, found: dict[str, list[bytes]]) -> str:
+    def _value(self, found: _Found) -> str:
         """The first value of each attribute, joined as a file has it."""
         return ":".join(_plain(next(iter(found.get(name.lower(), ())), b"")) for name in self._place.attributes)
 
-    async def _run(self, ask: Callable[[Connection], T]) -> T:
+    async def _run(self, ask: Callable[[_Searched], T]) -> T:
+        """In a thread, which does not go on for long when nobody waits any more."""
+        end_s = time.monotonic() + WHOLE_TIMEOUT_S
+
+        def work(connection: Connection) -> T:
+            return ask(partial(_search, connection, end_s))
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, ask)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, work)
         except (LDAPExceptionError, OSError) as error:
             # Not its text: it may hold users and names.
             raise SourceDown(type(error).__name__) from None
@@ -200,10 +211,12 @@ class LdapTable:
             )
 
 
-def _search(connection: Connection, search: _Search) -> Iterator[dict[str, list[bytes]]]:
-    """The values by attribute, in lower case, of every entry. Raises SourceDown and LDAPExceptionError."""
+def _search(connection: Connection, end_s: float, search: _Search) -> Iterator[_Found]:
+    """Every entry. Raises SourceDown, also after `end_s` of the monotonic clock, and LDAPExceptionError."""
     found, cookie = 0, None
     while True:
+        if time.monotonic() > end_s:
+            raise SourceDown("no answer in time")
         with _decoding():
             connection.search(
                 search.base,
