@@ -88,7 +88,8 @@ class LdapTable:
         self.name = f"ldap base {place.base}"
         self._place = place
         self._user = config.ldap_bind_user
-        self._password = _password(config.ldap_bind_password, directory)
+        self._password = partial(_password, config.ldap_bind_password, directory)
+        self._password()
         self._start_tls = config.ldap_use_tls and not place.tls
         self._connect_timeout_s = config.table_timeout_s / len(place.servers)
         self._answer_timeout_s = ceil(config.table_timeout_s)
@@ -198,11 +199,15 @@ class LdapTable:
         # ldap3 verifies nothing unless it is told to, and a Server that was away stays so for minutes: made each time.
         tls = Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=self._authority, sni=host)
         use_ssl = self._place.tls
+        try:
+            password = self._password()
+        except TableError as error:
+            raise SourceDown(str(error)) from None
         with _decoding():
             return Connection(
                 Server(host, port, use_ssl=use_ssl, get_info=NONE, tls=tls, connect_timeout=self._connect_timeout_s),
                 self._user or None,
-                self._password or None,
+                password or None,
                 auto_bind=AUTO_BIND_TLS_BEFORE_BIND if self._start_tls else AUTO_BIND_NO_TLS,
                 auto_referrals=False,
                 check_names=False,

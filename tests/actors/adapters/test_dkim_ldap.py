@@ -1,5 +1,7 @@
 """Tables in a directory whose answers are not what they should be; a real one is in tests/live/test_directory.py."""
 
+from pathlib import Path
+
 import pytest
 from pyasn1.error import PyAsn1Error
 
@@ -48,4 +50,20 @@ async def test_an_answer_that_pyasn1_does_not_take_is_none(monkeypatch: pytest.M
     source = LdapTable(_PLACE, SigningConfig())
     with pytest.raises(SourceDown, match=r"^LDAPCommunicationError$"):
         await source.rows(["example.org"])
+    await source.close()
+
+
+async def test_the_password_is_read_for_each_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(dkim_ldap, "Connection", lambda _server, _user, password, **_: said.append(password))
+    path = tmp_path / "p"
+    path.touch(0o600)
+    path.write_text("old\n")
+    source = LdapTable(_PLACE, SigningConfig(ldap_bind_user="cn=a", ldap_bind_password="file:p"), tmp_path)
+    path.write_text("new\n")
+    source._connect()
+    assert said == ["new"]
+    path.unlink()
+    with pytest.raises(SourceDown, match=r"`ldap_bind_password`: .*No such file"):
+        source._connect()
     await source.close()
