@@ -28,7 +28,7 @@ class SqlTable:
     """A TableSource: the rows of one table. Connects when first asked."""
 
     def __init__(self, place: SqlPlace, timeout_s: float) -> None:
-        """Raises TableError when the database's driver is missing."""
+        """Raises TableError when the database's driver is missing, or takes no such options."""
         self.name = f"{place.dialect} table {place.table}"
         options = dict(place.options)
         values = {name: [value for key, value in place.options if key == name] for name in options}
@@ -55,8 +55,10 @@ class SqlTable:
             )
         except ModuleNotFoundError as error:
             raise TableError(f"{self.name}: needs the driver {error.name}, which is not installed here") from None
-        except (SQLAlchemyError, TypeError) as error:
+        except SQLAlchemyError as error:
             raise TableError(f"{self.name}: SQLAlchemy has no such kind of database ({type(error).__name__})") from None
+        except (TypeError, ValueError):
+            raise TableError(f"{self.name}: cannot be opened with these options") from None
         condition = place.condition.replace(":", r"\:")
         columns = ", ".join((place.key_column, *place.value_columns))
         whole = f"SELECT {columns} FROM {place.table}"  # noqa: S608  plain names, as sql_place has them
@@ -93,10 +95,10 @@ class SqlTable:
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except (SQLAlchemyError, OSError) as error:
-            # Not its text: drivers put hosts, users and values into it.
-            cause = getattr(error, "orig", None) or error
-            raise SourceDown(f"{type(error).__name__} ({type(cause).__name__})") from None
+        except (SQLAlchemyError, OSError, TypeError, ValueError) as error:
+            # Not its text: drivers put hosts, users, options and values into it.
+            cause = getattr(error, "orig", None)
+            raise SourceDown(type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")) from None
 
 
 def _entries(rows: Any) -> Sequence[Entry]:

@@ -176,6 +176,27 @@ async def test_an_unknown_kind_of_database_is_told(tmp_path: Path) -> None:
     assert "hush" not in str(raised.value)
 
 
+async def test_options_that_cannot_be_are_told(tmp_path: Path) -> None:
+    table = AUTHORS.format(tmp_path).replace("dkim.db", "dkim.db?timeout=hush")
+    with pytest.raises(TableError, match=r"^sqlite table authors: cannot be opened with these options$"):
+        SigningSources(config(tmp_path, signing_table=table), RedisConfig(), FakeClock())
+
+
+@pytest.mark.parametrize("error", [TypeError("hush"), ValueError("hush")])
+async def test_a_driver_that_refuses_its_options_is_down(
+    error: Exception, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sqlite3.dbapi2.connect", refuse)
+    source = SqlTable(parse_sql_place(AUTHORS.format(database.parent)), 20.0)
+    with pytest.raises(SourceDown, match=rf"^{type(error).__name__}$"):
+        await source.rows(["example.org"])
+    assert not await source.answers()
+    await source.close()
+
+
 async def test_missing_sqlalchemy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "actors.adapters.dkim_sql")
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
