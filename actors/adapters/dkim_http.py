@@ -129,7 +129,7 @@ class HttpTable:
 
     def _get(self, connection: HTTPConnection, known: _Version | None) -> _Version:
         """In the thread. Raises TableError, HTTPException, OSError and ValueError."""
-        connection.request("GET", self._place.target, headers=known.conditions if known else {})
+        connection.request("GET", self._place.path, headers=known.conditions if known else {})
         response = connection.getresponse()
         with response:
             if known is not None and response.status == HTTPStatus.NOT_MODIFIED:

@@ -1,4 +1,4 @@
-"""Where a data set lies at a web server: `https://host[:port]/path[?query]`, in pieces. Pure."""
+"""Where a data set lies at a web server: `https://host[:port]/path`, in pieces. Pure."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -11,12 +11,11 @@ class HttpPlace:
     """One file, in the form of `file:`."""
 
     name: str
-    """For errors and the log: without the query, which may hold a secret."""
+    """The URL, for errors and the log."""
     tls: bool
     host: str
     port: int
-    target: str
-    """Path and query."""
+    path: str
 
 
 def parse_http_place(setting: str) -> HttpPlace:
@@ -30,7 +29,8 @@ def parse_http_place(setting: str) -> HttpPlace:
         raise ValueError("a http: is one URL https://HOST[:PORT]/PATH, in ASCII")
     if "@" in parts.netloc or " " in setting:
         raise ValueError("a http: has neither user and password nor blanks")
+    if "?" in setting:
+        raise ValueError("a http: has no query: it would be shown wherever settings are; %3F stands for ?")
     path = parts.path or "/"
-    target = f"{path}?{parts.query}" if parts.query else path
     name = f"{parts.scheme}://{parts.netloc}{path}"
-    return HttpPlace(name, parts.scheme == "https", host, port or _PORTS[parts.scheme], target)
+    return HttpPlace(name, parts.scheme == "https", host, port or _PORTS[parts.scheme], path)

@@ -9,11 +9,11 @@ from actors.dkim.signing.http_place import HttpPlace, parse_http_place
 @pytest.mark.parametrize(
     ("setting", "place"),
     [
-        ("https://h/a?t=hush", HttpPlace("https://h/a", tls=True, host="h", port=443, target="/a?t=hush")),
-        ("http://[::1]:81", HttpPlace("http://[::1]:81/", tls=False, host="::1", port=81, target="/")),
+        ("https://h/a%3Fb", HttpPlace("https://h/a%3Fb", tls=True, host="h", port=443, path="/a%3Fb")),
+        ("http://[::1]:81", HttpPlace("http://[::1]:81/", tls=False, host="::1", port=81, path="/")),
     ],
 )
-def test_a_place_is_read_and_named_without_its_query(setting: str, place: HttpPlace) -> None:
+def test_a_place_is_read(setting: str, place: HttpPlace) -> None:
     assert parse_http_place(setting) == place
 
 
@@ -26,6 +26,8 @@ def test_a_place_is_read_and_named_without_its_query(setting: str, place: HttpPl
         "https://h:hush/",
         "https://u:hush@h/",
         "https://h/#hush",
+        "https://h/a?token=hush",
+        "https://h/hush?",
         "https://h/hush other",
         "https://h/hush\r\nX: y",
         "https://[hush/",
