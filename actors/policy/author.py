@@ -161,7 +161,8 @@ def read_author(value: bytes) -> Author:
         return _unreadable(value)
     reader.end_angle()
     reader.end_mailbox()
-    domains = dict.fromkeys(map(ascii_domain, reader.domains[:DOMAINS_MAX]))
+    # Distinct before they are cut: the same domain, however often, hides none behind it.
+    domains = dict.fromkeys(islice(dict.fromkeys(map(ascii_domain, dict.fromkeys(reader.domains))), DOMAINS_MAX))
     shown = [*reader.shown, *(_looking_like_addresses(value) if "" in domains else ())]
     return Author(tuple(domains), tuple(domain for domain in _clean(shown) if domain not in domains))
 

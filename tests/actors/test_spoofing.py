@@ -106,6 +106,8 @@ async def test_the_attackers_own_mail_passes_for_his_own_domain() -> None:
         b"From: (eve@attack.example) <admin@legitimate.example>\r\n",
         b"From: admin@legitimate.example (<eve@attack.example>)\r\n",
         b"From: <admin@legitimate.example>\r\n\t,<eve@attack.example>\r\n",
+        b"From: " + b"<eve@attack.example>, " * 20 + b"<admin@legitimate.example>\r\n",
+        b"From: " + b"<eve@attack.example>" * 20 + b"<admin@legitimate.example>\r\n",
         b"From:\r\n <admin@legitimate.example>\r\n",
         b"From: =?utf-8?Q?admin=40legitimate.example?=\r\n",
         b"From: =?utf-8?B?YWRtaW5AbGVnaXRpbWF0ZS5leGFtcGxl?= <admin@legitimate.example>\r\n",
