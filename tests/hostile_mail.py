@@ -250,6 +250,14 @@ def _header_sections() -> Iterator[tuple[str, Case]]:
     ):
         outcomes = {"dmarc_record": (Outcome.PERMERROR, Outcome.PASS, Outcome.NONE)}
         yield f"from_of_{name}", Case(mail(f"From: {text}\r\n".encode()), outcomes)
+    for script, label in (("hebrew", "\u05d0"), ("arabic", "\u0627\u0644"), ("chinese", "\u4e2d")):
+        name = ".".join([label] * (245 // (len(label) + 1)))
+        unreadable = "".join(
+            "From: " + " ".join(f"a@{name}.x{place}" for place in range(first, first + 20)) + " (\r\n"
+            for first in range(0, 60, 20)
+        )
+        rest = HEADERS[HEADERS.index(b"To:") :]
+        yield f"from_3_fields_of_{script}_labels", Case(mail(unreadable.encode() + rest), permerror)
     deep = b"From: a@" + b".".join([b"a"] * 126) + b"\r\n"
     yield "from_of_126_labels", Case(mail(deep), {"dmarc_record": (Outcome.NONE,)})
     words = b"From: " + b"=?utf-8?B?" * 800 + b" <a@example.org>\r\n"

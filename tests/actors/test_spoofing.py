@@ -299,6 +299,22 @@ async def test_the_authors_good_signature_counts_wherever_it_stands_among_too_ma
     assert decide(await examined(message, config), message, config).action is Action.ACCEPT
 
 
+@pytest.mark.parametrize(
+    "author",
+    [
+        b"From: <admin@legitimate.\r\n example>\r\n",
+        b"From: admin@legitimate .example\r\n",
+        b"From: admin @ legitimate(x) . (y)example\r\n",
+    ],
+)
+async def test_an_author_in_obsolete_syntax_is_the_author(author: bytes) -> None:
+    """RFC 5322 section 4.4: white space and comments may stand around the dots of a domain."""
+    for config in (PROVEN, REJECTING):
+        assert (await judged(author, b"eve@attack.example", config)).action is Action.REJECT
+    found, _ = await dmarc(author)
+    assert (found.outcome, found.facts["header.from"]) == (Outcome.FAIL, "legitimate.example")
+
+
 LEGITIMATE = b"<admin@legitimate.example>"
 STRANGER = b"From: <eve@stranger.example>\r\n"
 AMBIGUOUS = [
@@ -311,6 +327,10 @@ AMBIGUOUS = [
     b'From: "x ' + LEGITIMATE + b"\r\n",
     b"From: x" + b" " * 9000 + LEGITIMATE + b"\r\n",
     "From: admin@legitimate\u3002example admin\r\n".encode(),
+    b'From: <admin@"legitimate.example">\r\n',
+    b'From: admin@legitimate"."example\r\n',
+    b"From: (admin@legitimate . example\r\n",
+    b"From: =?utf-8?q?admin=40legit?= =?utf-8?q?imate.example?= (\r\n",
 ]
 
 

@@ -10,17 +10,18 @@ from collections.abc import Collection, Iterable
 
 from actors.dkim.canonical import FieldsByName
 from actors.model import Finding, Outcome
-from actors.policy.author import DOMAINS_MAX, read_author
+from actors.policy.author import read_author
 from wire.message import unfold
 
 
 def claimed_domains(fields: FieldsByName) -> tuple[str, ...]:
     """Every domain (A-labels) that a reader may take for the author's; none where readers may differ on that."""
     found = fields.get(b"from", ())
-    if len(found) != 1 or found[0][1].count(b"@") > DOMAINS_MAX:
+    if len(found) != 1:
         return ()
     author = read_author(unfold(found[0][1]))
-    return () if "" in author.domains or not author.domains else (*author.domains, *author.shown)
+    told = author.domains and "" not in author.domains and not author.truncated
+    return (*author.domains, *author.shown) if told else ()
 
 
 def unvouched(claimed: Iterable[str], signing_domain: str, verified: Iterable[Finding]) -> str:

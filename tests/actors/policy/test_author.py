@@ -49,6 +49,12 @@ from actors.policy.author import FIELD_BYTES_MAX, Author, Authors, domain_of, re
         (b'b@evil.example "\\"<a@bank.example>', ()),
         (b"b@evil.example (<a@bank.example>", ()),
         (b"bo@example.org" + b" " * FIELD_BYTES_MAX, ()),
+        (b"<bo@example. org>", ("example.org",)),
+        (b"<bo @ mail .\texample . org>", ("mail.example.org",)),
+        (b"bo@example .org", ("example.org",)),
+        (b"bo@example.(x) org", ("example.org",)),
+        ("<bo@example \u3002 org>".encode(), ("example.org",)),
+        (b'bo@"example.org"', ("",)),
     ],
 )
 def test_the_domains_of_a_from_field_are_read_as_a_mail_program_would(value: bytes, domains: tuple[str, ...]) -> None:
@@ -64,6 +70,13 @@ def test_the_domains_of_a_from_field_are_read_as_a_mail_program_would(value: byt
         (b"bo" + b" " * FIELD_BYTES_MAX + b"<bo@example.org>", ()),
         (b"bo@example.org bo", ("",)),
         (b"(" + b"@a @b @c.example " * 100 + b"<bo@example.org>", ()),
+        (b'<bo@"example.org">', ("",)),
+        (b'bo@example"."org', ("",)),
+        (b"(bo@example\\.org", ()),
+        (b"(bo@example . org", ()),
+        (b"(<bo@example.(x)org>", ()),
+        (b"=?utf-8?q?bo=40example.org?= (", ()),
+        (b"=?utf-8?q?bo=40exam?= =?iso-8859-1*de?q?ple.org?= (", ()),
     ],
 )
 def test_of_a_field_that_cannot_be_read_is_told_what_looks_like_an_address(
@@ -91,6 +104,19 @@ def test_of_a_field_that_cannot_be_read_is_told_what_looks_like_an_address(
         ),
         (b"From: a@a.example (\r\n", Authors("from_malformed", "", ("a.example",))),
         (b"From: nobody\r\n", Authors("from_malformed")),
+        (b"From: a@ , b\r\n", Authors("from_malformed")),
+        (
+            b"From: a@a.example\r\nFrom: b@b.example\r\nFrom: c@c.example\r\nFrom: d@d.example\r\n",
+            Authors("from_multiple", "", ("a.example", "b.example", "d.example"), truncated=True),
+        ),
+        (
+            b"From: " + b" ".join(b"a@%d.b" % number for number in range(21)) + b" <a@a.example>\r\n",
+            Authors("from_multiple", "", ("a.example", *(f"{number}.b" for number in range(20))), truncated=True),
+        ),
+        (
+            b"From: =?utf-16be?b?AGEAQABiAC4AYw==?=, a@a.example\r\n",
+            Authors("from_multiple", "", ("a.example",), truncated=True),
+        ),
     ],
 )
 def test_all_from_fields_together_have_one_author_domain_or_a_flaw(headers: bytes, authors: Authors) -> None:
@@ -109,6 +135,9 @@ def test_all_from_fields_together_have_one_author_domain_or_a_flaw(headers: byte
         (b"=?utf-8?b?PGFAYmFuay5leGFtcGxlPg==?=, <b@evil.example>", "evil.example", "bank.example"),
         (b"b@evil.example, =?utf-8?Q?a=40bank.example?=", "evil.example", "bank.example"),
         ("a@bank\u3002example <b@evil.example>".encode(), "evil.example", "bank.example"),
+        (b"a@bank. example <b@evil.example>", "evil.example", "bank.example"),
+        (b"=?utf-8?q?a=40ba?= =?utf-8?q?nk.example?=, b@evil.example", "evil.example", "bank.example"),
+        (b"a@bank.example .evil.example", "bank.example.evil.example", "bank.example"),
         ("a@bücher.example <b@evil.example>".encode(), "evil.example", "xn--bcher-kva.example"),
     ],
 )
@@ -116,14 +145,33 @@ def test_another_address_in_a_name_without_quotes_is_told(value: bytes, domain: 
     assert read_author(value) == Author((domain,), (shown,))
 
 
-@pytest.mark.parametrize("word", [b"=?utf-8?b?A?=", b"=?utf-8?b?!?=", b"=?x?q?=?=", b"=?utf-8?q?Doe?="])
+@pytest.mark.parametrize("word", [b"=?utf-8?b?!?=", b"=?utf-8?q?Doe?=", b"=?utf-8*en?b?RG9l?="])
 def test_an_encoded_word_without_an_address_shows_none(word: bytes) -> None:
     assert read_author(word + b", a@b.example") == Author(("b.example",))
 
 
-def test_a_field_full_of_addresses_is_read_up_to_a_cap() -> None:
-    full = b",".join(b"a@\xc3\xbc%d.example" % n for n in range(400))
-    assert len(read_author(full).domains) == 20
+@pytest.mark.parametrize("word", [b"=?utf-8?b?A?=", b"=?x?q?Doe?=", b"=?utf-16?q?Doe?=", b"=?iso-8859-99?q?Doe?="])
+def test_an_encoded_word_that_cannot_be_read_in_place_of_an_address_is_told(word: bytes) -> None:
+    assert read_author(word + b", a@b.example") == Author(("b.example",), truncated=True)
+    assert not read_author(word + b" <a@b.example>").truncated
+
+
+def test_more_is_told_than_is_read() -> None:
+    full = b",".join(b"a@%d.example" % n for n in range(400))
+    author = read_author(full)
+    assert (len(author.domains), author.truncated) == (20, True)
+    assert not read_author(full[: full.index(b",a@20.")]).truncated
+    for unreadable in (b'"' + full, b"(" + b"@a " * 1001, b"=?utf-8?q?x?= " * 51 + b"(", b"(" + b" " * 128 * 1024):
+        assert read_author(unreadable).truncated
+
+
+def test_of_domains_that_are_not_ascii_ten_are_read_in_all_fields_together() -> None:
+    def field(first: int) -> bytes:
+        return b"From: " + b",".join(b"a@\xc3\xbc%d.example" % n for n in range(first, first + 7)) + b"\r\n"
+
+    assert not read_authors(Message(Envelope(), field(0))).truncated
+    both = read_authors(Message(Envelope(), field(0) + field(7)))
+    assert (len(both.others), both.truncated) == (10, True)
 
 
 @given(st.binary(max_size=300))
