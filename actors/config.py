@@ -248,7 +248,7 @@ class Lists(Section, frozen=True):
     proven_authors: tuple[str, ...] = ()
     """Domains of From that are refused when DMARC fails, whatever their record asks for: one's own, and those worth
     forging; and when From shows them in a way that DMARC cannot judge: beside another domain, in several fields, or
-    malformed. Not judged without a DMARC record otherwise."""
+    malformed; and when From holds more than is read. Not judged without a DMARC record otherwise."""
     deny_senders: tuple[str, ...] = ()
     """Envelope senders or domains, refused at RCPT, or at MAIL if `[gateway.early]` says so."""
     deny_recipients: tuple[str, ...] = ()

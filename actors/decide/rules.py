@@ -68,10 +68,10 @@ class Case(msgspec.Struct, frozen=True):
         """Sum of the points, exact to hundredths."""
         return sum(point.hundredths for point in self.points) / 100
 
-    def hit(self, name: str) -> Finding | None:
-        """The policy actor's finding of this name with outcome hit."""
+    def hit(self, name: str, outcome: Outcome = Outcome.HIT) -> Finding | None:
+        """The policy actor's finding of this name with this outcome."""
         for finding in self.findings:
-            if finding.name == name and finding.outcome is Outcome.HIT and finding.actor == "policy":
+            if finding.name == name and finding.outcome is outcome and finding.actor == "policy":
                 return finding
         return None
 
@@ -216,7 +216,11 @@ def ambiguous_author(case: Case) -> Ruling | None:
     hit = case.hit("shown_author")
     if hit is None or is_ours_or_peers(case.findings):
         return None
-    return Ruling(Action.REJECT, f"From shows {hit.facts.get('domain', '')}: {hit.detail}", FORGED_AUTHOR)
+    return Ruling(Action.REJECT, _shows(hit), FORGED_AUTHOR)
+
+
+def _shows(shown_author: Finding) -> str:
+    return f"From shows {': '.join(filter(None, (shown_author.facts.get('domain'), shown_author.detail)))}"
 
 
 def dmarc_rejected(case: Case) -> Ruling | None:
@@ -236,6 +240,9 @@ def author_unanswered(case: Case) -> Ruling | None:
     above. What we did not check ourselves is not held for that: an actor's failure is `unchecked`, under stress all
     such mail would be held, and what is ours or a peer's was let be on purpose.
     """
+    shown = case.hit("shown_author", Outcome.TEMPERROR)
+    if shown is not None and not is_ours_or_peers(case.findings):
+        return Ruling(Action.TEMPFAIL, _shows(shown), UNANSWERED_AUTHOR)
     dmarc = case.dmarc
     if dmarc is None or UNANSWERED not in dmarc.facts or is_forgiven(dmarc):
         return None

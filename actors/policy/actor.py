@@ -59,6 +59,7 @@ class PolicyActor:
         public_suffixes = config.policy.dmarc_public_suffixes
         self._organizations: Organizations = PublicSuffixes() if public_suffixes else TREE_WALK
         self._rejects = config.policy.dmarc_reject
+        self._guards = self._rejects or bool(lists.proven_authors)
         self._dkim = config.dkim
         self._clients = {
             "allow_client": NetworkList(lists.allow_clients),
@@ -162,7 +163,7 @@ class PolicyActor:
             if entry is not None:
                 findings.append(_listed(name, entry, domain=authors.domain))
         findings.append(await self._dmarc_record(message, authors, budget))
-        if authors.others and message.envelope.direction is Direction.INBOUND:
+        if (authors.others or authors.truncated) and message.envelope.direction is Direction.INBOUND:
             findings += await self._shown(authors, budget)
         return findings
 
@@ -170,7 +171,8 @@ class PolicyActor:
         """The finding shown_author: From shows a domain that must not be shown unproven, and DMARC cannot judge it.
 
         One of `proven_authors`, unless the same entry covers the one author domain, which DMARC judges; or with
-        `dmarc_reject`, when there is no one author domain, one that publishes reject (RFC 9989 section 11.5).
+        `dmarc_reject`, when there is no one author domain, one that publishes reject (RFC 9989 section 11.5). Either
+        may be among what was not read. A temperror when DNS does not tell.
         """
         proven = self._authors["proven_author"]
         judged = proven.match(authors.domain)
@@ -178,6 +180,8 @@ class PolicyActor:
             entry = proven.match(domain)
             if entry is not None and entry != judged:
                 return [_listed("shown_author", entry, domain=domain)]
+        if self._guards and authors.truncated:
+            return [_shown_author(next(iter(authors.others), ""), "more than is read")]
         if self._rejects and not authors.domain:
             return await self._rejecting(authors.others, budget)
         return []
@@ -186,15 +190,20 @@ class PolicyActor:
         """The same for one of these domains that publishes reject, or because they are too many to be asked about."""
         if len(shown) > _SHOWN_ASKED_MAX:
             return [_shown_author(shown[0], f"and {len(shown) - 1} other domains")]
-        resolver = TimedResolver(self._resolver, budget)
+        # Each in its own time: a stranger's slow name must not hide what another publishes.
+        found = await asyncio.gather(*(self._discovered(domain, (), budget) for domain in shown))
+        for record in found:
+            if applicable_policy(record.facts) == "reject":
+                return [_shown_author(record.facts["domain"], "publishes reject")]
+        silent = (record for record in found if record.outcome is Outcome.TEMPERROR)
+        return [_shown_author(record.facts["domain"], record.detail, Outcome.TEMPERROR) for record in silent][:1]
+
+    async def _discovered(self, domain: str, identifiers: Sequence[str], budget: Budget) -> Finding:
         try:
             async with budget.lookup_timeout(DISCOVERY_LIMIT_S):
-                asked = (discover(domain, (), resolver, self._organizations) for domain in shown)
-                found = await asyncio.gather(*asked)
+                return await discover(domain, identifiers, TimedResolver(self._resolver, budget), self._organizations)
         except TimeoutError:
-            return []
-        refused = (record.facts["domain"] for record in found if applicable_policy(record.facts) == "reject")
-        return [_shown_author(domain, "publishes reject") for domain in refused][:1]
+            return unanswered(domain)
 
     async def _dmarc_record(self, message: Message, authors: Authors, budget: Budget) -> Finding:
         envelope = message.envelope
@@ -208,12 +217,7 @@ class PolicyActor:
             *(signing_domain(signatures[place][1]) for place in chosen_signatures(message, self._dkim)),
             domain_of(envelope.sender or envelope.client.helo),
         }
-        try:
-            async with budget.lookup_timeout(DISCOVERY_LIMIT_S):
-                resolver = TimedResolver(self._resolver, budget)
-                found = await discover(author, sorted(identifiers - {""}), resolver, self._organizations)
-        except TimeoutError:
-            found = unanswered(author)
+        found = await self._discovered(author, sorted(identifiers - {""}), budget)
         return msgspec.structs.replace(found, facts={**found.facts, "ambiguous": "yes"}) if authors.flaw else found
 
     async def _ask_store(self, questions: Sequence[Question], budget: Budget) -> list[Finding]:
@@ -259,8 +263,8 @@ def _author_entry(text: str) -> str:
     return text if text.isascii() else ascii_domain(text.removeprefix("@"))
 
 
-def _shown_author(domain: str, why: str) -> Finding:
-    return Finding("policy", "shown_author", Outcome.HIT, detail=why, facts={"domain": domain})
+def _shown_author(domain: str, why: str, outcome: Outcome = Outcome.HIT) -> Finding:
+    return Finding("policy", "shown_author", outcome, detail=why, facts={"domain": domain})
 
 
 def _address_text(address: bytes) -> str:

@@ -2,6 +2,9 @@
 domain, with SPF and DKIM of his own in order, gets no DMARC pass that a reader would take for the spoofed domain.
 """
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
 from actors.config import JudgementConfig, Lists, PolicyConfig
@@ -363,6 +366,59 @@ async def test_a_from_with_more_domains_than_are_asked_about_is_refused_with_dma
     many = b"From: " + b", ".join(b"a@%d.example" % number for number in range(9)) + b"\r\n"
     verdict = await judged(many, b"eve@attack.example", REJECTING)
     assert verdict.reasons[0] == "ambiguous_author: From shows 0.example: and 8 other domains"
+
+
+MORE_THAN_IS_READ = [
+    b"From: " + b"".join(b"a@x%d.example, " % number for number in range(20)) + LEGITIMATE + b"\r\n",
+    b"From: "
+    + b"".join(b"a@b%d.c " % number for number in range(20))
+    + b"admin@legitimate.example <eve@attack.example>\r\n",
+    OWN + STRANGER + SPOOFED + OWN.replace(b"eve", b"bo"),
+    OWN + OWN.replace(b"eve", b"bo") + SPOOFED + STRANGER,
+    b"From: =?utf-16be?b?AGEAQABiAC4AYw==?=, <eve@attack.example>\r\n",
+    b"From: =?utf-16be?b?AGEAQABiAC4AYw==?= (\r\n",
+]
+
+
+@pytest.mark.parametrize("config", [PROVEN, REJECTING])
+@pytest.mark.parametrize("author", MORE_THAN_IS_READ)
+async def test_a_from_that_shows_more_than_is_read_is_refused_where_authors_must_be_proven(
+    config: JudgementConfig, author: bytes
+) -> None:
+    verdict = await judged(author, b"eve@attack.example", config)
+    assert verdict.action is Action.REJECT
+    assert verdict.reasons[0].endswith("more than is read")
+    assert (await judged(author, b"eve@attack.example", JudgementConfig())).action is Action.ACCEPT
+
+
+@pytest.mark.parametrize("author", [STRANGER + SPOOFED, SPOOFED + STRANGER])
+async def test_a_strangers_slow_name_does_not_hide_what_another_domain_publishes(author: bytes) -> None:
+    class Slow(FakeResolver):
+        async def txt(self, name: str) -> Sequence[bytes]:
+            if "stranger" in name:
+                await asyncio.Event().wait()
+            return await super().txt(name)
+
+    clock, message = FakeClock(), mail(author, b"eve@attack.example")
+    resolver = Slow(ZONE)
+    actors = [DkimActor(REJECTING.dkim, resolver, clock), PolicyActor(REJECTING, resolver, None, clock)]
+    verdict = decide(await examine_all(actors, message, clock, 0.05), message, REJECTING)
+    assert (verdict.action, verdict.reasons[0]) == (
+        Action.REJECT,
+        "ambiguous_author: From shows legitimate.example: publishes reject",
+    )
+
+
+async def test_a_from_that_dmarc_cannot_judge_is_held_when_dns_does_not_tell_what_its_domains_publish() -> None:
+    message = mail(STRANGER + SPOOFED, b"eve@attack.example")
+    verdict = decide(await examined(message, REJECTING, ("_dmarc.legitimate.example",)), message, REJECTING)
+    assert (verdict.action, verdict.reasons[0]) == (
+        Action.TEMPFAIL,
+        "author_unanswered: From shows legitimate.example: DNS gave no answer",
+    )
+    lax = JudgementConfig()
+    found = await examined(message, lax, ("_dmarc.legitimate.example",))
+    assert decide(found, message, lax).action is Action.ACCEPT
 
 
 async def test_domains_that_nobody_protects_may_stand_in_one_from() -> None:

@@ -103,6 +103,7 @@ def _said_by(actor: str, lists: Lists) -> st.SearchStrategy[Finding]:
                     st.just(Outcome.HIT),
                     facts=_facts("domain"),
                 ),
+                st.just(Finding("policy", "shown_author", Outcome.TEMPERROR if lists.proven_authors else Outcome.NONE)),
                 st.builds(
                     Finding,
                     st.just("policy"),
