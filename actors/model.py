@@ -208,6 +208,9 @@ def error_finding(actor: str, name: str, kind: ErrorKind, detail: str = "", ms: 
 
 SIGNING, SIGNATURE = "signing", "signature"
 """Names of the dkim actor's findings: what is to be done about signing a message, and a field that signs it."""
+OURS, UNVERIFIED = "ours", "unverified"
+"""Facts of the finding `signing` about mail that is left alone: it comes from one of ours ("yes"); how many signatures
+nobody looked at."""
 SEALING, SEAL = "sealing", "seal"
 """The same about its ARC set."""
 BODY_HASH = "sha256."

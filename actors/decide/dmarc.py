@@ -6,7 +6,7 @@ DKIM said is in their own findings. `evaluate_dmarc` draws the conclusion once, 
 
 from collections.abc import Iterable, Mapping
 
-from actors.model import FORGIVEN, SIGNING, VOUCHED, Finding, Outcome, is_unheard
+from actors.model import FORGIVEN, OURS, SIGNING, UNVERIFIED, VOUCHED, Finding, Outcome, is_unheard
 
 UNANSWERED = "unanswered"
 """Fact of a finding `dmarc` that is a temperror since DNS did not answer: whoever sends can bring that about."""
@@ -99,15 +99,25 @@ def _is_unanswered(findings: Iterable[Finding], record: Mapping[str, str]) -> bo
 
 def _is_unexamined(findings: Iterable[Finding]) -> bool:
     """Whether who could have made DMARC pass failed, was left out or not waited for: that is none either."""
-    silent = (f for f in findings if f.outcome is Outcome.ERROR or is_unheard(f))
+    silent = (f for f in findings if f.outcome is Outcome.ERROR or is_unheard(f) or UNVERIFIED in f.facts)
     return any(f.actor == "dkim" or f.name in ("spf", "policy") for f in silent)
 
 
 def is_ours_or_peers(findings: Iterable[Finding]) -> bool:
-    """Whether signatures were left alone, since the mail is ours to sign, or a peer's."""
-    names = {f.name: f.outcome for f in findings if f.actor == "dkim"}
-    left_alone = names.get(SIGNING) in (Outcome.PASS, Outcome.SKIPPED, Outcome.PERMERROR)
-    return left_alone and not names.keys() & {"dkim", "unsigned"}
+    """Whether signatures were left alone, since the mail is ours to sign, or a peer's.
+
+    A stranger's that is left alone for other reasons (an exempt domain, a filter that only signs) is neither.
+    """
+    told = [finding for finding in findings if finding.actor == "dkim"]
+    return any(map(_is_ours_or_a_peers, told)) and not any(one.name in ("dkim", "unsigned") for one in told)
+
+
+def _is_ours_or_a_peers(finding: Finding) -> bool:
+    if finding.name != SIGNING:
+        return False
+    if finding.outcome is Outcome.SKIPPED:
+        return OURS in finding.facts or finding.facts.get("rule") == "PeerList"
+    return finding.outcome in (Outcome.PASS, Outcome.PERMERROR)
 
 
 def _identifiers(

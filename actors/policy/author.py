@@ -248,7 +248,7 @@ def _read(value: bytes, reading: _Reading) -> Author:
     texts: list[Iterable[str]] = [reader.shown]
     if "=?" in reader.encoded:
         texts += map(_shown_domains, reading.decoded(reader.encoded))
-    if "" in domains:
+    if "" in domains or not domains:
         texts.append(reading.looking_like_addresses(value))
     shown = reading.shown(chain.from_iterable(texts)) if len(texts) > 1 or reader.shown else ()
     return Author(domains, tuple(domain for domain in shown if domain not in domains), reading.truncated)

@@ -1,7 +1,8 @@
 """Who signs: OpenDKIM's decision between signing, verifying and leaving alone, with the reason of each rule.
 
 The rules are looked at in OpenDKIM's order (opendkim(8), OPERATION): a peer's mail is left alone; mail without an
-author's address is not signed; an exempt domain's is left alone; then the mail has to come from one of ours (an MTA's
+author's address is not signed; an exempt domain's is left alone (unlike there a stranger's only if DMARC takes that
+for the author, too); then the mail has to come from one of ours (an MTA's
 name, a macro, an internal host, an authenticated client), a table has to have a key for its author, and no recipient
 may be one to whom nothing is signed. Whatever is looked at is kept as a `Step`, so `tamis dkim explain` prints what
 the filter did and not what somebody thinks it does.
@@ -24,6 +25,7 @@ from actors.dkim.signing.tables import (
 )
 from actors.domains import ascii_domain
 from actors.model import Client, Message
+from actors.policy.author import Authors, read_authors
 
 Members = NamedTable | PatternTable
 """A set of names or patterns; of its values only those of `resign_mail_to` are asked for."""
@@ -174,10 +176,15 @@ def _without_tables(message: Message, macros: Mapping[str, str], rules: SigningR
         steps += [*_origins(message, macros, rules), Step(_AUTHOR, applies=False, text=str(error))]
         return Decision(_otherwise(rules), tuple(steps))
     steps.append(Step(_AUTHOR, applies=True, text=f"the author is {author}"))
-    if rules.exempt_domains.find_now([author.domain]):
-        steps.append(Step("ExemptDomains", applies=True, text=f"{author.domain} is exempt"))
-        return Decision(Disposition.IGNORE, tuple(steps), author=author)
-    return Decision(Disposition.SIGN, (*steps, *_origins(message, macros, rules)), author=author)
+    steps += _origins(message, macros, rules)
+    decision = Decision(Disposition.SIGN, tuple(steps), author=author)
+    if not rules.exempt_domains.find_now([author.domain]):
+        return decision
+    # A stranger writes what he likes: only what DMARC, too, takes for the one author exempts his mail.
+    exempt = decision.of_origin or read_authors(message) == Authors("", author.domain)
+    text = f"{author.domain} is exempt{'' if exempt else ', but not surely the author'}"
+    disposition = Disposition.IGNORE if exempt else Disposition.SIGN
+    return replace(decision, disposition=disposition, steps=(*steps, Step("ExemptDomains", exempt, text)))
 
 
 def _with_tables(

@@ -25,9 +25,11 @@ from actors.dkim.signing.source import Signing, SigningSource
 from actors.dkim.signing.tables import SigningRequest, TableError, is_for_any_domain
 from actors.model import (
     NO_FACTS,
+    OURS,
     SEALING,
     SIGNATURE,
     SIGNING,
+    UNVERIFIED,
     ErrorKind,
     Finding,
     Message,
@@ -97,7 +99,7 @@ class MailSigner:
                 hashes = self._hashes(message) if stage is Stage.MESSAGE else {}
                 return Plan(verifies=False, findings=(_will_sign(decision, hashes),))
             case Disposition.IGNORE:
-                return Plan(verifies=False, findings=(_left_alone(decision),))
+                return Plan(verifies=False, findings=(_left_alone(decision, message),))
         findings = (_suspicious(decision),) if decision.suspicious else ()
         if self._signs and (step := decision.without_author) is not None:
             findings = (_not_signed(step.text, step.rule),)
@@ -276,8 +278,12 @@ def _will_sign(decision: Decision, hashes: Mapping[str, str]) -> Finding:
     )
 
 
-def _left_alone(decision: Decision) -> Finding:
+def _left_alone(decision: Decision, message: Message) -> Finding:
     facts = {"disposition": str(Disposition.IGNORE), "rule": decision.deciding.rule}
+    if decision.of_origin:
+        facts[OURS] = "yes"
+    if signatures := message.fields_by_name.get(b"dkim-signature"):
+        facts[UNVERIFIED] = str(len(signatures))
     return Finding("dkim", SIGNING, Outcome.SKIPPED, detail=f"left alone: {decision.deciding.text}", facts=facts)
 
 

@@ -100,6 +100,25 @@ def test_what_could_not_be_checked_is_no_failure(silence: Finding) -> None:
     assert outcome(record(), silence, dkim("example.org")) is Outcome.PASS
 
 
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"rule": "PeerList"}, Outcome.TEMPERROR),
+        ({"rule": "DontSignMailTo", "ours": "yes"}, Outcome.TEMPERROR),
+        ({"rule": "ExemptDomains", "ours": "yes"}, Outcome.TEMPERROR),
+        ({"rule": "ExemptDomains"}, Outcome.FAIL),
+        ({"rule": "SigningTable"}, Outcome.FAIL),
+        ({"rule": "SigningTable", "unverified": "1"}, Outcome.TEMPERROR),
+    ],
+)
+def test_a_strangers_mail_that_is_left_alone_is_judged_where_no_signature_could_tell_more(
+    facts: dict[str, str], expected: Outcome
+) -> None:
+    alone = Finding("dkim", "signing", Outcome.SKIPPED, facts={"disposition": "ignore", **facts})
+    assert outcome(record(), alone) is expected
+    assert outcome(record(), alone, spf("news.example.org")) is Outcome.PASS
+
+
 def test_signatures_beyond_the_cap_do_not_excuse_a_failure() -> None:
     beyond = Finding("dkim", "dkim", Outcome.SKIPPED, detail="beyond the first 5 signatures")
     assert outcome(record(), beyond, Finding("dkim", "unverified", Outcome.SKIPPED)) is Outcome.FAIL

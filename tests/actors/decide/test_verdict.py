@@ -246,16 +246,25 @@ def test_a_signature_of_which_neither_key_nor_organization_is_known_may_be_the_o
     assert decide([record, key], MESSAGE, policy(dmarc_reject=True)).action is Action.TEMPFAIL
 
 
+PEER = {"disposition": "ignore", "rule": "PeerList"}
+
+
 def test_a_peers_mail_is_not_held_when_dns_does_not_answer() -> None:
     config = policy(lists=Lists(proven_authors=("a.example",)))
     record = Finding("policy", "dmarc_record", Outcome.TEMPERROR, facts={"domain": "a.example"})
-    author, peer = Finding("policy", "proven_author", Outcome.HIT), Finding("dkim", "signing", Outcome.SKIPPED)
+    author, peer = (
+        Finding("policy", "proven_author", Outcome.HIT),
+        Finding("dkim", "signing", Outcome.SKIPPED, facts=PEER),
+    )
     assert decide([record, author], MESSAGE, config).action is Action.TEMPFAIL
     assert decide([record, author, peer], MESSAGE, config).action is Action.ACCEPT
 
 
 def test_what_a_peers_mail_shows_is_his_to_judge() -> None:
-    shown, peer = Finding("policy", "shown_author", Outcome.HIT), Finding("dkim", "signing", Outcome.SKIPPED)
+    shown, peer = (
+        Finding("policy", "shown_author", Outcome.HIT),
+        Finding("dkim", "signing", Outcome.SKIPPED, facts=PEER),
+    )
     assert decide([shown], MESSAGE, policy()).action is Action.REJECT
     assert decide([shown, peer], MESSAGE, policy()).action is Action.ACCEPT
 

@@ -72,6 +72,7 @@ def test_the_domains_of_a_from_field_are_read_as_a_mail_program_would(value: byt
         (b"(" + b"@a @b @c.example " * 100 + b"<bo@example.org>", ()),
         (b'<bo@"example.org">', ("",)),
         (b'bo@example"."org', ("",)),
+        (b'bo"@"example.org', ()),
         (b"(bo@example\\.org", ()),
         (b"(bo@example . org", ()),
         (b"(<bo@example.(x)org>", ()),

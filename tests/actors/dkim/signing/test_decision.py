@@ -111,6 +111,30 @@ async def test_what_is_left_alone_is_neither_signed_nor_verified(rules: SigningR
     assert decision.steps[-1].applies
 
 
+EXEMPT = SigningRules(exempt_domains=NamedTable([Entry("example.org", "")]), sender_headers=("sender", "from"))
+
+
+async def test_a_strangers_mail_is_exempt_when_dmarc_takes_the_exempt_domain_for_its_author() -> None:
+    assert (await decide(mail(STRANGER), EXEMPT)).disposition is Disposition.IGNORE
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"From: a@example.org, <admin@bank.example>\r\n",
+        b"From: admin@bank.example <a@example.org>\r\n",
+        b"Sender: a@example.org\r\nFrom: <admin@bank.example>\r\n",
+        b"Sender: a@example.org\r\nFrom: a@example.org\r\nFrom: <admin@bank.example>\r\n",
+    ],
+)
+async def test_a_stranger_who_names_an_exempt_domain_beside_another_is_verified(headers: bytes) -> None:
+    decision = await decide(Message(Envelope(client=STRANGER), headers), EXEMPT)
+    assert decision.disposition is Disposition.VERIFY
+    assert said(decision, "ExemptDomains") == (False, "example.org is exempt, but not surely the author")
+    ours = await decide(Message(Envelope(client=LOCAL), headers), EXEMPT)
+    assert (ours.disposition, ours.of_origin) == (Disposition.IGNORE, True)
+
+
 async def test_an_excluded_peer_is_nobody_special() -> None:
     rules = SigningRules(peers=HostList([".example.net", "!mx.example.net"]))
     assert (await decide(mail(replace_client(STRANGER)), rules)).disposition is Disposition.SIGN

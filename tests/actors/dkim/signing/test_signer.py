@@ -135,6 +135,16 @@ async def test_a_filter_that_only_signs_leaves_strangers_alone_while_the_signing
     source = Source(signing=BrokenTable([]), rules=SigningRules(verifies=False))
     (told,) = await actor(source).examine(Stage.MESSAGE, mail(STRANGER), budget())
     assert (told.name, told.outcome) == ("signing", Outcome.SKIPPED)
+    assert not told.facts.keys() & {"ours", "unverified"}
+
+
+async def test_of_mail_that_is_left_alone_is_told_whether_it_is_ours_and_has_signatures_nobody_looked_at() -> None:
+    source = Source(rules=SigningRules(exempt_domains=NamedTable([Entry("example.org", "")])))
+    headers = b"DKIM-Signature: v=1\r\n" * 2 + HEADERS
+    for client, ours in ((STRANGER, None), (msgspec.structs.replace(STRANGER, auth_type="PLAIN"), "yes")):
+        message = Message(mail(client).envelope, headers, BODY)
+        (told,) = await actor(source).examine(Stage.MESSAGE, message, budget())
+        assert (told.facts["rule"], told.facts["unverified"], told.facts.get("ours")) == ("ExemptDomains", "2", ours)
 
 
 async def test_lists_that_were_never_readable_are_an_error_of_which_nobody_knows_whose() -> None:
