@@ -9,6 +9,7 @@ would be too much work.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from actors.config import HeadersConfig
 from actors.decide.fields import fields_named, fold, pvalue, quoted
@@ -44,14 +45,17 @@ _UNREADABLE_BYTES_MAX = 4096
 """A longer body without readable id is removed, as is one with more marks: no honest one is like that."""
 _MARK = re.compile(rb"[()\\]")
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]")
-_TOKEN = re.compile(rb"[^\x00-\x20\x7f()<>@,;:\\\"/\[\]?=]+")
+_TOKEN = re.compile(rb"[^\x00-\x20\x7f()<>@,;:\\\"\[\]?=]+")
+"""With slashes, which RFC 2045 has in quotes only: OpenDKIM writes its queue's id behind one without."""
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.){0,255}+)"', re.DOTALL)
 _DIGITS = re.compile(rb"[0-9]++")
 _PLAIN_ID = re.compile(rb"[^\x00-\x20\x7f-\xff()<>@,;:\\\"\[\]?=]+")
-"""As a token of ASCII, with slashes: what every reader takes as it stands, in quotes, too."""
+"""As a token of ASCII: what every reader takes as it stands, in quotes, too."""
 _COMMENT_PIECE = re.compile(rb"[^()\\]++|\\.|[()\\]", re.DOTALL)
-_OVERLOOKED = bytes([*range(0x21), 0x7F]) + b'"\\'
+_OVERLOOKED = rb'[\x00-\x20\x7f"\\]*+'
 """Blanks, controls and quoting: what a tolerant reader may step over inside an id."""
+_NOTHING_YET = re.compile(rb'(?:[\x00-\x20\x7f"\\;]++|i[ \t]?=[ \t]?[0-9]++[ \t]?;)*+', re.IGNORECASE)
+"""In front of an id, with the instance of ARC-Authentication-Results: what a tolerant reader may step over there."""
 
 
 def authentication_results_edits(
@@ -126,21 +130,37 @@ def claims_to_be(value: bytes, ours: Collection[bytes]) -> bool:
     found = read_authserv_id(value)
     if found is None or not _PLAIN_ID.fullmatch(found):
         return _could_claim(value, ours)
-    name = found.lower().rstrip(b".")
+    whole = found.lower().strip(b"/")
     # Behind a slash stands the queue's id, as we and OpenDKIM write it.
-    names = name, name.partition(b"/")[0].rstrip(b".")
+    names = {name.rstrip(b".") for name in (whole, whole.partition(b"/")[0], whole.rpartition(b"/")[2])}
     return any(name.endswith(one) if one.startswith(b".") else name == one for one in ours for name in names)
 
 
 def _could_claim(value: bytes, ours: Collection[bytes]) -> bool:
-    """Whether a body without readable id is to be taken for a forgery: encoded, not ASCII, or our id stands in it."""
+    """Whether a body without readable id is to be taken for a forgery.
+
+    It is when ours stands in front of the results, or what stands there is encoded or not ASCII.
+    """
     if len(value) > _UNREADABLE_BYTES_MAX or sum(map(value.count, (b"(", b")", b"\\"))) > _MARKS_MAX:
         return True
-    bare = _without_comments(value)
-    if b"=?" in value or not bare.partition(b";")[0].isascii():
+    heads = [_head(text) for text in (value, _without_comments(value))]
+    if any(b"=?" in head for head in heads) or not heads[1].isascii():
         return True
-    shown = [text.translate(None, _OVERLOOKED).lower() for text in (value, bare)]
-    return any(one in text for text in shown for one in ours)
+    return any(_standing(one).search(head) for head in heads for one in ours)
+
+
+def _head(text: bytes) -> bytes:
+    """What stands before the results."""
+    start = _NOTHING_YET.match(text)
+    return text[start.end() if start else 0 :].partition(b";")[0]
+
+
+@lru_cache(maxsize=256)
+def _standing(authserv_id: bytes) -> re.Pattern[bytes]:
+    """An id of ours that is no part of a longer name, however it is written."""
+    before = b"" if authserv_id.startswith(b".") else rb"(?<![\w-])(?<![\w-]\.)"
+    spelt = _OVERLOOKED.join(re.escape(authserv_id[at : at + 1]) for at in range(len(authserv_id)))
+    return re.compile(before + spelt + rb"(?!\.*+[\w-])", re.IGNORECASE)
 
 
 def _without_comments(value: bytes) -> bytes:

@@ -85,8 +85,8 @@ class SigningConfig(Section, frozen=True):
     peer_list: str = ""
     """PeerList: clients whose mail is neither signed nor verified."""
     exempt_domains: str = ""
-    """ExemptDomains: author domains whose mail is neither signed nor verified; a stranger's is verified unless exactly one
-    domain can be the author's."""
+    """ExemptDomains: author domains whose mail is neither signed nor verified; a stranger's is verified unless exactly
+    one domain can be the author's."""
     dont_sign_mail_to: str = ""
     """DontSignMailTo: mail to any of these recipients is not signed."""
     mta: str = ""

@@ -189,6 +189,16 @@ def test_outbound_mail_gets_no_results_but_loses_forged_ones() -> None:
         b' "mx.example.org' + b" " * 600 + b'"; spf=pass',
         b' "mx.example.org(a)"; spf=pass',
         b" (" + b"c" * 5_000 + b") mx.example.org; spf=pass",
+        b" mx.example.org/4fB1 1; spf=pass",
+        b" /mx.example.org; spf=pass",
+        b" relay.example/mx.example.org; spf=pass",
+        b" mx.example.org. spf=pass",
+        b" .mx.example.org spf=pass",
+        b" spf=pass mx.example.org, relay.example; dkim=pass",
+        b' "" ; mx.example.org; spf=pass',
+        b" i=1; mx.example.org; spf=pass",
+        b" (x) ; i = 1 ; mx . example.org; spf=pass",
+        b" mx.example.org:25; spf=pass",
     ],
 )
 def test_a_field_that_bears_our_id_in_any_disguise_is_removed(body: bytes) -> None:
@@ -209,6 +219,15 @@ def test_a_field_that_bears_our_id_in_any_disguise_is_removed(body: bytes) -> No
         b" other . example . org; spf=pass",
         b" other.example.org; spf=pass (=?utf-8?q?caf=C3=A9?=)",
         b" spf=pass (sender IP is 192.0.2.1) smtp.mailfrom=example.net; dkim=none",
+        b" spf=pass smtp.mailfrom=example.net; dkim=pass header.d=mx.example.org",
+        b' spf=pass smtp.mailfrom=example.net; dkim=pass header.b="a=?b"',
+        b" spf=pass smtp.helo=xmx.example.org; dkim=none",
+        b" spf=pass smtp.helo=mx.example.org.relay.example; dkim=none",
+        b" spf=pass smtp.helo=x-mx.example.org; dkim=none",
+        b" spf=pass smtp.helo=a.mx.example.org; dkim=none",
+        b" relay.example/4fB1; dkim=pass header.d=mx.example.org",
+        b' relay.example/4fB1; dkim=pass header.b="a=?b"',
+        b" relay.example/4fB1; spf=pass smtp.mailfrom=ann@mx.example.org",
         b" (caf\xc3\xa9) other.example.org; spf=pass",
         b" (" + b"c" * 5_000 + b") other.example.org (" + b"c" * 5_000 + b") 1; spf=pass",
         b" other.(" + b"c" * 4_000 + b")example.org; spf=pass",
@@ -275,6 +294,13 @@ def test_a_domain_or_all_can_be_named(named: str, kept: list[bytes]) -> None:
     edits, _ = authentication_results_edits((), None, mail, HeadersConfig(removed_authserv_ids=(named,)))
     gone = {edit.occurrence for edit in edits if isinstance(edit, DeleteHeader)}
     assert [one for number, one in enumerate(ids, start=1) if number not in gone] == kept
+
+
+def test_a_domain_stands_for_what_is_below_it_where_no_id_can_be_read_too() -> None:
+    ours = (b".example.org",)
+    assert claims_to_be(b" a . example.org spf=pass", ours)
+    assert not claims_to_be(b" a.example.orgs spf=pass", ours)
+    assert not claims_to_be(b" example.org spf=pass", ours)
 
 
 def test_forgeries_are_removed_even_when_we_write_none() -> None:
