@@ -33,7 +33,7 @@ def chosen_signatures(message: Message, config: DkimConfig) -> Sequence[int]:
         return range(len(fields))
     first, author = ascii_domains(config.signers_first), read_authors(message).domain
     signers = _signers(fields[: max(_LOOKED_AT_MAX, most)])
-    ranks = [(one not in first, one != author, -_labels_shared(one, author)) for one in signers]
+    ranks = [(one not in first, not one or one != author, -_labels_shared(one, author)) for one in signers]
     return sorted(sorted(range(len(ranks)), key=ranks.__getitem__)[:most])
 
 

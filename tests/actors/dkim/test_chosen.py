@@ -51,6 +51,11 @@ def test_after_them_those_are_chosen_that_may_align_with_the_author(author: str,
     assert chosen(*signers, first=one_first, author=author) == places
 
 
+def test_signatures_without_a_domain_are_not_an_unknown_authors() -> None:
+    assert chosen("a.example", "", "b.example", "", author="nobody") == [0, 1]
+    assert chosen("", "", "x.other.test", "other.test", author="a@other.test") == [2, 3]
+
+
 def test_domains_are_compared_as_a_labels() -> None:
     signers = ("a.example", "b.example", "b\u00fccher.example", "xn--bcher-kva.example")
     assert chosen(*signers, first=("B\u00fccher.example",)) == [2, 3]
