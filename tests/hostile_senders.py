@@ -38,6 +38,14 @@ def senders() -> Iterator[tuple[str, Case]]:
     macros = "a.example TXT v=spf1 " + " ".join(["exists:" + "%{l1r-}" * 50 + ".a.example"] * 10) + " -all"
     yield spf("spf_macros", macros, Outcome.FAIL, permerror, sender=b"-".join([b"x"] * 30) + b"@a.example")
     sender = b"\xff." * 5_000 + b"@a.example"
+    names = "\n".join(f"25.2.0.192.in-addr.arpa PTR p{n}.a.example" for n in range(10))
+    hosts = "\n".join(f"p{n}.a.example A 10.{n}.0.{k}" for n in range(10) for k in range(48))
+    for name, record in (
+        ("5_client_names", f"exists:{'%{p}' * 5}.x.example"),
+        ("240_terms", "ip4:198.51.100.1 " * 240),
+    ):
+        zone = f"a.example TXT v=spf1 {'include:b.example ' * 8}-all\nb.example TXT v=spf1 {record}\n{names}\n{hosts}"
+        yield spf(f"spf_8_includes_of_one_record_of_{name}", zone, permerror)
     for letter in "lS":
         for count, outcome in ((5, Outcome.FAIL), (60, permerror)):
             record = "a.example TXT v=spf1 " + " ".join([f"exists:{f'%{{{letter}}}' * count}"] * 10) + " -all"

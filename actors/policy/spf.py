@@ -94,16 +94,23 @@ class SpfResolver(BaseResolver):
     def _spf_records(self, name: str, texts: Sequence[bytes]) -> list[str]:
         """The SPF records among TXT records. Raises SpfPermError for what would be too much work to read."""
         records = [text for text in texts if _SPF_VERSION.match(text)]
+        if any(len(record) > RECORD_BYTES_MAX for record in records):
+            raise SpfPermError(f"the record of {name} is too long")
+        decoded = [record.decode("utf-8", "replace") for record in records]
+        self.count_evaluation(name, decoded)
+        return decoded
+
+    def count_evaluation(self, name: str, records: Sequence[str]) -> None:
+        """Count what these records are to evaluate, each time they are. Raises SpfPermError when it is too much."""
         for record in records:
-            terms = record.count(b" ")
+            terms = record.count(" ")
             self._terms += terms
-            if len(record) > RECORD_BYTES_MAX or terms > RECORD_TERMS_MAX or self._terms > TERMS_MAX:
+            if terms > RECORD_TERMS_MAX or self._terms > TERMS_MAX:
                 raise SpfPermError(f"the record of {name} is too long")
-            self._macros += record.count(b"%")
-            self._client_names += record.lower().count(b"%{p")
+            self._macros += record.count("%")
+            self._client_names += record.lower().count("%{p")
             if self._macros > MACROS_MAX or self._client_names > CLIENT_NAME_MACROS_MAX:
                 raise SpfPermError(f"the record of {name} has too many macros")
-        return [record.decode("utf-8", "replace") for record in records]
 
 
 class _Reason:
@@ -132,6 +139,8 @@ class _Session(EvaluationSession):
     async def query(self, name: str, rtype: str) -> tuple[str, list[str]]:
         key = (name.lower().rstrip("."), rtype)
         if key in self._cache:
+            if rtype == "TXT":  # included once more: a record is work as often as it is evaluated
+                cast("SpfResolver", self.resolver).count_evaluation(name, self._cache[key][1])
             return self._cache[key]
         if self.network_queries >= QUERIES_MAX:
             raise SpfPermError(f"more than {QUERIES_MAX} DNS questions")

@@ -153,6 +153,24 @@ async def test_macros_of_all_records_together_are_capped(record: bytes, name: st
     assert len(resolver.questions) == questions
 
 
+@pytest.mark.parametrize(
+    ("times", "record", "what"),
+    [
+        (2, "exists:" + "%{p}" * 3 + ".x.example", "has too many macros"),
+        (5, "exists:" + "%{l}" * 12 + ".x.example", "has too many macros"),
+        (5, " ".join(["ip6:2001:db8::1"] * 240), "is too long"),
+    ],
+)
+async def test_a_record_counts_as_often_as_it_is_evaluated(times: int, record: str, what: str) -> None:
+    def zone(times: int) -> str:
+        return f"example.net TXT v=spf1 {' '.join(['include:b.example'] * times)} -all\nb.example TXT v=spf1 {record}"
+
+    finding = await check_spf(envelope(ip="198.51.100.1"), FakeResolver(zone(times)), budget())
+    assert (finding.outcome, finding.detail) == (Outcome.PERMERROR, f"the record of b.example {what}")
+    once_less = await check_spf(envelope(ip="198.51.100.1"), FakeResolver(zone(times - 1)), budget())
+    assert once_less.outcome is Outcome.FAIL
+
+
 async def test_the_terms_of_all_records_together_are_capped() -> None:
     resolver = OneRecord(b"v=spf1 " + b"ip4:192.0.2.9 " * 240 + b"include:{next}")
     finding = await check_spf(envelope(ip="198.51.100.1"), resolver, budget())
