@@ -61,7 +61,8 @@ class _Reader:
             self.end_name()
         else:
             self.end_address(self.plain)
-            self.encoded += self.plain
+            if "=?" in self.plain:
+                self.encoded += self.plain
         self.plain, self.has_angle = "", False
 
     def end_name(self) -> None:
@@ -246,7 +247,7 @@ def _read(value: bytes, reading: _Reading) -> Author:
         return Author((), reading.shown(reading.looking_like_addresses(value)), reading.truncated)
     domains = reading.domains(reader.domains)
     texts: list[Iterable[str]] = [reader.shown]
-    if "=?" in reader.encoded:
+    if reader.encoded:
         texts += map(_shown_domains, reading.decoded(reader.encoded))
     if "" in domains or not domains:
         texts.append(reading.looking_like_addresses(value))
