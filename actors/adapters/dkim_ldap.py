@@ -1,10 +1,10 @@
 """Tables and lists of DKIM signing in a directory, through ldap3 (`pip install 'tamis[ldap]'`).
 
-Questions run in threads, so that none holds the loop; ldap3's own timeouts end each answer, ours all the pages of one. A
-connection is kept for the next question; one that the directory has closed meanwhile is made anew, once. Servers share
-the time to connect, so that one that swallows packets leaves some for the next. What mail brings gets into a filter or
-a distinguished name escaped (RFC 4515 section 3, RFC 4514 section 2.4). Referrals are not followed: the next server
-could be anybody's, and would get the password.
+Questions run in threads, so that none holds the loop; ldap3's own timeouts end each answer, ours all the pages of one.
+A connection is kept for the next question; one that the directory has closed meanwhile is made anew, once. Servers
+share the time to connect, so that one that swallows packets leaves some for the next. What mail brings gets into a
+filter or a distinguished name escaped (RFC 4515 section 3, RFC 4514 section 2.4). Referrals are not followed: the next
+server could be anybody's, and would get the password.
 """
 
 import asyncio
