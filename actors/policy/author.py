@@ -38,7 +38,7 @@ DOMAINS_MAX = 20
 """Of one field; the second one already makes it ambiguous."""
 _OTHERS_READ_MAX = 2
 """Of several different From fields, beside the first: the next and the last, which is what mail programs show."""
-_CONVERTED_MAX = 10
+CONVERTED_MAX = 10
 """Domains that are not ASCII, of all From fields together: each may cost a millisecond."""
 _ENCODED_WORDS_READ_MAX = 50
 
@@ -128,7 +128,7 @@ def _shown_domains(text: str) -> Iterator[str]:
 class _Reading:
     """Bounds the work that the domains of one message's author are."""
 
-    conversions_left: int = _CONVERTED_MAX
+    conversions_left: int = CONVERTED_MAX
     truncated: bool = False
 
     def domains(self, texts: Iterable[str]) -> tuple[str, ...]:
@@ -211,16 +211,18 @@ class Authors(msgspec.Struct, frozen=True):
     """More may be shown than was read."""
 
 
-def read_authors(message: Message) -> Authors:
+def read_authors(message: Message, converted_max: int = CONVERTED_MAX) -> Authors:
     """The one author domain, or why there is none, and what is shown besides.
 
     DMARC judges messages with exactly one author domain. When a name shows another one beside it, DMARC may fail for
     the author's, but not pass: what is wrong is told along with the domain.
+
+    Of domains that are not ASCII no more than `converted_max` are read.
     """
     fields = message.header_values(b"from")
     if not fields:
         return Authors("from_missing")
-    reading = _Reading()
+    reading = _Reading(converted_max)
     first = _read(fields[0], reading)
     if len(fields) == 1 and len(first.domains) == 1 and first.domains[0] and not first.truncated:
         return Authors("from_multiple" if first.shown else "", first.domains[0], first.shown)

@@ -68,6 +68,13 @@ def test_of_domains_that_are_not_ascii_only_some_are_read() -> None:
     assert chosen(*flood, "b\u00fccher.example", "c.example", first=("b\u00fccher.example", "c.example")) == [0, 11]
 
 
+def test_of_an_author_field_no_more_is_read_than_one_author_writes() -> None:
+    signers = ("a.example", "b.example", "b\u00fccher.example")
+    author = "n@b\u00fccher.example <a@b\u00fccher.example>"
+    assert chosen(*signers, author=author) == [0, 2]
+    assert chosen(*signers, author=f"x@\u00fc1.example x@\u00fc2.example {author}") == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("value", "domain"),
     [

@@ -173,6 +173,7 @@ def test_of_domains_that_are_not_ascii_ten_are_read_in_all_fields_together() -> 
     assert not read_authors(Message(Envelope(), field(0))).truncated
     both = read_authors(Message(Envelope(), field(0) + field(7)))
     assert (len(both.others), both.truncated) == (10, True)
+    assert read_authors(Message(Envelope(), field(0)), 6).truncated
 
 
 @given(st.binary(max_size=300))
