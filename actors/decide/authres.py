@@ -43,6 +43,8 @@ _MARKS_MAX = 50
 """Parentheses and backslashes in comments around the id, and in all of a body without readable id."""
 _UNREADABLE_BYTES_MAX = 4096
 """A longer body without readable id is removed, as is one with more marks: no honest one is like that."""
+_HEAD_BYTES_MAX = 512
+"""Of that, before the first semicolon: looking for our id there costs most, each honest name has at most 255."""
 _MARK = re.compile(rb"[()\\]")
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 _TOKEN = re.compile(rb"[^\x00-\x20\x7f()<>@,;:\\\"\[\]?=]+")
@@ -144,7 +146,7 @@ def _could_claim(value: bytes, ours: Collection[bytes]) -> bool:
     if len(value) > _UNREADABLE_BYTES_MAX or sum(map(value.count, (b"(", b")", b"\\"))) > _MARKS_MAX:
         return True
     heads = [_head(text) for text in (value, _without_comments(value))]
-    if any(b"=?" in head for head in heads) or not heads[1].isascii():
+    if any(b"=?" in head or len(head) > _HEAD_BYTES_MAX for head in heads) or not heads[1].isascii():
         return True
     return any(_standing(one).search(head) for head in heads for one in ours)
 

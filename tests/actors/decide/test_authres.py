@@ -230,7 +230,7 @@ def test_a_field_that_bears_our_id_in_any_disguise_is_removed(body: bytes) -> No
         b" relay.example/4fB1; spf=pass smtp.mailfrom=ann@mx.example.org",
         b" (caf\xc3\xa9) other.example.org; spf=pass",
         b" (" + b"c" * 5_000 + b") other.example.org (" + b"c" * 5_000 + b") 1; spf=pass",
-        b" other.(" + b"c" * 4_000 + b")example.org; spf=pass",
+        b" other.(" + b"c" * 400 + b")example.org; spf=pass",
         b" " + b"()" * 24 + b" other.example.org; spf=pass" + b" (x)" * 1_000,
         b"",
     ],
@@ -246,6 +246,7 @@ def test_a_foreign_field_is_kept(body: bytes) -> None:
         b" other" + b"(" * 25 + b")" * 26 + b".example.org; spf=pass",
         b" other" + b"(\\a)" * 17 + b".example.org; spf=pass",
         b" other .example.org; spf=pass (" + b"c" * 4_100 + b")",
+        b" other .example.org " + b"c" * 600 + b"; spf=pass",
     ],
 )
 def test_a_field_that_is_too_much_work_to_read_is_removed(body: bytes) -> None:
