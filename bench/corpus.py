@@ -25,5 +25,5 @@ def find_corpus(scratch: Path, console: Console) -> Path:
 
 def held_out_messages(corpus: Path, *, spam: bool, count: int) -> list[bytes]:
     """Up to `count` messages of one kind that the model has not seen, always the same ones. Raises CorpusError."""
-    samples = (sample for sample in read_corpus(corpus) if sample.spam == spam and is_held_out(sample.raw))
+    samples = (sample for sample in read_corpus(corpus).samples if sample.spam == spam and is_held_out(sample.raw))
     return [sample.raw for sample, _ in zip(samples, range(count), strict=False)]

