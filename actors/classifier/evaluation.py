@@ -94,28 +94,29 @@ class EvaluationError(ValueError):
 
 
 def evaluate(
-    log_odds: Scores,
-    spam: Labels,
+    log_odds: Sequence[float],
+    labels: Sequence[bool],
     rates: Sequence[float],
     slices: Mapping[str, Sequence[Hashable]] | None = None,
 ) -> Evaluation:
-    """Everything about these scores, which are natural log-odds of spam.
+    """Everything about these scores, which are natural log-odds of spam; labels say what is spam.
 
     `rates` are false positive rates from 0 to 1; slices are judged at the threshold of the first.
     Raises EvaluationError when there is no spam, no ham, or a score that is not a number.
     """
-    _check(log_odds, spam)
-    probability = sigmoid(log_odds)
-    recalls = [recall_at(log_odds, spam, rate) for rate in rates]
+    scores, spam = np.array(log_odds, np.float64), np.array(labels, np.bool_)
+    _check(scores, spam)
+    probability = sigmoid(scores)
+    recalls = [recall_at(scores, spam, rate) for rate in rates]
     return Evaluation(
         spam=int(spam.sum()),
         ham=int((~spam).sum()),
-        one_minus_auc_percent=one_minus_auc_percent(log_odds, spam),
+        one_minus_auc_percent=one_minus_auc_percent(scores, spam),
         recalls=recalls,
         brier=float(np.mean((probability - spam) ** 2)),
         reliability=reliability(probability, spam),
-        roc=roc(log_odds, spam),
-        slices={kind: slices_by(names, log_odds, spam, recalls[0].threshold) for kind, names in (slices or {}).items()},
+        roc=roc(scores, spam),
+        slices={kind: slices_by(names, scores, spam, recalls[0].threshold) for kind, names in (slices or {}).items()},
     )
 
 
