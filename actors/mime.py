@@ -9,6 +9,7 @@ cannot read is text as it stands. libraries.md section 2 has the figures; the an
 
 import binascii
 import codecs
+import contextlib
 import email
 import email.message
 import email.policy
@@ -67,6 +68,21 @@ class MailText:
 def mail_text(message: Message) -> MailText:
     """Text of a message. Raises nothing, whatever the bytes are; costs at most some 0.3 s."""
     return _text_of(_mime_fields(message), message.body[:BODY_BYTES_MAX], 0)
+
+
+def attachments(message: Message) -> list[bytes]:
+    """Decoded contents of the parts that are neither text nor made of parts; what is broken is left out. Total."""
+    body = _straightened(message.body[:BODY_BYTES_MAX])
+    contents = []
+    try:
+        mail = fast_mail_parser.parse_email(_mime_fields(message) + b"\r\n" + body, mode="lazy")
+    except fast_mail_parser.ParseError:
+        return []
+    for part in mail.attachments[:PARTS_MAX]:
+        if _role(part.mimetype.lower()) == "other":
+            with contextlib.suppress(fast_mail_parser.ParseError):
+                contents.append(part.content)
+    return contents
 
 
 def decode_encoded_words(value: bytes) -> str:
