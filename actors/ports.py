@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from actors.classifier.campaigns.campaign import Campaign, Fingerprint
 from actors.reports.row import Counts
 
 
@@ -111,6 +112,25 @@ class ReportStore(Protocol):
 
     async def let_go(self, day: str, holder: str) -> None:
         """Give that right back."""
+
+    async def close(self) -> None:
+        """Give back connections."""
+
+
+class CampaignStore(Protocol):
+    """Campaigns of reported spam, by scope. Raises StoreUnavailable and nothing else."""
+
+    async def near(self, scope: str, mark: Fingerprint) -> Sequence[Campaign]:
+        """Those whose fingerprints have most keys in common with this one, not many. All of it in one round trip."""
+
+    async def report(self, scope: str, campaign: Campaign, message: bytes) -> int:
+        """Keep a campaign, as told at its `last_s`, with a message by its digest; how many messages it has then."""
+
+    async def remove(self, scope: str, ids: Sequence[str]) -> int:
+        """Forget these; how many of them there were."""
+
+    async def recent(self, scope: str, count: int) -> Sequence[Campaign]:
+        """So many at most, the one that was reported last first."""
 
     async def close(self) -> None:
         """Give back connections."""

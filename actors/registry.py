@@ -13,6 +13,7 @@ from actors.model import Stage
 from actors.ports import Clock, Resolver, Scanner, Store
 
 if TYPE_CHECKING:
+    from actors.classifier.campaigns.campaigns import Campaigns
     from actors.dkim.signing.signer import MailSigner
     from actors.reports.tally import CallLater, Tally
 
@@ -75,7 +76,7 @@ def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Reso
         case "classifier":
             from actors.classifier.actor import ClassifierActor  # noqa: PLC0415
 
-            return ClassifierActor(config.classifier, clock)
+            return ClassifierActor(config.classifier, clock, build_campaigns(config, clock))
         case "antivirus":
             from actors.antivirus.actor import AntivirusActor  # noqa: PLC0415
 
@@ -91,6 +92,17 @@ def build_tally(config: JudgementConfig, clock: Clock, call_later: "CallLater") 
     from actors.reports.tally import Tally  # noqa: PLC0415
 
     return Tally(RedisReports(config.redis, config.dmarc_report), config.dmarc_report, clock, call_later)
+
+
+def build_campaigns(config: JudgementConfig, clock: Clock) -> "Campaigns | None":
+    """What compares mail with reported spam; None when it is off, or there is nowhere to keep campaigns."""
+    if not (config.classifier.campaigns.redis_prefix and config.redis.url):
+        return None
+    from actors.adapters.redis_campaigns import RedisCampaigns  # noqa: PLC0415
+    from actors.classifier.campaigns.campaigns import Campaigns  # noqa: PLC0415
+
+    settings = config.classifier.campaigns
+    return Campaigns(settings, RedisCampaigns(config.redis, settings), clock)
 
 
 def _resolver(config: JudgementConfig, clock: Clock) -> Resolver:

@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
+
 from actors.actor import Budget
 from actors.adapters.zone import ZoneResolver, each_in_turn
+from actors.classifier.campaigns.campaign import Campaign, Fingerprint
 from actors.ports import (
     LookupFailed,
     ScannerUnavailable,
@@ -93,6 +96,46 @@ class FakeStore:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class FakeCampaignStore:
+    """Campaigns in memory; `available = False` is a Redis that is away, `hangs` one that never answers."""
+
+    def __init__(self) -> None:
+        self.scopes: dict[str, dict[str, tuple[Campaign, set[bytes]]]] = {}
+        self.available = True
+        self.hangs = False
+        self.asked = 0
+        self.closed = False
+
+    async def near(self, scope: str, mark: Fingerprint) -> Sequence[Campaign]:
+        self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        return [one for one in await self.recent(scope, 100) if set(one.fingerprint.keys) & set(mark.keys)]
+
+    async def report(self, scope: str, campaign: Campaign, message: bytes) -> int:
+        self._answer()
+        _, messages = self.scopes.setdefault(scope, {}).get(campaign.id, (campaign, set()))
+        self.scopes[scope][campaign.id] = (campaign, messages | {message})
+        return len(messages | {message})
+
+    async def remove(self, scope: str, ids: Sequence[str]) -> int:
+        self._answer()
+        return sum(self.scopes.get(scope, {}).pop(one, None) is not None for one in ids)
+
+    async def recent(self, scope: str, count: int) -> Sequence[Campaign]:
+        self._answer()
+        kept = self.scopes.get(scope, {}).values()
+        all_of_them = [msgspec.structs.replace(campaign, reports=len(messages)) for campaign, messages in kept]
+        return sorted(all_of_them, key=lambda one: -one.last_s)[:count]
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _answer(self) -> None:
+        if not self.available:
+            raise StoreUnavailable("away")
 
 
 class FakeReportStore:

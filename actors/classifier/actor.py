@@ -1,7 +1,8 @@
-"""Says how probably a message is spam, and which of its words say so. No lookups: content alone."""
+"""Says how probably a message is spam, which of its words say so, and whether it is a copy of reported spam."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actors.actor import Budget
 from actors.classifier import features, model
@@ -9,24 +10,40 @@ from actors.config import ClassifierConfig
 from actors.model import Finding, Message, Outcome, Stage
 from actors.ports import Clock
 
+if TYPE_CHECKING:
+    from actors.classifier.campaigns.campaigns import Campaigns
+
 EVIDENCE_WORDS = 5
 
 
 class ClassifierActor:
-    """One finding "spam": outcome spam or ham, score the probability of spam; its words where somebody reads them."""
+    """One finding "spam": outcome spam or ham, score the probability of spam; its words where somebody reads them.
+
+    With `campaigns` also one of its findings "campaign", if it has any.
+    """
 
     name = "classifier"
     stages = frozenset({Stage.MESSAGE})
 
-    def __init__(self, config: ClassifierConfig, clock: Clock) -> None:
+    def __init__(self, config: ClassifierConfig, clock: Clock, campaigns: "Campaigns | None" = None) -> None:
         """Load the model. Raises ModelError."""
         self._clock = clock
+        self._campaigns = campaigns
         self._model, self.card = model.load(Path(config.model) if config.model else model.SHIPPED_MODEL)
 
-    async def examine(self, stage: Stage, message: Message, budget: Budget) -> Sequence[Finding]:  # noqa: ARG002
-        """Score the message. Needs no time from the budget: the cost is bounded by what the features look at."""
+    async def examine(self, stage: Stage, message: Message, budget: Budget) -> Sequence[Finding]:
+        """Score the message, then ask about campaigns: only that waits, and within the budget."""
         if stage is not Stage.MESSAGE:
             return ()
+        spam = self._spam(message)
+        return (spam, *await self._campaigns.find(message, budget)) if self._campaigns else (spam,)
+
+    async def close(self) -> None:
+        """Give back the connections of the campaigns' store."""
+        if self._campaigns:
+            await self._campaigns.close()
+
+    def _spam(self, message: Message) -> Finding:
         started_s = self._clock.monotonic_s()
         grams = features.grams(message)
         probability = self._model.probability(grams)
@@ -36,7 +53,4 @@ class ClassifierActor:
         words = self._model.evidence(grams, spam=spam, count=EVIDENCE_WORDS) if explained else ()
         outcome = Outcome.SPAM if spam else Outcome.HAM
         ms = (self._clock.monotonic_s() - started_s) * 1000
-        return (Finding(self.name, "spam", outcome, probability, " ".join(words), ms),)
-
-    async def close(self) -> None:
-        """Nothing to give back."""
+        return Finding(self.name, "spam", outcome, probability, " ".join(words), ms)

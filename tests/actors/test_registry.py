@@ -73,7 +73,7 @@ def test_an_unknown_name_is_a_key_error() -> None:
     [
         ("dkim", ("numpy", "yara_x", "redis", "spftrace")),
         ("policy", ("numpy", "yara_x", "nacl")),
-        ("classifier", ("yara_x", "aiodns", "dkim")),
+        ("classifier", ("yara_x", "aiodns", "dkim", "redis", "rensa", "xxhash")),
         ("antivirus", ("aiodns", "dkim", "spftrace")),
     ],
 )
@@ -101,6 +101,9 @@ def test_the_table_of_stages_is_there_without_any_actor() -> None:
 
     # Settings and values only.
     assert done.stdout.split() == [
+        "actors.classifier.campaigns",
+        "actors.classifier.campaigns.campaign",
+        "actors.classifier.campaigns.config",
         "actors.dkim.rotation",
         "actors.dkim.rotation.config",
         "actors.dkim.rotation.selectors",

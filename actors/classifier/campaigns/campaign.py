@@ -11,7 +11,8 @@ ROWS: Final = BANDS * BAND_ROWS
 ROW_BYTES: Final = 4
 SIGNATURE_BYTES: Final = ROWS * ROW_BYTES
 EXACT_BYTES: Final = 16
-_BAND_BYTES: Final = BAND_ROWS * ROW_BYTES
+BAND_BYTES: Final = BAND_ROWS * ROW_BYTES
+ID_CHARS: Final = 16
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -30,8 +31,8 @@ class Fingerprint(msgspec.Struct, frozen=True):
         """Similar messages have some of these in common: the bands, or the digest. The first byte tells them apart."""
         if not self.signature:
             return (bytes((BANDS,)) + self.exact,) if self.exact else ()
-        begins = range(0, SIGNATURE_BYTES, _BAND_BYTES)
-        return tuple(bytes((band,)) + self.signature[at : at + _BAND_BYTES] for band, at in enumerate(begins))
+        begins = range(0, SIGNATURE_BYTES, BAND_BYTES)
+        return tuple(bytes((band,)) + self.signature[at : at + BAND_BYTES] for band, at in enumerate(begins))
 
     @property
     def sound(self) -> bool:
@@ -43,7 +44,7 @@ class Campaign(msgspec.Struct, frozen=True):
     """What was reported as spam, once or more often."""
 
     id: str
-    """16 hexadecimal digits, made of the fingerprint."""
+    """ID_CHARS hexadecimal digits, made of the fingerprint."""
     fingerprint: Fingerprint
     """Of the message that was reported first."""
     reports: int

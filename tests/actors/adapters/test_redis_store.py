@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from actors.adapters.breaker import FAILURES_MAX, Breaker, State
-from actors.adapters.redis_store import CONNECTIONS_MAX, RedisStore
+from actors.adapters.redis_pipelines import CONNECTIONS_MAX
+from actors.adapters.redis_store import RedisStore
 from actors.config import RedisConfig
 from actors.ports import StoreUnavailable
 from bench.slow_proxy import SlowProxy

@@ -1,0 +1,133 @@
+"""Campaigns of reported spam: mail is compared with them, and reports of users and operators make and unmake them.
+
+A message belongs to the campaign whose fingerprint is the most similar to its own, if that is similar enough. A report
+of a message counts for the campaign that it belongs to, or begins one; forgetting a message ends every campaign that it
+is similar to, on all nodes at once: that is for mail that was reported by mistake.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import xxhash
+
+from actors.actor import Budget
+from actors.classifier.campaigns.campaign import Campaign, Fingerprint
+from actors.classifier.campaigns.config import CampaignConfig, Scope
+from actors.classifier.campaigns.fingerprint import fingerprint, similarity
+from actors.model import Envelope, ErrorKind, Finding, Message, Outcome, error_finding
+from actors.ports import CampaignStore, Clock, StoreUnavailable
+
+ACTOR: Final = "classifier"
+NAME: Final = "campaign"
+"""Of the finding."""
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A campaign that a message belongs to."""
+
+    campaign: Campaign
+    similarity: float
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """What became of a report."""
+
+    campaign: str
+    """Its id."""
+    reports: int
+    """Different messages of it, this one among them."""
+    similarity: float
+    """To the message that was reported first: 1 for a campaign that begins with this one."""
+
+
+class Campaigns:
+    """Compares with what the store has, and adds to it. `find` is for the actor, the rest for commands and learning."""
+
+    def __init__(self, config: CampaignConfig, store: CampaignStore, clock: Clock) -> None:
+        """Makes the tables of the fingerprint ready, so that no message waits for them."""
+        self._config = config
+        self._store = store
+        self._clock = clock
+        fingerprint(Message(body="\u00e9".encode()))
+
+    async def find(self, message: Message, budget: Budget) -> Sequence[Finding]:
+        """The finding "campaign" of a message that belongs to one that was reported often enough; else none.
+
+        Facts: campaign (id), similarity, reports. An error when the store does not answer in time.
+        """
+        began_s = self._clock.monotonic_s()
+        mark = fingerprint(message)
+        if not mark:
+            return ()
+        asked_s = self._clock.monotonic_s()
+        try:
+            async with budget.lookup_timeout(budget.left_s):
+                matches = await self._matches(mark, self.scope_of(message.envelope))
+        except StoreUnavailable as error:
+            return (error_finding(ACTOR, NAME, ErrorKind.UNREACHABLE, str(error)),)
+        except TimeoutError:
+            return (error_finding(ACTOR, NAME, ErrorKind.TIMEOUT),)
+        finally:
+            budget.record("redis", asked_s, NAME)
+        counting = [match for match in matches if match.campaign.reports >= self._config.reports_min]
+        ms = (self._clock.monotonic_s() - began_s) * 1000
+        return [_finding(match, ms) for match in counting[:1]]
+
+    async def matches(self, message: Message) -> Sequence[Match]:
+        """The campaigns that a message is similar to, the most similar first. Raises StoreUnavailable."""
+        mark = fingerprint(message)
+        return await self._matches(mark, self.scope_of(message.envelope)) if mark else ()
+
+    async def report(self, message: Message) -> Reported | None:
+        """Somebody says that this is spam; the same bytes count once. None: there is too little text in it.
+
+        Raises StoreUnavailable.
+        """
+        mark, scope = fingerprint(message), self.scope_of(message.envelope)
+        if not mark:
+            return None
+        now_s = self._clock.unix_s()
+        matches = await self._matches(mark, scope)
+        match = matches[0] if matches else Match(Campaign(_id_of(mark), mark, 0, now_s, now_s), 1.0)
+        campaign = msgspec.structs.replace(match.campaign, last_s=now_s)
+        reports = await self._store.report(scope, campaign, _digest(message))
+        return Reported(campaign.id, reports, match.similarity)
+
+    async def forget(self, message: Message) -> Sequence[str]:
+        """Somebody says that this is no spam: the ids of the campaigns that are no more. Raises StoreUnavailable."""
+        ids = [match.campaign.id for match in await self.matches(message)]
+        if ids:
+            await self._store.remove(self.scope_of(message.envelope), ids)
+        return ids
+
+    def scope_of(self, envelope: Envelope) -> str:
+        """Whose campaigns a message is compared with."""
+        return f"tenant={envelope.tenant}" if self._config.scope is Scope.TENANT else Scope.SHARED.value
+
+    async def close(self) -> None:
+        """Give back the store's connections."""
+        await self._store.close()
+
+    async def _matches(self, mark: Fingerprint, scope: str) -> Sequence[Match]:
+        near = await self._store.near(scope, mark)
+        compared = [Match(campaign, similarity(mark, campaign.fingerprint)) for campaign in near]
+        similar = [match for match in compared if match.similarity >= self._config.similarity_min]
+        return sorted(similar, key=lambda match: (-match.similarity, -match.campaign.reports, match.campaign.id))
+
+
+def _finding(match: Match, ms: float) -> Finding:
+    campaign, share = match.campaign, f"{match.similarity:.2f}"
+    facts = {"campaign": campaign.id, "similarity": share, "reports": str(campaign.reports)}
+    detail = f"{share} like campaign {campaign.id}, reported {campaign.reports} times"
+    return Finding(ACTOR, NAME, Outcome.HIT, match.similarity, detail, ms, facts)
+
+
+def _id_of(mark: Fingerprint) -> str:
+    return xxhash.xxh3_64_hexdigest(mark.signature + mark.exact)
+
+
+def _digest(message: Message) -> bytes:
+    digest = xxhash.xxh3_64(message.header_block)
+    digest.update(message.body)
+    return digest.digest()
