@@ -52,6 +52,9 @@ SUBCOMMANDS = {
         "import_conf",
         "Turn OpenDKIM's configuration into ours, or OpenDMARC's: TOML, and what is not carried.",
     ),
+    "campaign": Subcommand(
+        "cli.campaign", "VERBS", "Near-duplicates of reported spam: report and forget mail files, show campaigns."
+    ),
     "train": Subcommand("cli.train", "train", "Train the spam model from folders of ham and spam."),
     "evaluate": Subcommand(
         "cli.evaluate",

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import msgspec
+
 from actors.config import (
     AntivirusConfig,
     ClassifierConfig,
@@ -17,7 +19,7 @@ from cluster.config import ClusterConfig
 from cluster.ray_config import RayConfig
 from gateway.config import GatewayConfig
 from wire import config
-from wire.config import Section
+from wire.config import ConfigError, Section
 from wire.trace import TraceConfig
 
 
@@ -54,3 +56,14 @@ class TamisConfig(Section, frozen=True):
 def load_config(path: Path | None) -> TamisConfig:
     """The file's settings, or the defaults without a file. Raises ConfigError."""
     return config.load(path, TamisConfig) if path is not None else config.defaults(TamisConfig)
+
+
+def load_config_with_redis(path: Path | None, run_dir: Path) -> TamisConfig:
+    """The same with a Redis: that of the file, or the one that `tamis up` has started there. Raises ConfigError."""
+    settings = load_config(path)
+    if settings.redis.url:
+        return settings
+    socket = (run_dir / "valkey" / "valkey.sock").absolute()
+    if not socket.exists():
+        raise ConfigError("[redis] url is empty, and no `tamis up` runs in --run-dir: there is no shared state")
+    return msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, url=f"unix://{socket}"))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import msgspec
 import typer
 
-from cli.config import TamisConfig, load_config
+from cli.config import TamisConfig, load_config_with_redis
 from cli.progress import progress
 from wire.config import ConfigError
 
@@ -120,17 +120,10 @@ VERBS: dict[str, Callable[..., None]] = {"report": report, "show": show}
 
 
 def _settings(path: Path | None, run_dir: Path) -> TamisConfig:
-    """With a Redis: that of the file, or the one that `tamis up` has started."""
     try:
-        settings = load_config(path)
+        return load_config_with_redis(path, run_dir)
     except ConfigError as error:
         _end(str(error), EXIT_USAGE)
-    socket = (run_dir / "valkey" / "valkey.sock").absolute()
-    if settings.redis.url:
-        return settings
-    if not socket.exists():
-        _end("[redis] url is empty, and no `tamis up` runs in --run-dir: reports are counted in Redis", EXIT_USAGE)
-    return msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, url=f"unix://{socket}"))
 
 
 def _day(text: str) -> date:

@@ -8,6 +8,7 @@ import ast
 import inspect
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import get_args
 
@@ -45,6 +46,8 @@ def field_texts(section: type[Section]) -> dict[str, str]:
 
 def type_name(hint: object) -> str:
     """A type as an operator reads it."""
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return "string"
     plain = str(hint).removeprefix("<class '").removesuffix("'>")
     words = {"tuple[str, ...]": "list of strings", "dict[str, float]": "table of numbers", "str": "string"}
     return words.get(

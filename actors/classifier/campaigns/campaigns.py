@@ -15,7 +15,7 @@ from actors.actor import Budget
 from actors.classifier.campaigns.campaign import Campaign, Fingerprint
 from actors.classifier.campaigns.config import CampaignConfig, Scope
 from actors.classifier.campaigns.fingerprint import fingerprint, similarity
-from actors.model import Envelope, ErrorKind, Finding, Message, Outcome, error_finding
+from actors.model import ErrorKind, Finding, Message, Outcome, error_finding
 from actors.ports import CampaignStore, Clock, StoreUnavailable
 
 ACTOR: Final = "classifier"
@@ -63,7 +63,7 @@ class Campaigns:
         asked_s = self._clock.monotonic_s()
         try:
             async with budget.lookup_timeout(budget.left_s):
-                matches = await self._matches(mark, self.scope_of(message.envelope))
+                matches = await self._matches(mark, self._scope(message.envelope.tenant))
         except StoreUnavailable as error:
             return (error_finding(ACTOR, NAME, ErrorKind.UNREACHABLE, str(error)),)
         except TimeoutError:
@@ -77,14 +77,14 @@ class Campaigns:
     async def matches(self, message: Message) -> Sequence[Match]:
         """The campaigns that a message is similar to, the most similar first. Raises StoreUnavailable."""
         mark = fingerprint(message)
-        return await self._matches(mark, self.scope_of(message.envelope)) if mark else ()
+        return await self._matches(mark, self._scope(message.envelope.tenant)) if mark else ()
 
     async def report(self, message: Message) -> Reported | None:
         """Somebody says that this is spam; the same bytes count once. None: there is too little text in it.
 
         Raises StoreUnavailable.
         """
-        mark, scope = fingerprint(message), self.scope_of(message.envelope)
+        mark, scope = fingerprint(message), self._scope(message.envelope.tenant)
         if not mark:
             return None
         now_s = self._clock.unix_s()
@@ -98,16 +98,23 @@ class Campaigns:
         """Somebody says that this is no spam: the ids of the campaigns that are no more. Raises StoreUnavailable."""
         ids = [match.campaign.id for match in await self.matches(message)]
         if ids:
-            await self._store.remove(self.scope_of(message.envelope), ids)
+            await self._store.remove(self._scope(message.envelope.tenant), ids)
         return ids
 
-    def scope_of(self, envelope: Envelope) -> str:
-        """Whose campaigns a message is compared with."""
-        return f"tenant={envelope.tenant}" if self._config.scope is Scope.TENANT else Scope.SHARED.value
+    async def end(self, tenant: str, ids: Sequence[str]) -> int:
+        """End campaigns by their ids; how many of them there were. Raises StoreUnavailable."""
+        return await self._store.remove(self._scope(tenant), ids)
+
+    async def recent(self, tenant: str, count: int) -> Sequence[Campaign]:
+        """So many at most that a tenant's mail is compared with, reported last first. Raises StoreUnavailable."""
+        return await self._store.recent(self._scope(tenant), count)
 
     async def close(self) -> None:
         """Give back the store's connections."""
         await self._store.close()
+
+    def _scope(self, tenant: str) -> str:
+        return f"tenant={tenant}" if self._config.scope is Scope.TENANT else Scope.SHARED.value
 
     async def _matches(self, mark: Fingerprint, scope: str) -> Sequence[Match]:
         near = await self._store.near(scope, mark)
