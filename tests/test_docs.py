@@ -10,6 +10,7 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/authentication.md",
+    "docs/campaigns.md",
     "docs/flow.md",
     "docs/operating.md",
     "docs/failures.md",

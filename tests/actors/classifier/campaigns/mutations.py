@@ -93,3 +93,9 @@ MUTATIONS: Final[dict[str, Callable[[list[str], random.Random], list[str]]]] = {
         personal(padded(0.2)(replaced(0.05)(text, by), by), by), by
     ),
 }
+HARD_MUTATIONS: Final = {
+    "20 % of words replaced": replaced(0.20),
+    "60 % padding": padded(0.60),
+    "100 % padding": padded(1.0),
+}
+"""Not always found."""
