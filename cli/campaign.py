@@ -57,13 +57,13 @@ def report(
     """
 
     async def work(campaigns: "Campaigns", message: "Message") -> Line:
-        told = await campaigns.report(message)
+        told = await campaigns.report(message, tenant)
         if told is None:
             return {"problem": LITTLE_TEXT}
         return {"campaign": told.campaign, "reports": told.reports, "similarity": round(told.similarity, 2)}
 
     _show(
-        _for_each(_connect(config, run_dir), files, tenant, work),
+        _for_each(_connect(config, run_dir), files, work),
         ("campaign", "reports", "similarity"),
         as_json=as_json,
     )
@@ -86,11 +86,11 @@ def forget(  # noqa: PLR0913  the options of the command
         _end("give either files or --id", EXIT_USAGE)
 
     async def work(campaigns: "Campaigns", message: "Message") -> Line:
-        return {"campaigns": list(await campaigns.forget(message))}
+        return {"campaigns": list(await campaigns.forget(message, tenant))}
 
     known = _connect(config, run_dir)
     if files:
-        _show(_for_each(known, files, tenant, work), ("campaigns",), as_json=as_json)
+        _show(_for_each(known, files, work), ("campaigns",), as_json=as_json)
         return
     ended = _run(known, lambda: known.end(tenant, campaign or ()))
     if as_json:
@@ -114,12 +114,12 @@ def show(  # noqa: PLR0913  the options of the command
     """
 
     async def work(campaigns: "Campaigns", message: "Message") -> Line:
-        matches = await campaigns.matches(message)
+        matches = await campaigns.matches(message, tenant)
         return {"campaigns": [f"{one.campaign.id} {one.similarity:.2f}" for one in matches]}
 
     known = _connect(config, run_dir)
     if files:
-        _show(_for_each(known, files, tenant, work), ("campaigns",), as_json=as_json)
+        _show(_for_each(known, files, work), ("campaigns",), as_json=as_json)
         return
     lines = [
         {
@@ -168,9 +168,9 @@ def _run(known: "Campaigns", work: Callable[[], Awaitable[Any]]) -> Any:
         _end(f"Redis does not answer: {error}", EXIT_FAILED)
 
 
-def _for_each(known: "Campaigns", files: Iterable[Path], tenant: str, work: Work) -> Sequence[Line]:
+def _for_each(known: "Campaigns", files: Iterable[Path], work: Work) -> Sequence[Line]:
     """A line for each file."""
-    from actors.model import Envelope, Message
+    from actors.model import Message
 
     paths = [path for file in files for path in _files_below(file)]
 
@@ -184,7 +184,7 @@ def _for_each(known: "Campaigns", files: Iterable[Path], tenant: str, work: Work
                 except OSError as error:
                     lines.append({"file": str(path), "problem": error.strerror})
                     continue
-                message = Message(Envelope(tenant=tenant), mail.header_block, mail.body)
+                message = Message(header_block=mail.header_block, body=mail.body)
                 lines.append({"file": str(path)} | await work(known, message))
             step("mail", len(paths), len(paths))
         return lines

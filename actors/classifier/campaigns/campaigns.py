@@ -5,7 +5,9 @@ of a message counts for the campaign that it belongs to, or begins one; forgetti
 is similar to, on all nodes at once: that is for mail that was reported by mistake.
 """
 
-from collections.abc import Sequence
+import asyncio
+import itertools
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -15,12 +17,14 @@ from actors.actor import Budget
 from actors.classifier.campaigns.campaign import Campaign, Fingerprint
 from actors.classifier.campaigns.config import CampaignConfig, Scope
 from actors.classifier.campaigns.fingerprint import fingerprint, similarity
-from actors.model import ErrorKind, Finding, Message, Outcome, error_finding
+from actors.model import Direction, Envelope, ErrorKind, Finding, Message, Outcome, error_finding
 from actors.ports import CampaignStore, Clock, StoreUnavailable
 
 ACTOR: Final = "classifier"
 NAME: Final = "campaign"
 """Of the finding."""
+TENANTS_MAX: Final = 8
+"""Of one message whose campaigns are asked about; together, in one round trip."""
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -63,7 +67,7 @@ class Campaigns:
         asked_s = self._clock.monotonic_s()
         try:
             async with budget.lookup_timeout(budget.left_s):
-                matches = await self._matches(mark, self._scope(message.envelope.tenant))
+                matches = await self._matches(mark, self._scopes(message.envelope))
         except StoreUnavailable as error:
             return (error_finding(ACTOR, NAME, ErrorKind.UNREACHABLE, str(error)),)
         except TimeoutError:
@@ -74,31 +78,31 @@ class Campaigns:
         ms = (self._clock.monotonic_s() - began_s) * 1000
         return [_finding(match, ms) for match in counting[:1]]
 
-    async def matches(self, message: Message) -> Sequence[Match]:
+    async def matches(self, message: Message, tenant: str = "") -> Sequence[Match]:
         """The campaigns that a message is similar to, the most similar first. Raises StoreUnavailable."""
         mark = fingerprint(message)
-        return await self._matches(mark, self._scope(message.envelope.tenant)) if mark else ()
+        return await self._matches(mark, (self._scope(tenant),)) if mark else ()
 
-    async def report(self, message: Message) -> Reported | None:
+    async def report(self, message: Message, tenant: str = "") -> Reported | None:
         """Somebody says that this is spam; the same bytes count once. None: there is too little text in it.
 
         Raises StoreUnavailable.
         """
-        mark, scope = fingerprint(message), self._scope(message.envelope.tenant)
+        mark, scope = fingerprint(message), self._scope(tenant)
         if not mark:
             return None
         now_s = self._clock.unix_s()
-        matches = await self._matches(mark, scope)
+        matches = await self._matches(mark, (scope,))
         match = matches[0] if matches else Match(Campaign(_id_of(mark), mark, 0, now_s, now_s), 1.0)
         campaign = msgspec.structs.replace(match.campaign, last_s=now_s)
         reports = await self._store.report(scope, campaign, _digest(message))
         return Reported(campaign.id, reports, match.similarity)
 
-    async def forget(self, message: Message) -> Sequence[str]:
+    async def forget(self, message: Message, tenant: str = "") -> Sequence[str]:
         """Somebody says that this is no spam: the ids of the campaigns that are no more. Raises StoreUnavailable."""
-        ids = [match.campaign.id for match in await self.matches(message)]
+        ids = [match.campaign.id for match in await self.matches(message, tenant)]
         if ids:
-            await self._store.remove(self._scope(message.envelope.tenant), ids)
+            await self._store.remove(self._scope(tenant), ids)
         return ids
 
     async def end(self, tenant: str, ids: Sequence[str]) -> int:
@@ -116,8 +120,15 @@ class Campaigns:
     def _scope(self, tenant: str) -> str:
         return f"tenant={tenant}" if self._config.scope is Scope.TENANT else Scope.SHARED.value
 
-    async def _matches(self, mark: Fingerprint, scope: str) -> Sequence[Match]:
-        near = await self._store.near(scope, mark)
+    def _scopes(self, envelope: Envelope) -> Collection[str]:
+        """Outbound mail is its sender's; any other belongs to all tenants of its recipients, as it is judged once."""
+        if self._config.scope is Scope.SHARED or envelope.direction is Direction.OUTBOUND or not envelope.recipients:
+            return (self._scope(envelope.tenant),)
+        tenants = dict.fromkeys(recipient.tenant for recipient in envelope.recipients)
+        return [self._scope(tenant) for tenant in itertools.islice(tenants, TENANTS_MAX)]
+
+    async def _matches(self, mark: Fingerprint, scopes: Collection[str]) -> Sequence[Match]:
+        near = itertools.chain(*await asyncio.gather(*(self._store.near(scope, mark) for scope in scopes)))
         compared = [Match(campaign, similarity(mark, campaign.fingerprint)) for campaign in near]
         similar = [match for match in compared if match.similarity >= self._config.similarity_min]
         return sorted(similar, key=lambda match: (-match.similarity, -match.campaign.reports, match.campaign.id))

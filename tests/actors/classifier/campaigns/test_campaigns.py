@@ -10,7 +10,7 @@ from actors.classifier.campaigns.campaigns import Campaigns
 from actors.classifier.campaigns.config import CampaignConfig, Scope
 from actors.config import ClassifierConfig, JudgementConfig, PolicyConfig, RedisConfig
 from actors.decide.score import score_points
-from actors.model import Envelope, Finding, Message, Outcome, Stage
+from actors.model import Direction, Envelope, Finding, Message, Outcome, Recipient, Stage
 from actors.registry import build_campaigns
 from tests.actors.classifier.campaigns.mutations import MUTATIONS, mail, template
 from tests.fakes import FakeCampaignStore, FakeClock
@@ -29,8 +29,15 @@ async def found(known: Campaigns, message: Message) -> Sequence[Finding]:
     return await known.find(message, Budget.lasting(FakeClock(), 5))
 
 
-def of_tenant(message: Message, tenant: str) -> Message:
-    return Message(Envelope(tenant=tenant), message.header_block, message.body)
+def inbound(message: Message, *tenants: str) -> Message:
+    recipients = tuple(Recipient(b"a@example.org", tenant=tenant) for tenant in tenants)
+    return Message(Envelope(recipients=recipients), message.header_block, message.body)
+
+
+def outbound(message: Message, tenant: str) -> Message:
+    recipients = (Recipient(b"a@example.org"),)
+    envelope = Envelope(tenant=tenant, direction=Direction.OUTBOUND, recipients=recipients)
+    return Message(envelope, message.header_block, message.body)
 
 
 async def test_a_copy_of_a_reported_message_is_a_hit_on_every_node():
@@ -77,9 +84,14 @@ async def test_tenants_know_their_own_campaigns_only_where_the_scope_says_so():
     store = FakeCampaignStore()
     shared, own = campaigns(store), campaigns(store, scope=Scope.TENANT)
     for known, others in ((shared, 1), (own, 0)):
-        await known.report(of_tenant(SPAM, "a"))
-        assert len(await found(known, of_tenant(COPY, "a"))) == 1
-        assert len(await found(known, of_tenant(COPY, "b"))) == others
+        await known.report(SPAM, "a")
+        assert len(await found(known, inbound(COPY, "a"))) == 1
+        assert len(await found(known, inbound(COPY, "b"))) == others
+        assert len(await found(known, inbound(COPY, "b", "a"))) == 1
+        assert len(await found(known, outbound(COPY, "a"))) == 1
+        assert len(await found(known, outbound(COPY, "b"))) == others
+        assert len(await known.forget(COPY, "b")) == others
+        assert len(await found(known, inbound(COPY, "a"))) == 1 - others
 
 
 async def test_a_message_with_too_little_text_is_neither_reported_nor_asked_about():
