@@ -31,6 +31,14 @@ class Counting(Protocol):
         """By name, since it began. Who shares a port tells its counts, so equal names are the same count."""
 
 
+@runtime_checkable
+class Modelled(Protocol):
+    """An actor that judges by a model, so that the same code may judge otherwise in the next generation."""
+
+    model_version: str
+    """Short, and another one for whatever judges otherwise."""
+
+
 class NameNotFound(Exception):
     """The name exists nowhere (NXDOMAIN) or has no record of the type (NODATA)."""
 

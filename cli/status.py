@@ -189,7 +189,9 @@ def nodes_table(cell: Any) -> Table:
 
 
 def _processes(cell: Any, names: dict[str, str]) -> Table:
-    table = _table("process", "actors", "node", "address", "state", "#gen", "#open", "#age", "#restarts", "#memory")
+    table = _table(
+        "process", "actors", "node", "address", "state", "#gen", "#open", "#age", "#restarts", "#memory", "model"
+    )
     for process in cell.processes:
         table.add_row(
             plain(process.name),
@@ -202,6 +204,7 @@ def _processes(cell: Any, names: dict[str, str]) -> Table:
             _age(process.age_s),
             str(process.restarts),
             _size(process.memory_bytes),
+            plain(process.model) or "-",
         )
     return table
 

@@ -17,7 +17,7 @@ from functools import partial
 from actors.actor import Actor, Budget
 from actors.examine import examine_caught, stack_of
 from actors.model import ErrorKind, Finding, Message, Outcome, Stage, error_finding
-from actors.ports import Clock, Counting
+from actors.ports import Clock, Counting, Modelled
 from cluster.bodies import BodyShelf
 from cluster.codec import MalformedMessage, finding_from_proto, finding_to_proto, message_from_bytes, stage_from_proto
 from cluster.door import Door
@@ -68,6 +68,11 @@ class ReplicaHost:
         self._queue: deque[Job] = deque()
         self._doors: list[Door] = []
         self._streams: set[ExamineStream] = set()
+
+    @property
+    def model(self) -> str:
+        """Version of the model that one of its actors judges by; empty when none does."""
+        return next((actor.model_version for actor in self._actors.values() if isinstance(actor, Modelled)), "")
 
     @property
     def owes(self) -> int:

@@ -107,7 +107,8 @@ class HostProcess(Process):
         clock, order = SystemClock(), self._order
         built = self._spec.build(order.actors, self._spec.judgement, clock)
         self._host = ReplicaHost(built, order.name, clock, self._shelf, self._spec.cluster.replica_running_max)
-        return await serve_replica(self._host, Replica(order.name, order.actors, order.address, order.node))
+        replica = Replica(order.name, order.actors, order.address, order.node, model=self._host.model)
+        return await serve_replica(self._host, replica)
 
 
 class IngressProcess(Process):

@@ -26,6 +26,8 @@ class Replica:
     local: str = ""
     """host:port for its own node, by plain streams; those to `address` are encrypted then. The same as `address`: its
     node has no certificates, and others stay away. Empty: on one machine, where `address` is for all and plain."""
+    model: str = ""
+    """Version of the model that one of its actors judges by; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Says how probably a message is spam, which of its words say so, and whether it is a copy of reported spam."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,11 +8,13 @@ from typing import TYPE_CHECKING
 from actors.actor import Budget
 from actors.classifier import features, model
 from actors.config import ClassifierConfig
-from actors.model import Finding, Message, Outcome, Stage
+from actors.model import NO_FACTS, Finding, Message, Outcome, Stage
 from actors.ports import Clock
 
 if TYPE_CHECKING:
     from actors.classifier.campaigns.campaigns import Campaigns
+
+_log = logging.getLogger(__name__)
 
 EVIDENCE_WORDS = 5
 
@@ -29,7 +32,10 @@ class ClassifierActor:
         """Load the model. Raises ModelError."""
         self._clock = clock
         self._campaigns = campaigns
-        self._model, self.card = model.load(Path(config.model) if config.model else model.SHIPPED_MODEL)
+        path = Path(config.model) if config.model else model.SHIPPED_MODEL
+        self._model, self.card = model.load(path)
+        self.model_version = model.version_of(self.card)
+        _log.info("model_loaded version=%s path=%s", self.model_version, path)
 
     async def examine(self, stage: Stage, message: Message, budget: Budget) -> Sequence[Finding]:
         """Score the message, then ask about campaigns: only that waits, and within the budget."""
@@ -51,6 +57,7 @@ class ClassifierActor:
         # A quarter of what the model costs: not for mail of which nobody asks why.
         explained = message.envelope.explained
         words = self._model.evidence(grams, spam=spam, count=EVIDENCE_WORDS) if explained else ()
+        facts = {"model": self.model_version} if explained else NO_FACTS
         outcome = Outcome.SPAM if spam else Outcome.HAM
         ms = (self._clock.monotonic_s() - started_s) * 1000
-        return Finding(self.name, "spam", outcome, probability, " ".join(words), ms)
+        return Finding(self.name, "spam", outcome, probability, " ".join(words), ms, facts)

@@ -21,6 +21,7 @@ SHIPPED_MODEL: Final = Path(__file__).parent.parent / "models" / "spam.safetenso
 CARD_FORMAT: Final = "tamis-spam-model/1"
 _FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 _LOG_ODDS_MAX: Final = 30.0
+_VERSION_DIGITS: Final = 8
 
 
 class ModelError(Exception):
@@ -103,6 +104,11 @@ def load(path: Path) -> tuple[SpamModel, Card]:
     if (card.features_version, card.slots) != (VERSION, SLOTS):
         raise ModelError(f"{path}: made for other features (version {card.features_version}), train it again")
     return _from_bytes(path, content, card.threshold), card
+
+
+def version_of(card: Card) -> str:
+    """Short name of a model: how the SHA-256 of its card begins, which holds threshold and SHA-256 of the weights."""
+    return hashlib.sha256(card_bytes(card)).hexdigest()[:_VERSION_DIGITS]
 
 
 def card_bytes(card: Card) -> bytes:

@@ -94,6 +94,7 @@ def _process_to_proto(process: ProcessReport) -> pb.Process:
         restarts=_uint32(process.restarts),
         memory_bytes=_uint64(process.memory_bytes),
         problem=text_to_proto(process.problem),
+        model=text_to_proto(process.model),
     )
 
 

@@ -88,6 +88,8 @@ class ProcessReport:
     """What is its own (PSS or RSS less what it shares); 0 = not known yet."""
     problem: str = ""
     """One line; why it is down or not ready."""
+    model: str = ""
+    """Version of the model that it judges by; empty: by none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,7 @@ class Keeper:
         self.started_s = time.monotonic()
         if self.process.group != INGRESS:
             self.replica = unpack(await self._started(handle.describe.remote()), Replica)
+            self.process.model = self.replica.model
             await self._prove()
             await self._watch(self.replica.address)
             return

@@ -35,6 +35,7 @@ def process_report(keeper: Keeper, figures: ProcessFigures | None) -> ProcessRep
         restarts=keeper.restarts,
         memory_bytes=figures.memory_bytes if figures is not None else 0,
         problem=one_line(keeper.problem) if keeper.problem is not None else "",
+        model=process.model,
     )
 
 

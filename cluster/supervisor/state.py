@@ -46,6 +46,8 @@ class Process:
     phase: Phase = Phase.UNPROVEN
     failed: str = ""
     """Why it will never be proven, as far as anybody can say; empty while there is hope."""
+    model: str = ""
+    """Version of the model that it judges by, once it has said so."""
 
     @property
     def name(self) -> str:

@@ -85,6 +85,7 @@ def test_the_status_shows_all_there_is(up: Served, capsys: pytest.CaptureFixture
         "10.0.0.2:4711",
         "80 MB",
         "60 min",
+        "0f1e2d3c",
         "queue delay 40 ms",
         "tamis_ingress_refused",
         "OSError: ?[31mno room",

@@ -61,6 +61,9 @@ class FakeProcess:
     busy_s: float = 0.0
     """What it has worked."""
 
+    model: str = ""
+    """By which a classifier judges."""
+
     def __post_init__(self) -> None:
         self._death: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -90,7 +93,8 @@ class FakeProcess:
 
     async def on_describe(self) -> bytes:
         await self._start()
-        return pack(Replica(self.name, self.order.actors, f"{self.order.address}:{self.births}", self.order.node))
+        address = f"{self.order.address}:{self.births}"
+        return pack(Replica(self.name, self.order.actors, address, self.order.node, model=self.model))
 
     async def on_prepare(self) -> None:
         await self._start()
@@ -149,6 +153,8 @@ class FakeRay:
         """What the start of every replica of a generation raises, by the generation."""
         self.useless: set[int] = set()
         """Generations whose replicas fail their probes."""
+        self.models: dict[int, str] = {}
+        """By which classifiers judge, by the generation."""
         self.node_views = [NodeView("node", "127.0.0.1")]
         self.away = False
         """The head is."""
@@ -162,6 +168,8 @@ class FakeRay:
         if order.name not in self.living():
             generation = int(order.name.partition(".")[2] or 1)
             process = FakeProcess(order, start_s=self.slow.get(order.name, 0.0))
+            if "classifier" in order.actors:
+                process.model = self.models.get(generation, "")
             if order.actors:
                 process.breaks = self.broken.get(generation)
                 process.problem = "classifier crash: ValueError" if generation in self.useless else ""

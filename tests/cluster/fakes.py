@@ -49,6 +49,19 @@ class ScriptedActor:
         pass
 
 
+class ModelActor(ScriptedActor):
+    """Judges by a model; its spam is what says `X-Script: NAME spam`."""
+
+    def __init__(self, name: str, model_version: str) -> None:
+        super().__init__(name)
+        self.model_version = model_version
+
+    async def examine(self, stage: Stage, message: Message, budget: Budget) -> Sequence[Finding]:
+        await super().examine(stage, message, budget)
+        spam = any(line.split() == [self.name.encode(), b"spam"] for line in message.header_values(b"X-Script"))
+        return (Finding(self.name, "spam", Outcome.SPAM if spam else Outcome.HAM),)
+
+
 class UselessActor(ScriptedActor):
     """Raises at every message."""
 

@@ -15,7 +15,7 @@ from cluster.codec import message_to_proto, stage_to_proto
 from cluster.host import Job, ReplicaHost
 from tamis.filter.v1 import examine_service_pb2 as pb
 from tamis.filter.v1 import verdict_pb2
-from tests.cluster.fakes import FakeTime, ScriptedActor, build_scripted
+from tests.cluster.fakes import FakeTime, ModelActor, ScriptedActor, build_scripted
 from wire.stream import AdaptiveWriter
 
 
@@ -322,3 +322,11 @@ async def test_what_the_actors_count_together_is_told_once() -> None:
         await resolver.txt("example.org")
     assert host.counters == {"dns_from_cache": 0, "dns_shared": 0, "dns_asked": 1, "dns_failed": 1}
     assert Stream().host.counters == {}
+
+
+def test_a_host_says_by_which_model_it_judges() -> None:
+    def host(*actors: ScriptedActor) -> ReplicaHost:
+        return ReplicaHost(actors, "worker-0", FakeTime(), BodyShelf(), 8)
+
+    assert host(ScriptedActor("dkim"), ModelActor("classifier", "0f1e2d3c")).model == "0f1e2d3c"
+    assert host(ScriptedActor("dkim")).model == ""

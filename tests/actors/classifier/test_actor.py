@@ -1,3 +1,6 @@
+import hashlib
+import shutil
+
 import msgspec
 import pytest
 
@@ -43,6 +46,23 @@ async def test_spam_is_spam_and_its_words_are_for_who_asks(actor):
     assert finding.detail.isascii()
     assert finding.detail.isprintable()
     assert len(finding.detail) < 200
+
+
+async def test_who_asks_is_told_which_model_said_so(actor):
+    (finding,) = await examine(actor, Message(Envelope(explained=True), HAM.header_block, HAM.body))
+    (bare,) = await examine(actor, HAM)
+    assert finding.facts == {"model": actor.model_version}
+    assert not bare.facts
+
+
+def test_the_version_is_another_one_for_whatever_judges_otherwise(actor, tmp_path):
+    card = SHIPPED_MODEL.with_suffix(".json").read_bytes()
+    assert actor.model_version == hashlib.sha256(card).hexdigest()[:8], "so sha256sum of the card says it, too"
+    path = tmp_path / "stricter.safetensors"
+    shutil.copy(SHIPPED_MODEL, path)
+    values = msgspec.json.decode(card)
+    path.with_suffix(".json").write_bytes(msgspec.json.encode(values | {"threshold": 0.9}))
+    assert ClassifierActor(ClassifierConfig(model=str(path)), FakeClock()).model_version != actor.model_version
 
 
 async def test_ham_is_ham(actor):

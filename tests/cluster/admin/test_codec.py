@@ -33,6 +33,7 @@ def test_a_report_keeps_all_it_says() -> None:
         1,
     )
     assert cell.processes[0].memory_bytes == 80 << 20
+    assert [process.model for process in cell.processes] == ["", "0f1e2d3c"]
     assert (cell.pools[1].wanted, cell.pools[1].why, cell.pools[1].queue_delay_ms) == (2, "queue delay 40 ms", 40.0)
     assert cell.rollout.state == cell_pb2.ROLLOUT_STATE_DONE
     assert dict(cell.counters) == {"tamis_ingress_refused": 7}

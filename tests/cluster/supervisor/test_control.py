@@ -45,6 +45,18 @@ def test_a_rollout_replaces_every_process_with_one_of_surplus_at_most(fake_ray: 
     run(test())
 
 
+def test_the_report_says_by_which_model_a_replica_judges(fake_ray: FakeRay) -> None:
+    async def test() -> None:
+        fake_ray.models = {1: "0f1e2d3c"}
+        cell = supervisor(fake_ray)
+        await until_ready(cell)
+        models = {process.name: process.model for process in (await Control(cell).report()).processes}
+        assert models["classifier-0"] == "0f1e2d3c"
+        assert set(models.values()) == {"", "0f1e2d3c"}
+
+    run(test())
+
+
 def test_every_table_on_the_way_has_every_actor(fake_ray: FakeRay) -> None:
     async def test() -> None:
         cell = supervisor(fake_ray)

@@ -103,7 +103,7 @@ class Node(_message.Message):
     def __init__(self, node: _Optional[str] = ..., name: _Optional[str] = ..., address: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., cores: _Optional[float] = ..., head: _Optional[bool] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class Process(_message.Message):
-    __slots__ = ("name", "actors", "node", "address", "state", "generation", "outstanding", "age_s", "restarts", "memory_bytes", "problem")
+    __slots__ = ("name", "actors", "node", "address", "state", "generation", "outstanding", "age_s", "restarts", "memory_bytes", "problem", "model")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ACTORS_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +115,7 @@ class Process(_message.Message):
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     name: str
     actors: _containers.RepeatedScalarFieldContainer[str]
     node: str
@@ -126,7 +127,8 @@ class Process(_message.Message):
     restarts: int
     memory_bytes: int
     problem: str
-    def __init__(self, name: _Optional[str] = ..., actors: _Optional[_Iterable[str]] = ..., node: _Optional[str] = ..., address: _Optional[str] = ..., state: _Optional[_Union[ProcessState, str]] = ..., generation: _Optional[int] = ..., outstanding: _Optional[int] = ..., age_s: _Optional[float] = ..., restarts: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+    model: str
+    def __init__(self, name: _Optional[str] = ..., actors: _Optional[_Iterable[str]] = ..., node: _Optional[str] = ..., address: _Optional[str] = ..., state: _Optional[_Union[ProcessState, str]] = ..., generation: _Optional[int] = ..., outstanding: _Optional[int] = ..., age_s: _Optional[float] = ..., restarts: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., problem: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
 
 class Pool(_message.Message):
     __slots__ = ("actor", "up", "wanted", "why", "queue_delay_ms", "outstanding")
