@@ -139,8 +139,18 @@ class ClassifierConfig(Section, frozen=True):
     """[classifier]: the spam model."""
 
     model: str = ""
-    """Path of a .safetensors model with its .json card beside it; empty = the shipped one."""
+    """Path of a .safetensors model with its .json card beside it; empty = the shipped one. Give every model a file of
+    its own: `tamis rollout back` goes back to the path."""
+    shadow_model: str = ""
+    """Path of a second model that scores a share of the mail too and is in no verdict: `tamis model report` compares it
+    with the first. Empty = none."""
+    shadow_share: float = 0.05
+    """Share of the messages that the second model scores, by transaction id: 0.05 = one of twenty."""
     campaigns: CampaignConfig = CampaignConfig()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shadow_share <= 1:
+            raise ValueError("`shadow_share` must be between 0 and 1")
 
 
 class AntivirusConfig(Section, frozen=True):
@@ -378,5 +388,7 @@ def check_files(config: JudgementConfig) -> None:
     for rules in config.antivirus.yara_rules:
         if not Path(rules).is_file():
             raise ConfigError(f"[antivirus] yara_rules: {rules} is no file")
-    if config.classifier.model and not Path(config.classifier.model).is_file():
-        raise ConfigError(f"[classifier] model: {config.classifier.model} is no file")
+    for key in ("model", "shadow_model"):
+        path = getattr(config.classifier, key)
+        if path and not Path(path).is_file():
+            raise ConfigError(f"[classifier] {key}: {path} is no file")

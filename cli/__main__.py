@@ -55,6 +55,7 @@ SUBCOMMANDS = {
     "campaign": Subcommand(
         "cli.campaign", "VERBS", "Near-duplicates of reported spam: report and forget mail files, show campaigns."
     ),
+    "model": Subcommand("cli.model", "VERBS", "Spam models: show (check a file), report (how the second compares)."),
     "train": Subcommand("cli.train", "train", "Train the spam model from folders of ham and spam."),
     "evaluate": Subcommand(
         "cli.evaluate",

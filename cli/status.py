@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from actors.classifier.comparison import PREFIX
 from cli.admin import (
     EXIT_AWAY,
     EXIT_FAILED,
@@ -130,9 +131,11 @@ def as_text(answer: Any) -> RenderableType:
         for name, problem in sorted(cell.problems.items()):
             table.add_row(Text(plain(name), "bold red"), plain(problem))
         parts.append(table)
-    if cell.counters:
+    # What two models said is a report of its own: `tamis model report`.
+    counters = {name: count for name, count in cell.counters.items() if not name.startswith(f"{PREFIX} ")}
+    if counters:
         table = _table("counter", "#number")
-        for name, count in sorted(cell.counters.items()):
+        for name, count in sorted(counters.items()):
             table.add_row(plain(name), str(count))
         parts.append(table)
     return Group(*(piece for part in parts for piece in (part, "") if not _is_empty(part)))

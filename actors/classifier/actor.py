@@ -1,12 +1,13 @@
 """Says how probably a message is spam, which of its words say so, and whether it is a copy of reported spam."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.actor import Budget
 from actors.classifier import features, model
+from actors.classifier.shadow import Shadow
 from actors.config import ClassifierConfig
 from actors.model import NO_FACTS, Finding, Message, Outcome, Stage
 from actors.ports import Clock
@@ -29,12 +30,15 @@ class ClassifierActor:
     stages = frozenset({Stage.MESSAGE})
 
     def __init__(self, config: ClassifierConfig, clock: Clock, campaigns: "Campaigns | None" = None) -> None:
-        """Load the model. Raises ModelError."""
+        """Load the models. Raises ModelError."""
         self._clock = clock
         self._campaigns = campaigns
         path = Path(config.model) if config.model else model.SHIPPED_MODEL
         self._model, self.card = model.load(path)
         self.model_version = model.version_of(self.card)
+        self._shadow = None
+        if config.shadow_model:
+            self._shadow = Shadow(Path(config.shadow_model), config.shadow_share, self.model_version, clock)
         _log.info("model_loaded version=%s path=%s", self.model_version, path)
 
     async def examine(self, stage: Stage, message: Message, budget: Budget) -> Sequence[Finding]:
@@ -43,6 +47,10 @@ class ClassifierActor:
             return ()
         spam = self._spam(message)
         return (spam, *await self._campaigns.find(message, budget)) if self._campaigns else (spam,)
+
+    def counters(self) -> Mapping[str, int]:
+        """Of the second model, if there is one."""
+        return self._shadow.counters() if self._shadow is not None else {}
 
     async def close(self) -> None:
         """Give back the connections of the campaigns' store."""
@@ -60,4 +68,6 @@ class ClassifierActor:
         facts = {"model": self.model_version} if explained else NO_FACTS
         outcome = Outcome.SPAM if spam else Outcome.HAM
         ms = (self._clock.monotonic_s() - started_s) * 1000
+        if self._shadow is not None:
+            self._shadow.compare(message.envelope.transaction_id, grams, probability, spam=spam)
         return Finding(self.name, "spam", outcome, probability, " ".join(words), ms, facts)

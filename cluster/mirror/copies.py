@@ -7,7 +7,6 @@ what does not fit is dropped and counted.
 """
 
 import itertools
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from cluster.ingress.retell import whole_message
 from cluster.mirror.difference import Line, compare
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import message_pb2, verdict_pb2
+from wire.sample import sampled
 from wire.stream import Credit
 
 ASIDE_S = 0.002
@@ -222,11 +222,3 @@ _REFUSALS = {
     pb.Refused.REASON_DRAINING: "draining",
     pb.Refused.REASON_MALFORMED: "malformed",
 }
-
-
-def sampled(transaction_id: bytes, share: float) -> bool:
-    """Whether the message is in the sample: the same at every ingress, and at every replay, for the same id.
-
-    What has no id (a probe) is never sampled. Ids are random, so a checksum spreads them well.
-    """
-    return bool(transaction_id) and zlib.crc32(transaction_id) < share * 2**32

@@ -25,6 +25,7 @@ from wire.config import ConfigError, load
         ('[policy.lists]\nallow_clients = ["10.0.0.0/33"]', "no IP address or network"),
         ("[policy]\nadd_header_score = 0.0", "`add_header_score` must be greater than 0"),
         ("[policy]\nclassifier_spam_probability = 1.0", "must be between 0 and 1"),
+        ("[classifier]\nshadow_share = 1.5", "`shadow_share` must be between 0 and 1"),
         ("[policy]\nreject_score = -1.0", "`reject_score` must not be negative"),
         ("[dns]\ntimeout_s = -1.0", "`timeout_s` must be greater than 0"),
         ("[dns]\ntimeout_s = nan", "`timeout_s` must be greater than 0"),

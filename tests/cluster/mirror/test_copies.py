@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from actors.model import Message
-from cluster.mirror.copies import ASIDE_S, COPY_BYTES, TELL_DROPPED_S, Copies, MirrorLimits, sampled
+from cluster.mirror.copies import ASIDE_S, COPY_BYTES, TELL_DROPPED_S, Copies, MirrorLimits
 from cluster.mirror.difference import Line
 from tamis.filter.v1 import filter_service_pb2 as pb
 from tamis.filter.v1 import message_pb2, verdict_pb2
@@ -200,16 +200,6 @@ def test_a_stream_too_far_behind_drops_the_copy() -> None:
     rig.time.advance(TELL_DROPPED_S)
     assert [line.dropped for line in rig.lines] == [{"full": 1}]
     assert rig.empty
-
-
-def test_the_sample_has_its_share_and_is_the_same_everywhere() -> None:
-    ids = [os.urandom(16) for _ in range(20_000)]
-    chosen = [one for one in ids if sampled(one, 0.1)]
-    assert 0.09 < len(chosen) / len(ids) < 0.11
-    assert chosen == [one for one in ids if sampled(one, 0.1)]
-    assert {one for one in ids if sampled(one, 0.05)} < set(chosen), "a larger share has the smaller one in it"
-    assert all(sampled(one, 1.0) for one in ids)
-    assert not any(sampled(one, 0.0) for one in ids)
 
 
 def test_probes_have_no_id_and_are_not_mirrored() -> None:
