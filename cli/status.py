@@ -147,6 +147,8 @@ def rollout_line(rollout: Any) -> Text:
     text = Text(f"rollout to generation {rollout.generation} ")
     text.append(state, "bold red" if state == "stopped" else "bold")
     text.append(f", {rollout.replaced} of {rollout.total} processes replaced: {plain(rollout.why)}")
+    if rollout.watching:
+        text.append(f"; {plain(rollout.watching)}")
     if rollout.problem:
         text.append(f"; {plain(rollout.problem)}", "red")
     return text

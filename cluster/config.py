@@ -135,6 +135,33 @@ def _check_optional(key: str, actors: tuple[str, ...]) -> None:
             raise ValueError(f"`{key}`: {actor!r} is none of dkim, policy, classifier")
 
 
+class CanaryConfig(Section, frozen=True):
+    """[cluster.canary]: the first replica of a rollout that brings another spam model judges beside the old ones.
+
+    Others follow when it has judged enough of the mail of its node. When what it says differs too much from what the
+    old ones there say at the same time, the rollout stops and the replica is taken away.
+    """
+
+    messages: int = 2000
+    """The others follow when it has judged so many messages."""
+    watch_s: float = 600.0
+    """They follow after this time, too, however few there were; 0 = they follow at once."""
+    spam_share_max: float = 0.1
+    """The rollout stops when its share of spam is further than this from that of the old ones, above or below, in 50
+    messages or more each, and further than chance explains (4 standard deviations)."""
+    error_share_max: float = 0.01
+    """The same for its share of errors, above only."""
+
+    def __post_init__(self) -> None:
+        if self.messages < 1:
+            raise ValueError("`messages` must be at least 1")
+        if not 0 <= self.watch_s <= 86_400:
+            raise ValueError("`watch_s` must be between 0 and 86400")
+        for key in ("spam_share_max", "error_share_max"):
+            if not 0 < getattr(self, key) <= 1:
+                raise ValueError(f"`{key}` must be above 0 and at most 1")
+
+
 class OverloadConfig(Section, frozen=True):
     """[cluster.overload]: what an ingress does with more mail than the cell can examine."""
 
@@ -177,6 +204,7 @@ class ClusterConfig(Section, frozen=True):
     """Memory that a node must have for each process. What has no room is not started, and `tamis status` says so."""
     scaling: ScalingConfig = ScalingConfig()
     overload: OverloadConfig = OverloadConfig()
+    canary: CanaryConfig = CanaryConfig()
     early_s: float = 5.0
     """Cap of the answer to one CONNECT, HELO, MAIL or RCPT, below the gateway's own."""
     end_of_message_s: float = 20.0

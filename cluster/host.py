@@ -22,7 +22,7 @@ from cluster.bodies import BodyShelf
 from cluster.codec import MalformedMessage, finding_from_proto, finding_to_proto, message_from_bytes, stage_from_proto
 from cluster.door import Door
 from cluster.frame_stream import FrameStream
-from cluster.metrics import DelayCounts
+from cluster.metrics import DelayCounts, Judged
 from cluster.tls import StreamTls
 from tamis.filter.v1 import examine_service_pb2 as pb
 from wire.memory import settle_collector
@@ -49,6 +49,8 @@ class Job:
     batch_size: int
     unanswered: list[str]
     """Actors whose answer is due."""
+    mail: bool = False
+    """A whole message of a transaction, no probe."""
     run: "asyncio.Task[None] | None" = None
 
 
@@ -60,7 +62,9 @@ class ReplicaHost:
         self.examined = 0
         self.errors = 0
         self.delays = DelayCounts()
+        self.judged = Judged()
         self._actors = {actor.name: actor for actor in actors}
+        self._modelled = next((actor for actor in actors if isinstance(actor, Modelled)), None)
         self._clock = clock
         self._shelf = shelf
         self._running_max = running_max
@@ -72,7 +76,7 @@ class ReplicaHost:
     @property
     def model(self) -> str:
         """Version of the model that one of its actors judges by; empty when none does."""
-        return next((actor.model_version for actor in self._actors.values() if isinstance(actor, Modelled)), "")
+        return self._modelled.model_version if self._modelled is not None else ""
 
     @property
     def owes(self) -> int:
@@ -167,6 +171,7 @@ class ReplicaHost:
         except TimeoutError:
             self._fail(job, ErrorKind.TIMEOUT, "body did not arrive")
             return
+        job.mail = bool(message.envelope.transaction_id) and stage_from_proto(task.stage) is Stage.MESSAGE
         left_s = self._budget(job).left_s
         if not left_s:
             self._fail(job, ErrorKind.TIMEOUT, "no time left")
@@ -244,8 +249,11 @@ class ReplicaHost:
             replica=self.name,
         )
 
-    def _answer(self, job: Job, actor: str, findings: Iterable[Finding], timing: pb.Timing | None) -> None:
+    def _answer(self, job: Job, actor: str, findings: Sequence[Finding], timing: pb.Timing | None) -> None:
         """Send what an actor found, unless nobody waits for it any more."""
+        if job.mail and self._actors.get(actor) is self._modelled:
+            outcomes = {finding.outcome for finding in findings}
+            self.judged += Judged(1, Outcome.SPAM in outcomes, Outcome.ERROR in outcomes)
         found = map(finding_to_proto, findings)
         result = pb.TaskResult(task=job.task.task, findings=found, timing=timing, actor=actor)
         job.unanswered.remove(actor)

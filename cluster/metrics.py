@@ -100,6 +100,25 @@ def delay_percentile_s(counts: Sequence[int], percent: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What the model of a process has said of mail since the process was started; probes are none."""
+
+    messages: int = 0
+    spam: int = 0
+    errors: int = 0
+    """Of the messages, those with an `error` finding instead."""
+
+    def __add__(self, other: "Judged") -> "Judged":
+        return Judged(self.messages + other.messages, self.spam + other.spam, self.errors + other.errors)
+
+    def since(self, before: "Judged") -> "Judged":
+        """The difference; nothing when the process was started anew in between."""
+        if self.messages < before.messages:
+            return Judged()
+        return Judged(self.messages - before.messages, self.spam - before.spam, self.errors - before.errors)
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessFigures:
     """What one process answers to the control call `figures`."""
 
@@ -111,3 +130,5 @@ class ProcessFigures:
     """Of a replica."""
     counters: dict[str, int] = field(default_factory=dict)
     """Since it began, by metric name."""
+    judged: Judged = Judged()
+    """Of a replica that judges by a model."""

@@ -96,7 +96,7 @@ class HostProcess(Process):
         """What there is to say of it in numbers: ProcessFigures."""
         host, (busy_s, starved_s) = self._host, thread_times()
         sample = Sample(time.monotonic(), busy_s, starved_s, host.examined, host.errors, tuple(host.delays.counts))
-        return pack(ProcessFigures(host.owes, own_memory_bytes(), sample, host.counters))
+        return pack(ProcessFigures(host.owes, own_memory_bytes(), sample, host.counters, host.judged))
 
     async def hold_body(self, body_id: bytes, body: bytes) -> None:
         """A large body that a task will name."""

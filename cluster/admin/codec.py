@@ -73,6 +73,7 @@ def rollout_to_proto(rollout: RolloutReport) -> pb.Rollout:
         replaced=_uint32(rollout.replaced),
         total=_uint32(rollout.total),
         problem=text_to_proto(rollout.problem),
+        watching=text_to_proto(rollout.watching),
     )
 
 

@@ -119,6 +119,8 @@ class RolloutReport:
     total: int
     """Processes to replace."""
     problem: str = ""
+    watching: str = ""
+    """What a new replica has judged that others wait for, one line; empty when none is watched."""
 
 
 @dataclass(frozen=True, slots=True)

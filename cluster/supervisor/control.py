@@ -43,7 +43,7 @@ class Control:
             nodes=tuple(node_report(node, cell.state) for node in cell.nodes),
             processes=processes,
             pools=pool_reports(spec.cluster.pools.sizes, keepers, cell.wanted, figures, cell.scaler),
-            rollout=rollout_report(cell.state, cell.wanted),
+            rollout=rollout_report(cell.state, cell.wanted, cell.canaries.progress(spec.cluster.canary)),
             problems={**problems, **cell.wanted.missing, **cell.complaints},
             counters=counters(figures.values()),
         )
@@ -90,7 +90,8 @@ class Control:
             cell.state.settings[cell.state.starting_generation] = spec.packed()
             generation = cell.state.generation
         else:
-            generation = rollouts.begin(cell.state, spec.packed(), change.why)
+            watched = spec.cluster.canary.watch_s > 0
+            generation = rollouts.begin(cell.state, spec.packed(), change.why, watched=watched)
         cell.changed()
         return generation
 

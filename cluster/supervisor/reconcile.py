@@ -6,6 +6,7 @@ the new one starts beside the old ones, and only when it is proven an old one is
 processes up than it should because of us, and a node never carries more than one process of surplus.
 
 A rollout goes to one place of a group first, and everywhere at once when it was proven there; the ingresses come last.
+What brings another model stays beside all old ones of its place until it has been watched long enough (canary.py).
 A new process that fails stops it, and is taken away; the old ones are still there.
 """
 
@@ -97,7 +98,10 @@ class _Round:
         self._proven_groups = {process.group for process in new if process.phase is Phase.UP}
         self._trying_groups = {process.group for process in unproven}
         leaving = [process for process in present if process.phase is Phase.DRAINING]
-        self._surging_nodes = {process.node for process in (*unproven, *leaving)}
+        canaries = state.canaries
+        self._watched_groups = {process.group for process in canaries}
+        self._watched_places = {_place(process) for process in canaries}
+        self._surging_nodes = {process.node for process in (*unproven, *leaving, *canaries)}
         self._old_replicas = any(p.group != INGRESS and p.generation != state.generation for p in live)
 
     def all_replaced(self) -> bool:
@@ -112,26 +116,31 @@ class _Round:
         for _ in range(wanted - len(live)):
             index = _smallest_free(indexes)
             indexes.add(index)
-            yield self._start(place, self._state.starting_generation, index)
+            yield self._start(place, self._generation(place), index)
         old = [process for process in live if process.generation != self._state.generation]
         if old and len(live) == wanted and self._may_surge(place):
             replaced = min(old, key=lambda process: process.index)
             yield self._start(place, self._state.generation, replaced.index, replaced.number)
         if wanted or not self._state.rolling or self._is_filled(place.node):
-            for process in self._surplus(live, wanted):
+            # One that is watched is one more than wanted, of those that stay.
+            for process in self._surplus(live, wanted + (wanted > 0 and place in self._watched_places)):
                 self._surging_nodes.add(place.node)  # It is there until it owes nothing.
                 yield Drain(process)
 
     def _may_surge(self, place: Place) -> bool:
         if not self._state.rolling or place.node in self._surging_nodes:
             return False
-        if place.group in self._trying_groups - self._proven_groups:
+        if place.group in (self._trying_groups - self._proven_groups) | self._watched_groups:
             return False
         if place.group == INGRESS and self._old_replicas:
             return False
         self._trying_groups.add(place.group)
         self._surging_nodes.add(place.node)
         return True
+
+    def _generation(self, place: Place) -> int:
+        """Of which a process is that is missing: what is watched is not trusted yet."""
+        return self._state.previous if place.group in self._watched_groups else self._state.starting_generation
 
     def _start(self, place: Place, generation: int, index: int, number: int = 0) -> Start:
         used = {p.number for p in self._present if (p.group, p.generation) == (place.group, generation)}

@@ -91,15 +91,15 @@ def pool_reports(
     return tuple(reports)
 
 
-def rollout_report(state: CellState, wanted: Wanted) -> RolloutReport | None:
-    """The rollout that runs, or the last one."""
+def rollout_report(state: CellState, wanted: Wanted, watching: str) -> RolloutReport | None:
+    """The rollout that runs, or the last one; `watching` says how far its first replicas are."""
     rollout = state.rollout
     if rollout is None:
         return None
     replaced = sum(p.generation == rollout.generation and p.phase is Phase.UP for p in state.processes)
     total = sum(wanted.processes.values())
     phase = RolloutState(rollout.phase.value)
-    return RolloutReport(rollout.generation, phase, rollout.why, min(replaced, total), total, rollout.problem)
+    return RolloutReport(rollout.generation, phase, rollout.why, min(replaced, total), total, rollout.problem, watching)
 
 
 def counters(figures: Iterable[ProcessFigures]) -> dict[str, int]:

@@ -4,13 +4,16 @@ from cluster.admin.control import Refused
 from cluster.supervisor.state import CellState, Rollout, RolloutPhase
 
 
-def begin(state: CellState, settings: bytes, why: str) -> int:
-    """From now on processes are of a new generation, with these settings; returns it. Raises Refused while one runs."""
+def begin(state: CellState, settings: bytes, why: str, *, watched: bool = False) -> int:
+    """From now on processes are of a new generation, with these settings; returns it. Raises Refused while one runs.
+
+    `watched`: the first replica with another model is watched before others follow.
+    """
     if state.rolling:
         raise Refused(f"the rollout to generation {state.generation} is still running")
     state.previous, state.last = state.starting_generation, state.last + 1
     state.settings[state.last] = settings
-    return _go(state, state.last, why)
+    return _go(state, state.last, why, watched=watched)
 
 
 def stop(state: CellState) -> None:
@@ -21,7 +24,10 @@ def stop(state: CellState) -> None:
 
 
 def roll_back(state: CellState) -> int:
-    """Back to the generation before, also from the middle; returns it. Raises Refused when there is none."""
+    """Back to the generation before, also from the middle; returns it. Raises Refused when there is none.
+
+    Its model has judged mail before: nothing is watched.
+    """
     if not state.previous:
         raise Refused("there is no generation to go back to")
     left = state.generation
@@ -30,9 +36,9 @@ def roll_back(state: CellState) -> int:
     return generation
 
 
-def _go(state: CellState, generation: int, why: str) -> int:
+def _go(state: CellState, generation: int, why: str, *, watched: bool = False) -> int:
     state.generation = generation
-    state.rollout = Rollout(generation, RolloutPhase.RUNNING, why)
+    state.rollout = Rollout(generation, RolloutPhase.RUNNING, why, watched=watched)
     for process in state.processes:
         process.failed = ""
     return generation

@@ -4,6 +4,7 @@ Every process that should exist is noted before it is started, and forgotten aft
 notes after a death of the supervisor finds every process again by its name, and none that nobody knows.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -64,6 +65,10 @@ class Rollout:
     phase: RolloutPhase
     why: str
     problem: str = ""
+    watched: bool = False
+    """The first replica with another model is watched before others follow."""
+    passed: set[str] = field(default_factory=set)
+    """Groups whose first replica was watched long enough."""
 
 
 @dataclass(slots=True)
@@ -92,6 +97,26 @@ class CellState:
         """Of which a process is that is missing: that of a rollout which was stopped is not proven."""
         stopped = self.rollout is not None and self.rollout.phase is RolloutPhase.STOPPED
         return self.previous if stopped and self.previous else self.generation
+
+    @property
+    def canaries(self) -> list[Process]:
+        """New replicas with another model than old ones of their group, which are watched before others follow."""
+        rollout = self.rollout
+        if rollout is None or not (rollout.watched and self.rolling):
+            return []
+        old_models: dict[str, set[str]] = defaultdict(set)
+        for process in self.processes:
+            if process.generation != self.generation and process.phase is not Phase.DRAINING and process.model:
+                old_models[process.group].add(process.model)
+        return [
+            process
+            for process in self.processes
+            if process.generation == self.generation
+            and process.phase is Phase.UP
+            and process.model
+            and process.group not in rollout.passed
+            and old_models[process.group] - {process.model}
+        ]
 
     @property
     def rolling(self) -> bool:

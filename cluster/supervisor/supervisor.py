@@ -23,6 +23,7 @@ from cluster.names import NAMESPACE, SUPERVISOR
 from cluster.process import prepare_process
 from cluster.scaling import Bounds
 from cluster.spec import ActorFactory, CellSpec, Order, StagesOf, pack, unpack
+from cluster.supervisor.canary import Canaries
 from cluster.supervisor.control import Control
 from cluster.supervisor.keeper import Handle, Keeper, RayPort
 from cluster.supervisor.placement import NodeView, Wanted, least, listens_at, place
@@ -64,6 +65,7 @@ class Supervisor:
         """Actors that have been there: mail waits for them, and is marked when they do not come back."""
         self._saved = b""
         self.scaler = Scaler()
+        self.canaries = Canaries()
         self.complaints: dict[str, str] = {}
         """What is wrong with the supervisor itself, by what it concerns."""
         self._working: list[asyncio.Task[None]] = []
@@ -188,19 +190,28 @@ class Supervisor:
                     await self._change.wait()
 
     async def _measure(self) -> None:
-        """Ask now and then what the replicas have done, and have as many as that asks for."""
+        """Ask now and then what the replicas have done: how many there should be, and whether a new model may go on."""
         while True:
             await asyncio.sleep(_MEASURE_EVERY_S)
             try:
-                await self._scale()
+                figures = await self.figures()
+                self._scale(figures)
+                self._watch_models(figures)
             except Exception as error:  # noqa: BLE001  what is there goes on
-                log.warning("not_scaled error=%s", type(error).__name__)
+                log.warning("not_measured error=%s", type(error).__name__)
 
-    async def _scale(self) -> None:
+    def _watch_models(self, figures: Mapping[str, ProcessFigures]) -> None:
+        now_s, config = asyncio.get_running_loop().time(), self.spec(self.state.generation).cluster.canary
+        judged = {name: of_process.judged for name, of_process in figures.items()}
+        for decided in self.canaries.look(now_s, self.state, judged, config):
+            log.info("canary decided=%s", decided)
+            self.changed()
+
+    def _scale(self, measured: Mapping[str, ProcessFigures]) -> None:
         now_s, state = asyncio.get_running_loop().time(), self.state
         samples = {
             name: (self.keepers[name].process.actors, figures.sample)
-            for name, figures in (await self.figures()).items()
+            for name, figures in measured.items()
             if figures.sample is not None and name in self.keepers
         }
         self.scaler.note(now_s, samples)

@@ -11,7 +11,7 @@ from actors.config import JudgementConfig
 from actors.registry import build_actors, stages_of
 from cluster.admin.control import Change, RolloutState
 from cluster.config import AdminConfig, ClusterConfig, Pools
-from cluster.metrics import BUCKETS, ProcessFigures, Sample
+from cluster.metrics import BUCKETS, Judged, ProcessFigures, Sample
 from cluster.spec import CellSpec, Order, pack, unpack
 from cluster.supervisor.control import Control
 from cluster.supervisor.placement import NodeView
@@ -63,6 +63,9 @@ class FakeProcess:
 
     model: str = ""
     """By which a classifier judges."""
+    spam_share: float = 0.0
+    """Of the 40 messages that it judges from one question for its figures to the next."""
+    judged: Judged = field(default_factory=Judged)
 
     def __post_init__(self) -> None:
         self._death: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -116,7 +119,9 @@ class FakeProcess:
 
     async def on_figures(self) -> bytes:
         sample = Sample(asyncio.get_running_loop().time(), self.busy_s, 0.0, 0, 0, (0,) * BUCKETS)
-        return pack(ProcessFigures(self.tasks, 1 << 20, sample if self.order.actors else None))
+        if self.model:
+            self.judged += Judged(40, round(40 * self.spam_share))
+        return pack(ProcessFigures(self.tasks, 1 << 20, sample if self.order.actors else None, judged=self.judged))
 
     async def on_ready(self) -> bool:
         return bool(self.tables)
@@ -155,6 +160,8 @@ class FakeRay:
         """Generations whose replicas fail their probes."""
         self.models: dict[int, str] = {}
         """By which classifiers judge, by the generation."""
+        self.spam_shares: dict[str, float] = {}
+        """Of the mail, by the model."""
         self.node_views = [NodeView("node", "127.0.0.1")]
         self.away = False
         """The head is."""
@@ -170,6 +177,7 @@ class FakeRay:
             process = FakeProcess(order, start_s=self.slow.get(order.name, 0.0))
             if "classifier" in order.actors:
                 process.model = self.models.get(generation, "")
+                process.spam_share = self.spam_shares.get(process.model, 0.0)
             if order.actors:
                 process.breaks = self.broken.get(generation)
                 process.problem = "classifier crash: ValueError" if generation in self.useless else ""

@@ -6,13 +6,14 @@ import pytest
 from actors.actor import Budget
 from actors.adapters.dns import Answer, DnsResolver
 from actors.config import DnsConfig, JudgementConfig
-from actors.model import Finding, Message, Stage
+from actors.model import Envelope, Finding, Message, Stage
 from actors.ports import LookupFailed
 from actors.registry import build_actor
 from cluster import host as host_module
 from cluster.bodies import BodyShelf
 from cluster.codec import message_to_proto, stage_to_proto
 from cluster.host import Job, ReplicaHost
+from cluster.metrics import Judged
 from tamis.filter.v1 import examine_service_pb2 as pb
 from tamis.filter.v1 import verdict_pb2
 from tests.cluster.fakes import FakeTime, ModelActor, ScriptedActor, build_scripted
@@ -330,3 +331,21 @@ def test_a_host_says_by_which_model_it_judges() -> None:
 
     assert host(ScriptedActor("dkim"), ModelActor("classifier", "0f1e2d3c")).model == "0f1e2d3c"
     assert host(ScriptedActor("dkim")).model == ""
+
+
+async def test_what_the_model_said_of_mail_is_counted_and_probes_are_none() -> None:
+    stream = Stream(actors=())
+    stream.host = ReplicaHost([ModelActor("classifier", "0f1e2d3c")], "c-0", stream.time, stream.shelf, 8)
+    asked = [
+        (b"id", Stage.MESSAGE, b"classifier spam"),
+        (b"id", Stage.MESSAGE, b"nobody spam"),
+        (b"id", Stage.MESSAGE, b"classifier raise"),
+        (b"id", Stage.HEADERS, b"classifier spam"),
+        (b"", Stage.MESSAGE, b"classifier spam"),
+    ]
+    for number, (transaction, stage, script) in enumerate(asked):
+        message = message_to_proto(Message(Envelope(transaction), b"X-Script: " + script + b"\r\n"))
+        told = pb.Task(task=number, stage=stage_to_proto(stage), message=message.SerializeToString(), budget_ms=1000)
+        stream.tell(told)
+    await stream.until(len(asked))
+    assert stream.host.judged == Judged(3, 1, 1)

@@ -36,6 +36,10 @@ def test_a_report_keeps_all_it_says() -> None:
     assert [process.model for process in cell.processes] == ["", "0f1e2d3c"]
     assert (cell.pools[1].wanted, cell.pools[1].why, cell.pools[1].queue_delay_ms) == (2, "queue delay 40 ms", 40.0)
     assert cell.rollout.state == cell_pb2.ROLLOUT_STATE_DONE
+    watching = dataclasses.replace(
+        REPORT, rollout=RolloutReport(4, RolloutState.RUNNING, "", 0, 4, watching="worker-0.4")
+    )
+    assert cell_to_proto(watching).rollout.watching == "worker-0.4"
     assert dict(cell.counters) == {"tamis_ingress_refused": 7}
 
 

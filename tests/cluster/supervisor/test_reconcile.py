@@ -232,3 +232,60 @@ def test_a_restarted_supervisor_that_has_not_heard_of_anybody_yet_takes_nothing_
 def test_names_are_unique_over_the_generations() -> None:
     first, second = Process("worker", ("dkim",), "a", 0, 0), Process("worker", ("dkim",), "a", 0, 0, generation=2)
     assert (first.name, second.name) == ("worker-0", "worker-0.2")
+
+
+def with_models(cell: Cell, *, old: str = "old", new: str = "new") -> None:
+    """Every replica says by which model it judges."""
+    for process in cell.state.processes:
+        if process.group != INGRESS:
+            process.model = new if process.generation == 2 else old
+
+
+def watched(**wanted: int) -> Cell:
+    """A cell whose first new replica judges by another model."""
+    cell = Cell(**wanted)
+    cell.settle()
+    rollouts.begin(cell.state, b"new", "test", watched=True)
+    cell.look()
+    with_models(cell)
+    cell.come_up()
+    return cell
+
+
+def test_a_new_model_is_alone_beside_all_old_ones_until_it_has_passed() -> None:
+    cell = watched(worker_a=2, worker_b=2, ingress_a=1)
+    assert not cell.look()
+    assert cell.names() == ["ingress-0", "worker-0", "worker-0.2", "worker-1", "worker-2", "worker-3"]
+    assert cell.state.rollout is not None
+    cell.state.rollout.passed.add("worker")
+    cell.settle()
+    assert cell.names() == ["ingress-0.2", "worker-0.2", "worker-1.2", "worker-2.2", "worker-3.2"]
+
+
+def test_a_new_model_that_fails_is_taken_away_and_nothing_else_has_changed() -> None:
+    cell = watched(worker_a=2, worker_b=2)
+    (canary,) = cell.state.canaries
+    canary.failed = "spam: 100%"
+    assert cell.look() == [StopRollout("worker-0.2: spam: 100%")]
+    cell.settle()
+    assert cell.names() == ["worker-0", "worker-1", "worker-2", "worker-3"]
+
+
+def test_what_is_missing_while_a_model_is_watched_gets_the_old_one() -> None:
+    cell = watched(worker_a=1)
+    cell.nodes.add("b")
+    cell.want(worker_a=1, worker_b=1)
+    assert [step.process.generation for step in cell.look() if isinstance(step, Start)] == [1]
+
+
+def test_a_node_is_emptied_also_of_a_model_that_is_watched() -> None:
+    cell = watched(worker_a=1, worker_b=1)
+    cell.want(worker_a=0, worker_b=1)
+    drained = [step.process.name for step in cell.look() if isinstance(step, Drain)]
+    assert sorted(drained) == ["worker-0", "worker-0.2"]
+
+
+def test_only_one_process_of_surplus_while_a_model_is_watched() -> None:
+    cell = watched(classifier_a=1, policy_a=1)
+    assert [process.name for process in cell.state.canaries] == ["classifier-0.2"]
+    assert not cell.look(), "policy waits for its turn on this node"

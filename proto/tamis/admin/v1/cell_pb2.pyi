@@ -147,17 +147,19 @@ class Pool(_message.Message):
     def __init__(self, actor: _Optional[str] = ..., up: _Optional[int] = ..., wanted: _Optional[int] = ..., why: _Optional[str] = ..., queue_delay_ms: _Optional[float] = ..., outstanding: _Optional[int] = ...) -> None: ...
 
 class Rollout(_message.Message):
-    __slots__ = ("generation", "state", "why", "replaced", "total", "problem")
+    __slots__ = ("generation", "state", "why", "replaced", "total", "problem", "watching")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     WHY_FIELD_NUMBER: _ClassVar[int]
     REPLACED_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    WATCHING_FIELD_NUMBER: _ClassVar[int]
     generation: int
     state: RolloutState
     why: str
     replaced: int
     total: int
     problem: str
-    def __init__(self, generation: _Optional[int] = ..., state: _Optional[_Union[RolloutState, str]] = ..., why: _Optional[str] = ..., replaced: _Optional[int] = ..., total: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+    watching: str
+    def __init__(self, generation: _Optional[int] = ..., state: _Optional[_Union[RolloutState, str]] = ..., why: _Optional[str] = ..., replaced: _Optional[int] = ..., total: _Optional[int] = ..., problem: _Optional[str] = ..., watching: _Optional[str] = ...) -> None: ...
