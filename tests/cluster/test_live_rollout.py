@@ -56,6 +56,11 @@ class Load:
     lost: int = 0
     """Messages that got no verdict at all."""
     pids: Counter[str] = field(default_factory=Counter)
+    said: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Version of a model and outcome."""
+    message: message_pb2.Message = field(
+        default_factory=lambda: message_pb2.Message(header_block=b"Subject: x\r\n", body=b"x\r\n")
+    )
 
     def __post_init__(self) -> None:
         self._over = threading.Event()
@@ -76,7 +81,8 @@ class Load:
                 self._scan(stub)
 
     def _scan(self, stub: FilterServiceStub) -> None:
-        request = pb.ScanRequest(message=message_pb2.Message(header_block=b"Subject: x\r\n", body=b"x\r\n"))
+        request = pb.ScanRequest(message=self.message)
+        request.message.envelope.transaction_id = os.urandom(16)
         deadline_s = time.monotonic() + SCAN_S
         while time.monotonic() < deadline_s:
             try:
@@ -87,6 +93,7 @@ class Load:
             self.verdicts += 1
             self.degraded += verdict.degraded
             self.pids.update({finding.facts["pid"] for finding in verdict.findings if "pid" in finding.facts})
+            self.said.update((f.facts["model"], f.outcome) for f in verdict.findings if "model" in f.facts)
             return
         self.lost += 1
 
@@ -111,8 +118,13 @@ class LiveCell:
     def reload(self, model: str) -> None:
         path = self._directory / model
         path.touch()
-        config = f'[cluster.pools]\n{POOLS}\n[classifier]\nmodel = "{path}"\n'
+        self.apply(f'[cluster.pools]\n{POOLS}\n[classifier]\nmodel = "{path}"\n')
+
+    def apply(self, config: str) -> None:
         self._stub.Reload(admin_pb.ReloadRequest(config=config.encode(), why="test"), **CALL)
+
+    def roll_back(self) -> None:
+        self._stub.RollBack(admin_pb.RollBackRequest(), **CALL)
 
     def drain_node(self, node: str) -> None:
         """Returns when nothing is left there."""
@@ -141,8 +153,9 @@ def names(cell: cell_pb2.Cell) -> set[str]:
     return {process.name for process in cell.processes}
 
 
-@pytest.fixture(scope="module")
-def live(head: Node, directory: Path) -> Iterator[LiveCell]:
+@contextlib.contextmanager
+def live_cell(head: Node, directory: Path, pools: Pools, *build: Any) -> Iterator[LiveCell]:
+    """A cell on this node; `build` as CellSpec has it, in place of the real actors."""
     tokens = directory / "tokens"
     tokens.write_text(f"test operator {token_sum(TOKEN)}\n")
     tokens.chmod(0o600)
@@ -150,13 +163,19 @@ def live(head: Node, directory: Path) -> Iterator[LiveCell]:
     config = ClusterConfig(
         listen=f"127.0.0.1:{port}",
         admin=AdminConfig(listen=f"127.0.0.1:{port + 1}", tokens=str(tokens)),
-        pools=Pools(dkim=2, policy=2, classifier=2, antivirus=2, layout="fused"),
+        pools=pools,
     )
-    build = (fakes.build_scripted, fakes.message_only)
     cell = Cell(CellSpec(config, JudgementConfig(), TraceConfig(), head.node_id, *build))
     address = cell.wait_ready(READY_S, lambda _: None).ingresses[0]
     yield LiveCell(cell, address, config.admin.listen, directory)
     cell.stop()
+
+
+@pytest.fixture(scope="module")
+def live(head: Node, directory: Path) -> Iterator[LiveCell]:
+    pools = Pools(dkim=2, policy=2, classifier=2, antivirus=2, layout="fused")
+    with live_cell(head, directory, pools, fakes.build_scripted, fakes.message_only) as cell:
+        yield cell
 
 
 @pytest.fixture(scope="module")
