@@ -177,7 +177,8 @@ def _follow(admin: Admin, generation: int, *, wait: bool) -> None:
             rollout = answer.rollout
             if rollout.generation != generation:
                 break
-            step(f"processes of generation {generation}", rollout.replaced, rollout.total)
+            text = plain(rollout.watching) or f"processes of generation {generation}"
+            step(text, rollout.replaced, rollout.total)
     if rollout.generation != generation:
         raise AdminError(f"another rollout took over, to generation {rollout.generation}", EXIT_FAILED)
     console().print(rollout_line(rollout))

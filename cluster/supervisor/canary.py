@@ -26,6 +26,7 @@ class _Watch:
     """What a canary and the old replicas beside it have judged since it came up."""
 
     began_s: float
+    lasted_s: float = 0.0
     new: Judged = field(default_factory=Judged)
     old: Judged = field(default_factory=Judged)
     last: dict[str, Judged] = field(default_factory=dict)
@@ -55,13 +56,14 @@ class Canaries:
         decided = []
         for name, canary in canaries.items():
             watch = self._watches[name]
+            watch.lasted_s = now_s - watch.began_s
             watch.new += watch.since(name, judged.get(name))
             for old in _beside(canary, state):
                 watch.old += watch.since(old.name, judged.get(old.name))
             problem = against(watch.new, watch.old, config)
             if problem:
                 canary.failed = problem
-            elif watch.new.messages < config.messages and now_s - watch.began_s < config.watch_s:
+            elif watch.new.messages < config.messages and watch.lasted_s < config.watch_s:
                 continue
             elif state.rollout is not None:
                 state.rollout.passed.add(canary.group)
@@ -112,7 +114,8 @@ def _beside(canary: Process, state: CellState) -> Iterator[Process]:
 
 def _line(name: str, watch: _Watch, config: CanaryConfig) -> str:
     return (
-        f"{name} has judged {watch.new.messages} of {config.messages} messages beside the old model, "
+        f"{name} beside the old model for {watch.lasted_s:.0f} of {config.watch_s:.0f} s, "
+        f"{watch.new.messages} of {config.messages} messages, "
         f"{_share(watch.new.spam, watch.new)} spam, the old {_share(watch.old.spam, watch.old)}"
     )
 

@@ -340,6 +340,22 @@ def test_a_rollout_is_begun_refused_twice_stopped_and_taken_back(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["generation"] == 5
 
 
+def test_a_rollout_says_what_others_wait_for(up: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    def watched(report: service.CellReport) -> service.CellReport:
+        assert report.rollout is not None
+        return dataclasses.replace(report, rollout=dataclasses.replace(report.rollout, watching="worker-0.4 for 5 s"))
+
+    def over(report: service.CellReport) -> service.CellReport:
+        assert report.rollout is not None
+        return dataclasses.replace(report, rollout=dataclasses.replace(report.rollout, watching=""))
+
+    up.cell.steps = [watched, watched, over, one_more_replaced, one_more_replaced]
+    assert up.tamis("rollout", "start") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "worker-0.4 for 5 s: 0 of 2"
+    assert told[-1].startswith("rollout to generation 4 done")
+
+
 def test_a_rollout_that_stops_by_itself_is_exit_code_1_with_the_reason(
     up: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:

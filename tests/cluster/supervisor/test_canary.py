@@ -90,11 +90,11 @@ def test_a_group_passes_after_so_many_messages() -> None:
     counts = {"worker-0": Judged(5100, 50), "worker-1": Judged(170, 50), "worker-0.2": Judged(100, 50)}
     assert not canaries.look(5.0, state, counts, CONFIG)
     assert canaries.progress(CONFIG) == (
-        "worker-0.2 has judged 100 of 400 messages beside the old model, 50.0% spam, the old 50.0%"
+        "worker-0.2 beside the old model for 5 of 100 s, 100 of 400 messages, 50.0% spam, the old 50.0%"
     )
     counts = {"worker-0": Judged(5400, 200), "worker-1": Judged(470, 200), "worker-0.2": Judged(400, 200)}
     (decided,) = canaries.look(10.0, state, counts, CONFIG)
-    assert decided.startswith("passed worker-0.2 has judged 400 of 400 messages")
+    assert decided.startswith("passed worker-0.2 beside the old model for 10 of 100 s, 400 of 400 messages")
     assert state.rollout is not None
     assert state.rollout.passed == {"worker"}
     assert not state.canaries
@@ -128,7 +128,7 @@ def test_a_process_that_was_started_anew_or_says_nothing_counts_nothing_twice() 
     canaries.look(5.0, state, {"worker-0": Judged(110)}, CONFIG)
     canaries.look(10.0, state, {"worker-0": Judged(30), "worker-0.2": Judged(3)}, CONFIG)
     canaries.look(15.0, state, {"worker-0": Judged(40), "worker-0.2": Judged(13)}, CONFIG)
-    assert canaries.progress(CONFIG).startswith("worker-0.2 has judged 10 of 400 messages")
+    assert ", 10 of 400 messages, " in canaries.progress(CONFIG)
 
 
 def test_nothing_is_watched_when_the_rollout_is_not_to_be_or_is_over() -> None:

@@ -69,8 +69,8 @@ def test_a_new_model_is_watched_beside_the_old_one_and_then_replaces_it(fake_ray
         assert classifiers == {"classifier-0", "classifier-1", "classifier-0.2"}, "one new one beside all old ones"
         rollout = (await control.report()).rollout
         assert rollout is not None
-        assert rollout.watching.startswith("classifier-0.2 has judged ")
-        assert rollout.watching.endswith(" of 400 messages beside the old model, 55.0% spam, the old 50.0%")
+        assert rollout.watching.startswith("classifier-0.2 beside the old model for ")
+        assert rollout.watching.endswith(" of 400 messages, 55.0% spam, the old 50.0%")
         await until_rolled(control, RolloutState.DONE, within_s=120)
         assert generations(fake_ray) == {"2"}
         rollout = (await control.report()).rollout
