@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test fuzz lint format lock bench accept-main accept-gateway accept-cluster accept-auth capacity chaos soak clean
+.PHONY: setup demo test fuzz lint format lock bench accept-main accept-gateway accept-cluster accept-auth accept-classifier capacity chaos soak clean
 
 setup: $(STAMP)
 
@@ -62,6 +62,11 @@ accept-cluster: setup
 accept-auth: setup
 	tests/services/install
 	$(BIN)/python -m tests.acceptance.auth
+
+# The numbers and the bad input of the spam classifier, bogofilter beside it, at most 12 minutes.
+accept-classifier: setup
+	tests/services/install peers
+	$(BIN)/python -m tests.acceptance.classifier
 
 # A cell under 70 % of its load, broken in every way of docs/failures.md, at most 15 minutes; in `make test` a short form.
 chaos: setup

@@ -1,0 +1,71 @@
+"""`make accept-classifier`: the numbers and the bad input of the classifier, with the real components started here.
+
+Usage: python -m tests.acceptance.classifier [CHECK...]. Exit code 1 when any line is `short`; at most 12 minutes. With
+names of checks or groups only these run, and all other lines are short.
+
+Strategy: CPU times first, with nothing beside them; then the long runs of the commands in two lanes side by side.
+"""
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from tests.acceptance.classifier_numbers import hostile, mistakes, online, padding, scoring, training, unseen
+from tests.acceptance.classifier_rows import GROUPS
+from tests.acceptance.pytests import run_rows
+from tests.acceptance.report import Report
+from tests.acceptance.rows import Group
+
+Check = Callable[[Report], None]
+
+WITHIN_S = 710.0
+"""What is not done by then is short."""
+ALONE: tuple[Check, ...] = (scoring, hostile)
+
+
+def check_of(group: Group) -> Check:
+    """The tests of this group in one call."""
+    check = partial(run_rows, rows=group.rows, timeout_s=group.timeout_s)
+    check.__name__ = group.name  # type: ignore[attr-defined]
+    return check
+
+
+LANES: tuple[tuple[Check, ...], ...] = ((online, unseen, mistakes), (training, padding, *map(check_of, GROUPS)))
+
+
+def checks() -> dict[str, Check]:
+    """All checks by name, each for itself."""
+    return {check.__name__: check for lane in (ALONE, *LANES) for check in lane}
+
+
+def run_all(report: Report) -> None:
+    """All of them, as fast as they can be measured."""
+
+    def run_lane(lane: tuple[Check, ...]) -> None:
+        for check in lane:
+            report.run(check)
+
+    run_lane(ALONE)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(run_lane, LANES))
+
+
+def main(names: list[str]) -> int:
+    """All checks, or those named; what is not measured is short."""
+    known = checks()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"no such check: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    report = Report("classifier", WITHIN_S)
+    if names:
+        for name in names:
+            report.run(known[name])
+    else:
+        run_all(report)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,22 @@
+"""The lines of `make accept-classifier` that are tests: what must hold, and which tests prove it."""
+
+from tests.acceptance.pytests import Row
+from tests.acceptance.rows import Group
+
+CLASSIFIER = "tests/actors/classifier"
+CLI = "tests/cli"
+
+EVALUATE = Group(
+    "evaluate",
+    180,
+    (
+        Row("evaluate_measures_against_slow_oracles", (f"{CLASSIFIER}/test_evaluation.py",)),
+        Row("evaluate_traces_of_collections", (f"{CLASSIFIER}/test_traces.py",)),
+        Row("evaluate_folders_maildirs_mbox", (f"{CLASSIFIER}/test_corpus.py",)),
+        Row("evaluate_in_date_order", (f"{CLASSIFIER}/test_online.py",)),
+        Row("evaluate_slices", (f"{CLASSIFIER}/test_slices.py",)),
+        Row("evaluate_tables_json_plots", (f"{CLI}/test_evaluate.py",)),
+        Row("evaluate_bogofilter_beside", (f"{CLI}/test_bogofilter.py",)),
+    ),
+)
+GROUPS = (EVALUATE,)
