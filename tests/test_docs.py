@@ -11,6 +11,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "docs/authentication.md",
     "docs/campaigns.md",
+    "docs/classifier.md",
     "docs/flow.md",
     "docs/operating.md",
     "docs/failures.md",
