@@ -15,7 +15,8 @@ from typing import Final
 from actors.model import Message
 
 PROGRAM: Final = "bogofilter"
-TIMEOUT_S: Final = 60.0
+TIMEOUT_S: Final = 900.0
+"""It takes milliseconds; on a machine that gives others precedence it may stand still for minutes."""
 _CHUNK: Final = 200
 _FORMAT: Final = "--terse-format=%1.1c %.16f"
 _EXIT_ERROR: Final = 3
