@@ -11,7 +11,7 @@ from actors.classifier.evaluation import Bin, Roc
 from cli.evaluate_table import SLICE_HEADINGS, SLICES_NOTE, Outcome, heading, rows, slice_rows
 
 _WIDTH, _HEIGHT = 460, 380
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 48
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 28, 12, 48
 _COLOURS = ("#1769aa", "#c2570c", "#2e7d32", "#7b1fa2")
 _RATE_MIN = 1e-4
 """Left end of the ROC: rates below are drawn there."""
