@@ -26,9 +26,10 @@ _RATE: Final = 0.03
 _SQUARES_AT_START: Final = 1e-4
 _LENGTH_POWER: Final = 0.15
 """Of the count of slots, by which the sum is divided: 0.5 would make every message equally long, 0 none."""
-_SEEN_AT_START: Final = 0.1
+_SEEN_AT_START: Final = 0.01
+_VARIANCE: Final = 0.03
+"""Of a weight whose slot was in one short message; it falls with the count."""
 _BIAS_RATE: Final = 0.02
-_SAMPLED: Final = math.pi / 8
 _HEADER_BYTES_MAX: Final = 64 * 1024
 _RECEIVED: Final = re.compile(rb"(?im)^received:[^;]{0,4000}+;([^;]{1,100}?)$")
 _DATE: Final = re.compile(rb"(?im)^date:(.{1,100})$")
@@ -61,8 +62,8 @@ class OnlineRegression:
         """Natural log-odds of spam, the nearer to 0 the less is known."""
         slots = features.grams(message).distinct()
         scale = _scale(slots)
-        uncertain = scale * scale * float((1 / self._seen[slots]).sum())
-        return self._value(slots, scale) / math.sqrt(1 + _SAMPLED * uncertain)
+        variance = _VARIANCE * scale * scale * float((1 / self._seen[slots]).sum())
+        return self._value(slots, scale) / math.sqrt(1 + math.pi / 8 * variance)
 
     def learn(self, message: Message, spam: bool) -> None:  # noqa: FBT001
         """One step of gradient descent on the logistic loss."""
