@@ -22,9 +22,8 @@ import numpy as np
 
 from actors.classifier.campaigns.campaign import Fingerprint
 from actors.classifier.campaigns.config import CampaignConfig
-from actors.classifier.campaigns.fingerprint import fingerprint, similarity
+from actors.classifier.campaigns.fingerprint import fingerprint, seen, similarity
 from actors.classifier.corpus import as_message, read_corpus
-from actors.html import html_text
 from actors.mime import decode_encoded_words, mail_text
 from actors.model import Message
 from bench.dkim_signing import cost_ms
@@ -147,9 +146,8 @@ def _found(original: Fingerprint, copy: Fingerprint) -> bool:
 
 
 def _seen(message: Message) -> str:
-    text = mail_text(message)
     subject = " ".join(decode_encoded_words(value) for value in message.header_values(b"subject")[:1])
-    return f"{subject}\n{html_text(text.html) if text.html.strip() else text.plain}"
+    return f"{subject}\n{seen(mail_text(message))}"
 
 
 if __name__ == "__main__":

@@ -43,14 +43,18 @@ _HOSTS_MAX: Final = 20
 def fingerprint(message: Message) -> Fingerprint:
     """Of a message; an empty one where there is too little of it. Total."""
     text = mail_text(message)
-    seen = html_text(text.html) if text.html.strip() else text.plain
-    found = words(f"{_first(message, b'subject')}\n{seen}")
+    found = words(f"{_first(message, b'subject')}\n{seen(text)}")
     for name in _recipient_names(message):
         found = found[found != name]
     pairs = _pairs(found)
     if _distinct(pairs) >= PAIRS_MIN:
         return Fingerprint(signature=_signature(pairs))
     return Fingerprint(exact=_exact(message, text, found))
+
+
+def seen(text: MailText) -> str:
+    """What a reader sees of a body: HTML where there is some."""
+    return html_text(text.html) if text.html.strip() else text.plain
 
 
 def similarity(one: Fingerprint, other: Fingerprint) -> float:
