@@ -8,6 +8,7 @@ with few words what is left of it has to be equal: words, hosts that are linked,
 """
 
 import re
+import struct
 from collections.abc import Iterable
 from typing import Final
 
@@ -35,6 +36,7 @@ _SEED: Final = 6
 _PAIR_FACTOR: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 _PAIR_SHIFT: Final = np.uint64(29)
 _RECIPIENT_CHARS_MAX: Final = 256
+_NAMES_MAX: Final = 8
 _ADDRESS_MARKS: Final = str.maketrans('@.<>,"_+-', " " * 9)
 _HOST: Final = re.compile(r"https?://([a-z0-9.-]{1,253}+)", re.IGNORECASE)
 _HOSTS_MAX: Final = 20
@@ -43,9 +45,12 @@ _HOSTS_MAX: Final = 20
 def fingerprint(message: Message) -> Fingerprint:
     """Of a message; an empty one where there is too little of it. Total."""
     text = mail_text(message)
-    found = words(f"{_first(message, b'subject')}\n{seen(text)}")
-    for name in _recipient_names(message):
-        found = found[found != name]
+    called = _first(message, b"to")[:_RECIPIENT_CHARS_MAX].translate(_ADDRESS_MARKS)
+    names, found = words(called, f"{_first(message, b'subject')}\n{seen(text)}")
+    others = np.ones(len(found), np.bool_)
+    for name in names[:_NAMES_MAX]:
+        others &= found != name
+    found = found[others]
     pairs = _pairs(found)
     if _distinct(pairs) >= PAIRS_MIN:
         return Fingerprint(signature=_signature(pairs))
@@ -65,8 +70,8 @@ def similarity(one: Fingerprint, other: Fingerprint) -> float:
     return float(bool(one.exact) and one.exact == other.exact)
 
 
-def _pairs(found: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    mixed: NDArray[np.uint64] = found[:-1] * _PAIR_FACTOR + found[1:]
+def _pairs(found: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    mixed = found[:-1] * _PAIR_FACTOR + found[1:]
     return mixed ^ (mixed >> _PAIR_SHIFT)
 
 
@@ -77,10 +82,10 @@ def _distinct(numbers: NDArray[np.uint64]) -> int:
 
 def _signature(pairs: NDArray[np.uint64]) -> bytes:
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(pairs, [0, len(pairs)], ROWS, _SEED)
-    return np.array(matrix.to_rows()[0], "<u4").tobytes()
+    return struct.pack(f"<{ROWS}I", *matrix.to_rows()[0])
 
 
-def _exact(message: Message, text: MailText, found: NDArray[np.uint64]) -> bytes:
+def _exact(message: Message, text: MailText, found: NDArray[np.uint32]) -> bytes:
     hosts = sorted({host.lower() for host in _found_hosts(f"{text.html} {text.plain}")})
     files = sorted(
         xxhash.xxh3_128_digest(content)
@@ -89,7 +94,7 @@ def _exact(message: Message, text: MailText, found: NDArray[np.uint64]) -> bytes
     )
     if not files and len(found) + len(hosts) < EXACT_WORDS_MIN:
         return b""
-    pieces = found.astype("<u8").tobytes(), " ".join(hosts).encode(), b"".join(files)
+    pieces = found.astype("<u4").tobytes(), " ".join(hosts).encode(), b"".join(files)
     return xxhash.xxh3_128_digest(b"\n".join(pieces))
 
 
@@ -98,12 +103,6 @@ def _found_hosts(text: str) -> Iterable[str]:
         if number >= _HOSTS_MAX:
             return
         yield match[1]
-
-
-def _recipient_names(message: Message) -> set[int]:
-    """The words by which To calls the recipient: name, local part and domain."""
-    called = _first(message, b"to")[:_RECIPIENT_CHARS_MAX]
-    return set(words(called.translate(_ADDRESS_MARKS)).tolist())
 
 
 def _first(message: Message, name: bytes) -> str:

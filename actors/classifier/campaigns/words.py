@@ -4,18 +4,19 @@ Strategy: one table maps every code point to what it counts as, everything else 
 that look like Latin ones and mathematical alphabets become plain letters; punctuation and zero-width characters vanish
 inside words ("V.I.A.G.R.A"). A word between white space that holds a digit, @, / or a backslash is left out whole:
 amounts, codes, addresses, URLs. Where no spaces part words (ideographs, kana) each character is a word. A word's number
-is a polynomial of its code points modulo 2^64; differences of one cumulated sum give them all at once.
+is a polynomial of its code points modulo 2^32; differences of one cumulated sum give them all at once.
 """
 
 import functools
+import itertools
 import unicodedata
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 TEXT_CHARS_MAX: Final = 32 * 1024
-"""Of a longer text the head is read."""
+"""Of longer texts the head is read."""
 
 _SPACE: Final = 0x20
 _MARK: Final = 0x30
@@ -32,24 +33,28 @@ _LOOKALIKES: Final = str.maketrans(
     "abekmhopctyxijshdqwl" + "abenikvoptuxyw" + "igaiyb",
 )
 """Cyrillic and Greek small letters for which Latin ones may be read; a language of theirs is renamed consistently."""
-_FACTOR: Final = 0x9E3779B97F4A7C15
+_FACTOR: Final = 0x9E3779B1
 
 
-def words(text: str) -> NDArray[np.uint64]:
-    """The number of each word of the first TEXT_CHARS_MAX characters, in order. Total."""
-    text = f" {text[:TEXT_CHARS_MAX]} "
-    folded = _folded(text)
+def words(*texts: str) -> list[NDArray[np.uint32]]:
+    """Of each text the number of each word, in order; of all together the first TEXT_CHARS_MAX characters. Total."""
+    pieces = [_folded(f" {text[:TEXT_CHARS_MAX]} ") for text in texts]
+    folded: NDArray[Any] = np.concatenate(pieces)[:TEXT_CHARS_MAX]
     spaces = folded == _SPACE
-    alone = spaces if text.isascii() else (folded >= _IDEOGRAPHS[0]) & (folded < _IDEOGRAPHS[1])
-    begins = np.flatnonzero(spaces | alone)
+    if folded.dtype == np.uint8:
+        begins = np.flatnonzero(spaces)
+    else:
+        begins = np.flatnonzero(spaces | (folded >= _IDEOGRAPHS[0]) & (folded < _IDEOGRAPHS[1]))
     powers, inverses = _powers()
     # The polynomial of a word is that of the text up to its end, less that up to its beginning, shifted to power 0.
-    sums = np.cumsum(folded * powers[: len(folded)])[begins]
+    sums = np.cumsum(folded * powers[: len(folded)], dtype=np.uint32)[begins]
     numbers = (sums[1:] - sums[:-1]) * inverses[begins[:-1]]
     kept = (begins[1:] - begins[:-1] > 1) | ~spaces[begins[:-1]]
-    kept[np.searchsorted(begins, np.flatnonzero(folded == _MARK)) - 1] = False
-    found: NDArray[np.uint64] = numbers[kept]
-    return found
+    marks = np.searchsorted(begins, np.flatnonzero(folded == _MARK)) - 1
+    kept[marks[marks < len(kept)]] = False
+    ends = np.searchsorted(begins[:-1][kept], [0, *itertools.accumulate(map(len, pieces))]).tolist()
+    found = numbers[kept]
+    return [found[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
 def _folded(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
@@ -91,10 +96,10 @@ def _meaning(character: str) -> int:
 
 
 @functools.cache
-def _powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """(powers of the factor, powers of its inverse) modulo 2^64, as many as a text may need."""
+def _powers() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """(powers of the factor, powers of its inverse) modulo 2^32, as many as a text may need."""
     powers, inverses = (
-        np.cumprod([np.uint64(1), *[np.uint64(factor)] * (TEXT_CHARS_MAX + 1)], dtype=np.uint64)
-        for factor in (_FACTOR, pow(_FACTOR, -1, 1 << 64))
+        np.cumprod([np.uint32(1), *[np.uint32(factor)] * (TEXT_CHARS_MAX - 1)], dtype=np.uint32)
+        for factor in (_FACTOR, pow(_FACTOR, -1, 1 << 32))
     )
     return powers, inverses

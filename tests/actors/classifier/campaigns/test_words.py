@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from actors.classifier.campaigns.words import TEXT_CHARS_MAX, words
+from actors.classifier.campaigns import words as module
+from actors.classifier.campaigns.words import TEXT_CHARS_MAX
+
+
+def words(text: str) -> NDArray[np.uint32]:
+    (found,) = module.words(text)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -52,12 +59,24 @@ def test_hangul_has_spaces():
 def test_only_the_head_is_read():
     long = "a " * TEXT_CHARS_MAX
     began_s = time.thread_time()
-    assert len(words(long * 100)) == TEXT_CHARS_MAX // 2
+    assert len(words(long * 100)) == TEXT_CHARS_MAX // 2 - 1
     assert time.thread_time() - began_s < 1
+
+
+def test_several_texts_have_their_own_words_within_one_bound():
+    assert [found.tolist() for found in module.words("", "a b", "", "b 的 9")] == [
+        [],
+        words("a b").tolist(),
+        [],
+        words("b 的").tolist(),
+    ]
+    first, second = module.words("a " * TEXT_CHARS_MAX, "b c")
+    assert len(first) == TEXT_CHARS_MAX // 2 - 1
+    assert len(second) == 0
 
 
 @given(st.text(st.characters(codec="utf-16", exclude_categories=())))
 def test_any_text_has_words_and_ascii_is_read_as_all_other_text_is(text):
-    assert words(text).dtype == np.uint64
+    assert words(text).dtype == np.uint32
     plain = text.encode("ascii", "replace").decode()
     assert words(plain).tolist() == words(f"{plain} 的").tolist()[:-1]
