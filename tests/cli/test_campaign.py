@@ -19,7 +19,9 @@ def config(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "tamis.toml"
     try:
         server.start()
-        path.write_text(f'[redis]\nurl = "redis://{server.address}"\n[classifier.campaigns]\nredis_prefix = "t"\n')
+        path.write_text(
+            f'[redis]\nurl = "redis://{server.address}"\ntimeout_s = 10.0\n[classifier.campaigns]\nredis_prefix = "t"\n'
+        )
         yield path
     finally:
         server.remove()

@@ -18,7 +18,7 @@ from tests.actors.classifier.campaigns.mutations import MUTATIONS, mail, templat
 from tests.live.redis_servers import RedisProcess
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
-SETTINGS = '[redis]\nurl = "redis://{address}"\ntimeout_s = 1.0\n[classifier.campaigns]\nredis_prefix = "t"\n'
+SETTINGS = '[redis]\nurl = "redis://{address}"\ntimeout_s = 2.0\n[classifier.campaigns]\nredis_prefix = "t"\n'
 SECONDS_MAX = 5
 
 
