@@ -61,6 +61,7 @@ def refused(run_dir: Path, config: str) -> str:
         ("[gateway]\nlisten = ['inet:0']\n", "tamis.toml:"),
         ("[gateway]\nlisten = ['unix:/nowhere/tamis.sock']\n", "there is no such directory"),
         ("[antivirus]\nyara_rules = ['/nowhere.yar']\n", "/nowhere.yar is no file"),
+        ("[classifier]\nshadow_model = '/nowhere.model'\n", "[classifier] shadow_model: /nowhere.model is no file"),
         (
             "[dkim.signing]\nkey_table = 'file:/nowhere/keys'\nsigning_table = 'csl:a.example=k'\n",
             "[dkim.signing]: /nowhere/keys: No such file",

@@ -224,7 +224,7 @@ def test_a_generation_that_cannot_work_stops_itself_under_load(live: LiveCell, m
     with Load(live.address) as load:
         live.reload(model)
         assert said in live.until_rolled(cell_pb2.ROLLOUT_STATE_STOPPED).rollout.problem
-        assert live.until(lambda cell: names(cell) == before).ready
+        live.until(lambda cell: names(cell) == before and cell.ready)
     assert (load.lost, load.degraded) == (0, 0)
 
 
