@@ -251,12 +251,12 @@ class ReplicaHost:
 
     def _answer(self, job: Job, actor: str, findings: Sequence[Finding], timing: pb.Timing | None) -> None:
         """Send what an actor found, unless nobody waits for it any more."""
-        if job.mail and self._actors.get(actor) is self._modelled:
-            outcomes = {finding.outcome for finding in findings}
-            self.judged += Judged(1, Outcome.SPAM in outcomes, Outcome.ERROR in outcomes)
         found = map(finding_to_proto, findings)
         result = pb.TaskResult(task=job.task.task, findings=found, timing=timing, actor=actor)
         job.unanswered.remove(actor)
+        if job.mail and self._modelled is not None and self._modelled is self._actors.get(actor):
+            outcomes = {finding.outcome for finding in findings}
+            self.judged += Judged(1, Outcome.SPAM in outcomes, Outcome.ERROR in outcomes)
         if job.jobs.get(job.task.task) is job:
             job.send(result, result.ByteSize())
 

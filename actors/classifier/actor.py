@@ -69,5 +69,6 @@ class ClassifierActor:
         outcome = Outcome.SPAM if spam else Outcome.HAM
         ms = (self._clock.monotonic_s() - started_s) * 1000
         if self._shadow is not None:
-            self._shadow.compare(message.envelope.transaction_id, grams, probability, spam=spam)
+            transaction_id = message.envelope.transaction_id
+            self._shadow.compare(transaction_id, probability, lambda second: second.probability(grams), spam=spam)
         return Finding(self.name, "spam", outcome, probability, " ".join(words), ms, facts)

@@ -4,12 +4,12 @@ Whether a message is in the share hangs on its transaction id alone, so a replay
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from actors.classifier import model
 from actors.classifier.comparison import Comparison
-from actors.classifier.features import Grams
+from actors.classifier.model import SpamModel
 from actors.ports import Clock
 from wire.sample import sampled
 
@@ -28,13 +28,18 @@ class Shadow:
         self._seen = Comparison()
         _log.info("shadow_loaded version=%s share=%g path=%s", self._versions[1], share, path)
 
-    def compare(self, transaction_id: bytes, grams: Grams, probability: float, *, spam: bool) -> None:
-        """Have the second model score it too, if it is in the share; raises nothing."""
+    def compare(
+        self, transaction_id: bytes, probability: float, probability_by: Callable[[SpamModel], float], *, spam: bool
+    ) -> None:
+        """Have the second model score a message too, if it is in the share; raises nothing.
+
+        `probability` and `spam` are what the first model says, `probability_by` asks another model on the same way.
+        """
         if not sampled(transaction_id, self._share):
             return
         started_s = self._clock.monotonic_s()
         try:
-            shadow = self._model.probability(grams)
+            shadow = probability_by(self._model)
         except Exception as error:  # noqa: BLE001  whatever it is, it is not to touch the verdict
             self._seen.failed += 1
             _log.warning("shadow_failed error=%s", type(error).__name__)
