@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from actors.classifier.campaigns.config import CampaignConfig
+from actors.classifier.learning.config import LearningConfig
 from actors.dkim.rotation.config import RotationConfig
 from actors.dkim.signing.config import SigningConfig
 from actors.policy.config import DkimFailures, FormFailures
@@ -147,6 +148,7 @@ class ClassifierConfig(Section, frozen=True):
     shadow_share: float = 0.05
     """Share of the messages that the second model scores, by transaction id: 0.05 = one of twenty."""
     campaigns: CampaignConfig = CampaignConfig()
+    learning: LearningConfig = LearningConfig()
 
     def __post_init__(self) -> None:
         if not 0 <= self.shadow_share <= 1:

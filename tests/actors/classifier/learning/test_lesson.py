@@ -1,0 +1,188 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.classifier.learning.bounds import Bounds, Refusal, Spent
+from actors.classifier.learning.delta import Position
+from actors.classifier.learning.example import Label, outer_layers
+from actors.classifier.learning.layers import SHARED, Layer, shift_of, step_for, tenant_layer, user_layer
+from actors.classifier.learning.lesson import MARGIN, SHIFT_MAX, Case, Done, Limits, Mark, learn
+from actors.classifier.learning.scope import EVERYBODY, TENANT, USER, contributions
+from actors.classifier.learning.weights import LOG_ODDS_MAX, Weights
+from actors.model import Direction, Envelope, Recipient
+from tests.actors.classifier.learning.lessons import slots_of
+
+FREE = Limits(Bounds(1000, 1e6), Spent(), 1 << 30)
+SPAM = slots_of("cheap watches for you only today click here and pay")
+HAM = slots_of("the minutes of our meeting are in the folder of the board")
+
+
+def teach(weights, slots, label, shares=None, *, known=None, base=0.0, limits=FREE):
+    lesson = learn(weights, Case(slots, base, label, shares or {SHARED: 1.0}, known or {}), limits)
+    if lesson.delta:
+        after = weights.position.after(lesson.delta)
+        weights.apply(after.number, after.chain, lesson.delta)
+    return lesson
+
+
+@pytest.mark.parametrize("label", [Label.SPAM, Label.HAM])
+def test_what_was_taught_is_on_its_side_by_the_margin(label):
+    weights = Weights()
+    lesson = teach(weights, SPAM, label)
+    side = 1 if label is Label.SPAM else -1
+    assert lesson.done is Done.LEARNT
+    assert weights.log_odds(SHARED, SPAM) * side == pytest.approx(MARGIN, abs=0.01)
+    assert lesson.shift == pytest.approx(MARGIN, abs=0.01)
+    assert abs(weights.log_odds(SHARED, HAM)) < 1
+
+
+def test_a_message_that_the_model_is_sure_of_changes_nothing_and_is_noted():
+    lesson = teach(Weights(), SPAM, Label.SPAM, base=MARGIN + 1)
+    assert (lesson.done, lesson.delta, lesson.marks) == (Done.LEARNT, b"", {SHARED: Mark(Label.SPAM, 0)})
+
+
+def test_a_model_that_is_sure_of_the_contrary_is_moved_no_further_than_a_lesson_may():
+    weights = Weights()
+    teach(weights, SPAM, Label.SPAM, base=-20.0)
+    assert weights.log_odds(SHARED, SPAM) == pytest.approx(SHIFT_MAX, abs=0.01)
+
+
+def test_the_same_label_again_changes_nothing():
+    weights = Weights()
+    marks = teach(weights, SPAM, Label.SPAM).marks
+    again = teach(weights, SPAM, Label.SPAM, known=marks)
+    assert (again.done, again.delta, again.marks) == (Done.KNOWN, b"", {})
+
+
+def test_relabelling_leaves_what_learning_the_other_label_alone_would_have():
+    straight, turned = Weights(), Weights()
+    teach(straight, HAM, Label.HAM)
+    teach(turned, HAM, Label.HAM)
+    marks = teach(turned, SPAM, Label.SPAM).marks
+    lesson = teach(turned, SPAM, Label.HAM, known=marks)
+    teach(straight, SPAM, Label.HAM)
+    assert lesson.done is Done.RELABELLED
+    assert np.array_equal(straight.layers[SHARED].table, turned.layers[SHARED].table)
+
+
+def test_forgetting_takes_exactly_back_what_was_learnt():
+    weights = Weights()
+    marks = teach(weights, SPAM, Label.SPAM).marks
+    lesson = teach(weights, SPAM, Label.FORGET, known=marks)
+    assert (lesson.done, lesson.marks) == (Done.FORGOTTEN, {SHARED: None})
+    assert not weights.layers[SHARED].table.any()
+    assert teach(weights, SPAM, Label.FORGET).done is Done.KNOWN
+
+
+def test_a_lesson_beyond_the_bound_of_its_source_is_refused_whole():
+    weights = Weights()
+    limits = Limits(Bounds(10, 5.0), Spent(1, 2.0), 1 << 30)
+    lesson = teach(weights, SPAM, Label.SPAM, limits=limits)
+    assert (lesson.done, lesson.refusal, lesson.delta, lesson.marks) == (Done.REFUSED, Refusal.TOO_MUCH, b"", {})
+
+
+def test_a_users_lesson_reaches_the_tenant_as_a_quarter_and_nobody_else():
+    weights = Weights()
+    user, tenant = user_layer("acme", b"Anna@acme.example"), tenant_layer("acme")
+    teach(weights, SPAM, Label.SPAM, {user: 1.0, tenant: 0.25})
+    assert weights.log_odds(user, SPAM) == pytest.approx(MARGIN, abs=0.01)
+    assert weights.log_odds(tenant, SPAM) == pytest.approx(MARGIN / 4, abs=0.01)
+    assert set(weights.layers) == {user, tenant}
+
+
+def test_a_layer_is_taught_what_those_above_do_not_know_yet():
+    weights = Weights()
+    teach(weights, SPAM, Label.SPAM)
+    lesson = teach(weights, SPAM, Label.SPAM, {tenant_layer("acme"): 1.0})
+    assert lesson.shift < 0.01
+
+
+def test_who_was_taught_longest_ago_goes_when_there_is_no_room():
+    weights = Weights()
+    room = Limits(FREE.source, Spent(), (2 << 20) + 2 * (2 << 15))
+    for name in ("one", "two", "one", "three"):
+        teach(
+            weights,
+            slots_of(f"words for {name} {weights.position.number}"),
+            Label.SPAM,
+            {f"t:{name}": 1.0},
+            limits=room,
+        )
+    teach(weights, SPAM, Label.SPAM, limits=room)
+    assert set(weights.layers) == {"t:one", "t:three", SHARED}
+
+
+def test_layers_of_several_recipients_count_as_far_as_they_agree():
+    weights = Weights()
+    a, b = tenant_layer("a"), tenant_layer("b")
+    teach(weights, SPAM, Label.SPAM, {a: 1.0, b: 0.5})
+    teach(weights, HAM, Label.HAM, {a: 1.0})
+
+    def said(slots, *tenants, direction=Direction.INBOUND):
+        recipients = tuple(Recipient(b"x@y.example", tenant=tenant) for tenant in tenants)
+        return dict(contributions(weights, slots, Envelope(recipients=recipients, direction=direction, tenant="a")))
+
+    assert said(SPAM, "a")[TENANT] == pytest.approx(MARGIN, abs=0.1)
+    assert said(SPAM, "a", "b")[TENANT] == pytest.approx(MARGIN / 2, abs=0.1)
+    assert TENANT not in said(SPAM, "a", "c")
+    assert TENANT not in said(SPAM, "a", "")
+    assert TENANT not in said(SPAM)
+    assert TENANT not in said(SPAM, "a", *map(str, range(20)))
+    assert said(SPAM, "c", direction=Direction.OUTBOUND)[TENANT] == pytest.approx(MARGIN, abs=0.1)
+
+
+def test_a_users_layer_weighs_in_for_that_user_alone():
+    weights = Weights()
+    teach(weights, SPAM, Label.SPAM, {user_layer("", b"anna@acme.example"): 1.0})
+    anna = Envelope(recipients=(Recipient(b"ANNA@acme.example"),))
+    both = Envelope(recipients=(Recipient(b"anna@acme.example"), Recipient(b"bob@acme.example")))
+    assert dict(contributions(weights, SPAM, anna)).keys() == {USER}
+    assert not contributions(weights, SPAM, both)
+    assert not contributions(weights, SPAM, Envelope(recipients=(Recipient(b"x" * 1000),)))
+
+
+def test_no_layer_can_do_more_than_its_most():
+    weights = Weights(Position(), {SHARED: Layer.empty(SHARED)})
+    weights.layers[SHARED].table[:] = 32_767
+    assert dict(contributions(weights, SPAM, Envelope())) == {EVERYBODY: LOG_ODDS_MAX}
+
+
+@pytest.mark.parametrize("tenant", ["a b", "a/b", "x" * 129, "a\n"])
+def test_a_name_that_no_tenant_can_have_is_refused(tenant):
+    with pytest.raises(ValueError, match="tenant"):
+        tenant_layer(tenant)
+
+
+def test_the_layers_around_a_layer():
+    assert outer_layers("s") == ("s",)
+    assert outer_layers("t:acme") == ("s", "t:acme")
+    user = user_layer("acme", b"a@b")
+    assert outer_layers(user) == ("s", "t:acme", user)
+    assert outer_layers(user_layer("", b"a@b")) == ("s", user_layer("", b"a@b"))
+
+
+@given(st.floats(-6, 6), st.integers(1, 100_000))
+def test_a_step_does_to_the_message_what_was_wanted_within_its_unit(shift, count):
+    step = step_for(shift, count)
+    # Half a unit of rounding on each slot; and very short messages meet the cap of a step.
+    assert abs(shift_of(step, count) - shift) <= 0.51 / 2048 * math.sqrt(count) or abs(step) == 8192
+
+
+@given(st.lists(st.integers(0, (1 << 20) - 1), min_size=1, max_size=300, unique=True), st.integers(-8000, 8000))
+def test_a_layer_moves_by_the_step_whatever_collides(numbers, step):
+    slots = np.array(sorted(numbers), np.uint32)
+    for name in (SHARED, "t:x", "u:/0123"):
+        layer = Layer.empty(name)
+        layer.add(slots, step, 1)
+        assert layer.log_odds(slots) == pytest.approx(shift_of(step, len(slots)))
+        layer.add(slots, -step, 2)
+        assert not layer.table.any()
+
+
+def test_a_message_without_slots_is_no_trouble():
+    weights = Weights()
+    assert teach(weights, slots_of(""), Label.SPAM).shift == 0
+    assert weights.log_odds(SHARED, slots_of("")) == 0.0
