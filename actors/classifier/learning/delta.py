@@ -18,6 +18,8 @@ SLOTS_MAX: Final = 1 << 17
 PARTS_MAX: Final = 4
 DROPPED_MAX: Final = 1000
 DELTA_BYTES_MAX: Final = 4 * SLOTS_MAX + 256 * (PARTS_MAX + DROPPED_MAX)
+_CHANGE_MAX: Final = 2 * STEP_MAX
+"""A step that is taken back, and one the other way."""
 _CHAIN_BYTES: Final = 16
 
 
@@ -95,7 +97,7 @@ def decode_delta(data: bytes) -> tuple[Delta, Slots]:
     if len(delta.parts) > PARTS_MAX or len(delta.dropped) > DROPPED_MAX:
         raise DeltaError("too many layers")
     names = [*delta.dropped, *(part.layer for part in delta.parts)]
-    if not all(map(is_layer_name, names)) or any(abs(part.step) > STEP_MAX for part in delta.parts):
+    if not all(map(is_layer_name, names)) or any(abs(part.step) > _CHANGE_MAX for part in delta.parts):
         raise DeltaError("unfit layers or steps")
     slots = delta.slot_array()
     if len(slots) and (slots[-1] >> SLOT_BITS_MAX or (slots[1:] <= slots[:-1]).any()):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 SLOT_BITS_MAX: Final = 20
 UNIT: Final = 1 / 2048
 STEP_MAX: Final = 8192
-"""Of one delta on one slot, in units."""
+"""Of one lesson on one slot, in units."""
 WEIGHT_MAX: Final = 32_767
 NAME_CHARS_MAX: Final = 200
 TENANT_CHARS_MAX: Final = 128

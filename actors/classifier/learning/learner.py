@@ -192,7 +192,8 @@ class Learner:
             self._counts["applied"] += 1
         self._counts[lesson.refusal or lesson.done] += 1
         if lesson.refusal is not None:
-            log.warning("learning_refused why=%s source=%r", lesson.refusal, subject.source if subject else "")
+            kind = subject.source.partition(":")[0] if subject is not None else "?"
+            log.info("learning_refused why=%s source=%s", lesson.refusal, kind)
         return True
 
     async def _snapshot(self, base: Position) -> None:

@@ -42,16 +42,25 @@ class Mark:
 
     label: Label
     step: int = 0
+    share: float = 1.0
+    """How strongly it was taught."""
+
+    def settles(self, label: Label, share: float) -> bool:
+        """Whether a lesson of this strength changes nothing: the same was said, or the contrary more strongly.
+
+        So no single user undoes in the tenant's layer what was taught in the tenant's name.
+        """
+        return self.share > share or (self.share == share and self.label is label)
 
     def to_text(self) -> str:
         """For the journal."""
-        return f"{self.label} {self.step}"
+        return f"{self.label} {self.step} {self.share}"
 
     @classmethod
     def from_text(cls, text: str) -> "Mark":
         """Raises ValueError."""
-        label, _, step = text.partition(" ")
-        return cls(Label(label), int(step))
+        label, step, share = text.split(" ")
+        return cls(Label(label), int(step), float(share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +106,13 @@ def learn(weights: Weights, case: Case, limits: Limits) -> Lesson:
     parts: list[Part] = []
     marks: dict[str, Mark | None] = {}
     forget = case.label is Label.FORGET
-    for name in case.shares:
+    for name, share in case.shares.items():
         mark = case.known.get(name)
-        if (mark is None) if forget else (mark is not None and mark.label is case.label):
+        if forget if mark is None else mark.settles(case.label, share):
             continue
         before = mark.step if mark is not None else 0
         step = 0 if forget else _step(weights, case, name, before)
-        marks[name] = None if forget else Mark(case.label, step)
+        marks[name] = None if forget else Mark(case.label, step, share)
         if step != before:
             parts.append(Part(name, step - before))
     shift = sum(abs(shift_of(part.step, len(case.slots))) for part in parts)
@@ -131,4 +140,5 @@ def _done(label: Label, marks: Mapping[str, Mark | None], known: Mapping[str, Ma
         return Done.KNOWN
     if label is Label.FORGET:
         return Done.FORGOTTEN
-    return Done.RELABELLED if known.keys() & marks.keys() else Done.LEARNT
+    relabelled = any(known[name].label is not label for name in known.keys() & marks.keys())
+    return Done.RELABELLED if relabelled else Done.LEARNT

@@ -48,7 +48,7 @@ def test_a_delta_comes_back_as_it_went():
         Delta(slot_bytes(1), (Part("", 1),)),
         Delta(slot_bytes(1), (Part("t:", 1),)),
         Delta(slot_bytes(1), (Part("t:" + "x" * 300, 1),)),
-        Delta(slot_bytes(1), (Part("s", 8193),)),
+        Delta(slot_bytes(1), (Part("s", 16385),)),
         Delta(slot_bytes(1), (Part("s", 1),) * 5),
         Delta(b"", (), ("t:x",) * 1001),
         Delta(b"\0" * (4 << 18), (Part("s", 1),)),

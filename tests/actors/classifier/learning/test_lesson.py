@@ -57,6 +57,15 @@ def test_the_same_label_again_changes_nothing():
     assert (again.done, again.delta, again.marks) == (Done.KNOWN, b"", {})
 
 
+@pytest.mark.parametrize("text", ["one", "one two", "one two three four five six seven"])
+def test_relabelling_works_for_short_messages_too(text):
+    weights, slots, marks = Weights(), slots_of(text), {}
+    for label in (Label.SPAM, Label.HAM, Label.SPAM, Label.FORGET):
+        marks = {name: mark for name, mark in teach(weights, slots, label, known=marks).marks.items() if mark}
+    assert weights.unread == 0
+    assert not weights.layers[SHARED].table.any()
+
+
 def test_relabelling_leaves_what_learning_the_other_label_alone_would_have():
     straight, turned = Weights(), Weights()
     teach(straight, HAM, Label.HAM)
@@ -91,6 +100,24 @@ def test_a_users_lesson_reaches_the_tenant_as_a_quarter_and_nobody_else():
     assert weights.log_odds(user, SPAM) == pytest.approx(MARGIN, abs=0.01)
     assert weights.log_odds(tenant, SPAM) == pytest.approx(MARGIN / 4, abs=0.01)
     assert set(weights.layers) == {user, tenant}
+
+
+def test_who_speaks_for_the_tenant_is_heard_after_a_user_and_not_undone_by_one():
+    weights, tenant = Weights(), tenant_layer("acme")
+    marks = teach(weights, SPAM, Label.SPAM, {tenant: 0.25}).marks
+    lesson = teach(weights, SPAM, Label.SPAM, {tenant: 1.0}, known=marks)
+    assert lesson.done is Done.LEARNT
+    assert weights.log_odds(tenant, SPAM) == pytest.approx(MARGIN, abs=0.01)
+    for label in (Label.HAM, Label.SPAM, Label.FORGET):
+        assert teach(weights, SPAM, label, {tenant: 0.25}, known=lesson.marks).done is Done.KNOWN
+    assert teach(weights, SPAM, Label.HAM, {tenant: 1.0}, known=lesson.marks).done is Done.RELABELLED
+
+
+@pytest.mark.parametrize("text", ["", "spam", "spam 1", "eggs 1 1", "spam x 1", "spam 1 1 1"])
+def test_what_is_no_mark_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        Mark.from_text(text)
+    assert Mark.from_text(Mark(Label.HAM, -3, 0.25).to_text()) == Mark(Label.HAM, -3, 0.25)
 
 
 def test_a_layer_is_taught_what_those_above_do_not_know_yet():
