@@ -56,6 +56,7 @@ class Learner:
         self._turning: asyncio.Task[None] | None = None
         self._followed = asyncio.Event()
         self._away = False
+        self._closing = False
 
     async def ready(self, wait_s: float) -> None:
         """Begin, and give the weights this long to come; then mail is judged with those that there are."""
@@ -77,6 +78,7 @@ class Learner:
 
     async def close(self) -> None:
         """Stop, and give back connections. What is being learnt is learnt by another."""
+        self._closing = True  # redis-py now and then swallows the cancellation (its timeouts of 0 s).
         if self._turning is not None:
             self._turning.cancel()
             await asyncio.gather(self._turning, return_exceptions=True)
@@ -102,7 +104,7 @@ class Learner:
             await self._reread()
 
     async def _work(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 await self.turn()
                 if self._away:

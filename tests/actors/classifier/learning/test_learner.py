@@ -1,6 +1,7 @@
 """The learner over a journal in memory: whatever dies when, everything counts once and all get the same weights."""
 
 import asyncio
+import contextlib
 
 import msgspec
 import numpy as np
@@ -185,6 +186,19 @@ async def test_a_message_waits_for_the_weights_no_longer_than_it_may():
     assert not one.weights.layers
     journal.away = False
     await one.close()
+
+
+async def test_it_ends_also_when_the_client_library_swallows_the_cancellation():
+    class Swallowing(MemoryJournal):
+        async def end(self):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return await super().end()
+
+    one = process(Swallowing())
+    await one.ready(0.01)
+    async with asyncio.timeout(5):
+        await one.close()
 
 
 # --- whatever is killed when ---------------------------------------------------------------------------------------
