@@ -4,7 +4,7 @@
 actor it builds: a dkim process never loads NumPy. A port without configuration is None, its checks are then absent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from actors.actor import Actor
@@ -14,6 +14,8 @@ from actors.ports import Clock, Resolver, Scanner, Store
 
 if TYPE_CHECKING:
     from actors.classifier.campaigns.campaigns import Campaigns
+    from actors.classifier.learning.journal import Journal
+    from actors.classifier.learning.learner import Learner, Read
     from actors.dkim.signing.signer import MailSigner
     from actors.reports.tally import CallLater, Tally
 
@@ -55,13 +57,15 @@ def _idle_stages(lists: Lists) -> Iterator[Stage]:
 def build_actors(names: Sequence[str], config: JudgementConfig, clock: Clock) -> tuple[Actor, ...]:
     """The actors of one process, with one resolver, whose cache they share. Raises what building one of them raises."""
     resolver = _resolver(config, clock) if _RESOLVING.intersection(names) else None
-    return tuple(build_actor(name, config, clock, resolver) for name in names)
+    return tuple(build_actor(name, config, clock, resolver, trains=True) for name in names)
 
 
-def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Resolver | None = None) -> Actor:
+def build_actor(
+    name: str, config: JudgementConfig, clock: Clock, resolver: Resolver | None = None, *, trains: bool = False
+) -> Actor:
     """The actor of this name with its ports; `resolver` replaces the one of [dns]. Raises KeyError for other names.
 
-    Opens no socket: every port connects when it is first asked.
+    Opens no socket: every port connects when it is first asked. `trains`: it may be the one that learns for all.
     """
     match name:
         case "dkim":
@@ -76,12 +80,24 @@ def build_actor(name: str, config: JudgementConfig, clock: Clock, resolver: Reso
         case "classifier":
             from actors.classifier.actor import ClassifierActor  # noqa: PLC0415
 
-            return ClassifierActor(config.classifier, clock, build_campaigns(config, clock))
+            learning = _learning(config, clock, trains=trains)
+            return ClassifierActor(config.classifier, clock, learning, build_campaigns(config, clock))
         case "antivirus":
             from actors.antivirus.actor import AntivirusActor  # noqa: PLC0415
 
             return AntivirusActor(config.antivirus, _scanners(config), clock)
     raise KeyError(name)
+
+
+def build_journal(config: JudgementConfig) -> "Journal | None":
+    """Where examples wait to be learnt; None when nothing is learnt, or there is no Redis."""
+    learning = config.classifier.learning
+    if not (learning.enabled and config.redis.url):
+        return None
+    from actors.adapters.redis_journal import RedisJournal  # noqa: PLC0415
+    from actors.classifier.features import VERSION  # noqa: PLC0415
+
+    return RedisJournal(config.redis, learning, VERSION)
 
 
 def build_tally(config: JudgementConfig, clock: Clock, call_later: "CallLater") -> "Tally | None":
@@ -135,6 +151,17 @@ def _store(config: JudgementConfig) -> Store | None:
     from actors.adapters.redis_store import RedisStore  # noqa: PLC0415
 
     return RedisStore(config.redis)
+
+
+def _learning(config: JudgementConfig, clock: Clock, *, trains: bool) -> "Callable[[Read], Learner] | None":
+    journal = build_journal(config)
+    if journal is None:
+        return None
+    from actors.classifier.learning.commonness import Commonness  # noqa: PLC0415
+    from actors.classifier.learning.learner import Learner  # noqa: PLC0415
+
+    commonness = Commonness() if trains else None
+    return lambda read: Learner(journal, read, config.classifier.learning, clock, commonness)
 
 
 def _scanners(config: JudgementConfig) -> tuple[Scanner, ...]:

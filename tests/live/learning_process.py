@@ -16,7 +16,7 @@ from actors.classifier.learning.journal import JournalAway
 from actors.classifier.learning.learner import Learner
 from actors.classifier.learning.weights import Weights
 from actors.config import RedisConfig
-from tests.actors.classifier.learning.lessons import read
+from tests.actors.classifier.learning.lessons import Even, read
 
 VERSION = 7
 CONFIG = LearningConfig(user_examples_per_day=1_000_000, user_shift_per_day=1e6)
@@ -36,7 +36,7 @@ def journal_at(url: str, config: LearningConfig = CONFIG) -> RedisJournal:
 
 
 async def main(url: str, state: Path) -> None:
-    learner = Learner(journal_at(url), read, CONFIG, SystemClock(), trains=True)
+    learner = Learner(journal_at(url), read, CONFIG, SystemClock(), Even())
     while True:
         with contextlib.suppress(JournalAway):
             await learner.turn()

@@ -22,7 +22,7 @@ from actors.classifier.learning.door import submit
 from actors.classifier.learning.example import Label
 from actors.classifier.learning.journal import Journal, JournalAway, Receipt
 from actors.classifier.learning.learner import Learner
-from tests.actors.classifier.learning.lessons import example, read
+from tests.actors.classifier.learning.lessons import Even, example, read
 from tests.actors.classifier.learning.memory_journal import MemoryJournal
 from tests.conftest import PROJECT, skip_or_fail
 from tests.fakes import FakeClock
@@ -46,7 +46,7 @@ def url(run_dir: Path) -> Iterator[str]:
 
 @asynccontextmanager
 async def learner_at(url: str, *, trains: bool = True) -> AsyncIterator[Learner]:
-    learner = Learner(journal_at(url), read, CONFIG, FakeClock(), trains=trains)
+    learner = Learner(journal_at(url), read, CONFIG, FakeClock(), Even() if trains else None)
     try:
         yield learner
     finally:
@@ -220,7 +220,7 @@ async def test_whatever_is_killed_all_is_learnt_once_and_all_processes_agree(tmp
                     redis.kill()
                     redis.start()
                 await asyncio.sleep(0.01)
-            expected = Learner(calm, read, CONFIG, FakeClock(), trains=True)
+            expected = Learner(calm, read, CONFIG, FakeClock(), Even())
             await expected.turn()
             wanted = {state_of(expected.weights)}
             async with asyncio.timeout(60):

@@ -1,9 +1,9 @@
 """A layer: additive weights on the slots of the features, for everybody, for one tenant or for one user.
 
 Strategy: a table of 16-bit integers in units of 1/2048, shorter the fewer people it is for (a slot's low bits say where
-it goes; each tenant has a table of its own, so none can reach another's). A lesson adds the same step on every slot of
-its message. With n slots, whose features have the value 1/sqrt(n), that moves the layer's part of the message's
-log-odds by exactly step * sqrt(n) units, whatever collides.
+it goes; each tenant has a table of its own, so none can reach another's). A lesson is one number, the step, of which
+each slot of its message gets a part by its rate. With n slots, whose features have the value 1/sqrt(n), that moves the
+layer's part of the message's log-odds by the sum of these parts over sqrt(n): it is known beforehand.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 SLOT_BITS_MAX: Final = 20
 UNIT: Final = 1 / 2048
-STEP_MAX: Final = 8192
+STEP_MAX: Final = 16_383
 """Of one lesson on one slot, in units."""
 WEIGHT_MAX: Final = 32_767
 NAME_CHARS_MAX: Final = 200
@@ -25,12 +25,18 @@ _TENANT: Final = "t:"
 _USER: Final = "u:"
 _USER_DIGEST_BYTES: Final = 8
 _USER_BYTES_MAX: Final = 512
+_SIGN_FACTOR: Final = np.uint32(0x9E3779B1)
 _BITS: Final = {"s": SLOT_BITS_MAX, "t": 15, "u": 13}
-"""By the first letter of the layer's name. Measured over the SpamAssassin corpus in order of date, learning from
-nothing, (1-AUC): 2^19 entries 0.17 %, 2^15 0.22 %, 2^13 0.36 %."""
+"""By the first letter of the layer's name. Measured on 1,500 phish and 1,500 mails of a list, over the shipped model,
+all taught in turn: misses from 3.33 to 0.13 % and (1-AUC) from 0.096 to 0.057 % with 2^15 and with 2^13 entries,
+0.054 % with all. (Without the signs the small ones took 11 and 23 % of the list for spam once only phish was taught.)"""
+
+RATE_MAX: Final = 255
 
 Slots = NDArray[np.uint32]
 """Distinct, ascending, below 2^SLOT_BITS_MAX."""
+Rates = NDArray[np.uint8]
+"""For each slot how much of a step it gets, 1 to RATE_MAX for all of it."""
 
 
 def tenant_layer(tenant: str) -> str:
@@ -85,14 +91,15 @@ class Layer:
         """What it adds to the log-odds of a message with these slots."""
         if not len(slots):
             return 0.0
-        total = int(self.table[self._places(slots)].sum(dtype=np.int64))
+        # Exact: the sum is far below 2^53.
+        total = int(np.dot(self.table.take(self._places(slots)).astype(np.float64), _signs(slots)))
         return total * UNIT / math.sqrt(len(slots))
 
-    def add(self, slots: Slots, step: int, number: int) -> None:
-        """Apply the delta of this number: `step` units on every slot, within WEIGHT_MAX."""
+    def add(self, slots: Slots, rates: Rates, step: int, number: int) -> None:
+        """Apply the delta of this number: on each slot its part of the step, within WEIGHT_MAX."""
         places = self._places(slots)
-        # A place that several slots share gets the step once: the same for whoever applies it.
-        raised = self.table[places].astype(np.int32) + step
+        # A place that several slots share gets the part of the last: the same for whoever applies it.
+        raised = self.table[places] + parts_of(step, rates) * _signs(slots)
         self.table[places] = np.clip(raised, -WEIGHT_MAX, WEIGHT_MAX)
         self.taught = number
 
@@ -112,16 +119,33 @@ class Layer:
         return slots & np.uint32(len(self.table) - 1)
 
 
+def _signs(slots: Slots) -> NDArray[np.int32]:
+    """1 or -1 for each slot: what others have put where a slot of this message lies adds up to nothing on average.
+
+    (Weinberger et al. 2009, Feature hashing for large scale multitask learning.)
+    """
+    return (slots * _SIGN_FACTOR).view(np.int32) >> 31 | 1
+
+
 def size_of(name: str) -> int:
     """Bytes that the layer of this name takes."""
     return 2 << _BITS[name[0]]
 
 
-def step_for(shift: float, slot_count: int) -> int:
+def step_for(shift: float, rates: Rates) -> int:
     """The step that moves the log-odds of a message by about `shift`: within a unit on each slot, and STEP_MAX."""
-    return max(-STEP_MAX, min(STEP_MAX, round(shift / UNIT / math.sqrt(slot_count)))) if slot_count else 0
+    if not len(rates):
+        return 0
+    step = round(shift / UNIT * math.sqrt(len(rates)) * RATE_MAX / int(rates.sum(dtype=np.int64)))
+    return max(-STEP_MAX, min(STEP_MAX, step))
 
 
-def shift_of(step: int, slot_count: int) -> float:
-    """By how much a step moves the log-odds of a message."""
-    return step * UNIT * math.sqrt(slot_count)
+def shift_of(step: int, rates: Rates) -> float:
+    """By how much a step moves the log-odds of a message, but for slots that share a place."""
+    return int(parts_of(step, rates).sum()) * UNIT / math.sqrt(len(rates)) if len(rates) else 0.0
+
+
+def parts_of(step: int, rates: Rates) -> NDArray[np.int64]:
+    """What each slot gets of a step, in units; the contrary step gives exactly the contrary."""
+    parts = (abs(step) * rates.astype(np.int64) + RATE_MAX // 2) // RATE_MAX
+    return parts if step >= 0 else -parts

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from actors.classifier.learning.bounds import Refusal
+from actors.classifier.learning.commonness import Commonness
 from actors.classifier.learning.config import LearningConfig
 from actors.classifier.learning.delta import BEGINNING, Position
 from actors.classifier.learning.door import subject_of
@@ -36,6 +37,8 @@ SNAPSHOT_DELTAS = 1000
 FIRST_WAIT_S = 2.0
 """How long the first message waits for the weights."""
 _YIELD_EVERY = 20
+_NOTED_EVERY = 4
+"""A share of the mail says as well how common its slots are."""
 
 Read = Callable[[Message], tuple[Slots, float]]
 """The slots of a message, and the log-odds that the model gives it."""
@@ -44,17 +47,21 @@ Read = Callable[[Message], tuple[Slots, float]]
 class Learner:
     """The layers of one process. Begins to work when it is first asked."""
 
-    def __init__(self, journal: Journal, read: Read, config: LearningConfig, clock: Clock, *, trains: bool) -> None:
+    def __init__(
+        self, journal: Journal, read: Read, config: LearningConfig, clock: Clock, commonness: Commonness | None
+    ) -> None:
+        """`commonness` is what a trainer needs to know of the mail; without it this one only follows."""
         self.weights = Weights()
         self._journal = journal
         self._read = read
         self._config = config
         self._clock = clock
-        self._trains = trains
         self._holder = secrets.token_hex(8)
+        self._commonness = commonness
         self._counts: Counter[str] = Counter()
         self._turning: asyncio.Task[None] | None = None
         self._followed = asyncio.Event()
+        self._judged = 0
         self._away = False
         self._closing = False
 
@@ -69,7 +76,10 @@ class Learner:
             self._followed.set()
 
     def contributions(self, slots: Slots, envelope: Envelope) -> tuple[tuple[str, float], ...]:
-        """What the layers add to the log-odds of a message, by name for people."""
+        """What the layers add to the log-odds of a message that is judged, by name for people."""
+        self._judged += 1
+        if self._commonness is not None and self._judged % _NOTED_EVERY == 0:
+            self._commonness.note(slots)
         return contributions(self.weights, slots, envelope)
 
     def counters(self) -> Mapping[str, int]:
@@ -88,8 +98,8 @@ class Learner:
         """Follow, and train if nobody else does. Raises JournalAway."""
         await self.follow()
         self._followed.set()
-        if self._trains and await self._journal.hold(self._holder, LEASE_S):
-            await self._train()
+        if self._commonness is not None and await self._journal.hold(self._holder, LEASE_S):
+            await self._train(self._commonness)
 
     async def follow(self) -> None:
         """Apply the deltas that are new. Raises JournalAway."""
@@ -156,18 +166,18 @@ class Learner:
 
     # --- the trainer -------------------------------------------------------------------------------------------------
 
-    async def _train(self) -> None:
+    async def _train(self, commonness: Commonness) -> None:
         """Learn what waits, as long as the lease certainly lasts. Raises JournalAway."""
         until_s = self._clock.monotonic_s() + LEASE_S / 2
         while self._clock.monotonic_s() < until_s:
             waiting = await self._journal.oldest(self._holder)
-            if waiting is None or not await self._teach(waiting):
+            if waiting is None or not await self._teach(waiting, commonness):
                 break
         base = await self._journal.base()
         if self.weights.position.number - base.number >= SNAPSHOT_DELTAS:
             await self._snapshot(base)
 
-    async def _teach(self, waiting: Waiting) -> bool:
+    async def _teach(self, waiting: Waiting, commonness: Commonness) -> bool:
         """One example; False when the journal has gone on without this process. Raises JournalAway."""
         at, subject = self.weights.position, None
         lesson = Lesson(Done.REFUSED, refusal=Refusal.CRASHES)
@@ -183,7 +193,9 @@ class Learner:
                 limits = Limits(self._config.bounds(example.kind), spent, self._config.memory_mb << 20)
                 try:
                     slots, base = self._read(example.message)
-                    lesson = learn(self.weights, Case(slots, base, example.label, shares, known), limits)
+                    commonness.note(slots)
+                    rates = commonness.rates(slots)
+                    lesson = learn(self.weights, Case(slots, rates, base, example.label, shares, known), limits)
                 except Exception:
                     log.exception("learning_crashed")  # It stays CRASHES: the same bytes would crash again.
         if not await self._journal.commit(waiting, subject, lesson, at):

@@ -4,6 +4,7 @@ A message to several tenants, or to several users, has one verdict: of what thei
 all agree, so that no tenant and no user is judged by the taste of another.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 from actors.classifier.learning.layers import SHARED, Slots, tenant_layer, user_layer
@@ -14,6 +15,23 @@ RECIPIENTS_MAX = 16
 """Tenants, or users, that are looked at; of more no layer weighs in."""
 
 EVERYBODY, TENANT, USER = "learnt by all", "learnt by the tenant", "learnt by the user"
+
+_CERTAIN = 30.0
+"""Log-odds beyond which a probability says nothing more."""
+
+
+def log_odds_of(probability: float) -> float:
+    """The logarithm of the odds, within 30 either way."""
+    if 0 < probability < 1:
+        return max(-_CERTAIN, min(_CERTAIN, math.log(probability / (1 - probability))))
+    return _CERTAIN if probability >= 1 else -_CERTAIN
+
+
+def moved(probability: float, shift: float) -> float:
+    """A probability whose log-odds are moved; the same one when by nothing."""
+    if not shift:
+        return probability
+    return 1 / (1 + math.exp(-max(-_CERTAIN, min(_CERTAIN, log_odds_of(probability) + shift))))
 
 
 def contributions(weights: Weights, slots: Slots, envelope: Envelope) -> tuple[tuple[str, float], ...]:

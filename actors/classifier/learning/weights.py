@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from actors.classifier.learning.delta import BEGINNING, DeltaError, Position, decode_delta
 from actors.classifier.learning.layers import SHARED, Layer, Slots, size_of
 
-LOG_ODDS_MAX = 8.0
+LOG_ODDS_MAX = 20.0
 """What one layer can do to a message, however it was taught."""
 
 
@@ -34,7 +34,7 @@ class Weights:
             raise OutOfStep(f"delta {number} after {self.position.number}")
         self.position = position
         try:
-            delta, slots = decode_delta(payload)
+            delta, slots, rates = decode_delta(payload)
         except DeltaError:
             self.unread += 1
             return
@@ -44,7 +44,7 @@ class Weights:
         for part in delta.parts:
             layer = self.layers.get(part.layer) or self.layers.setdefault(part.layer, Layer.empty(part.layer))
             if layer.taught < number:
-                layer.add(slots, part.step, number)
+                layer.add(slots, rates, part.step, number)
 
     def log_odds(self, name: str, slots: Slots) -> float:
         """What a layer adds, at most LOG_ODDS_MAX either way; 0.0 when there is none of this name."""

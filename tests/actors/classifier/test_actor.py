@@ -6,10 +6,18 @@ import pytest
 
 from actors.actor import Budget
 from actors.classifier.actor import ClassifierActor
+from actors.classifier.learning.bounds import SourceKind
+from actors.classifier.learning.commonness import Commonness
+from actors.classifier.learning.config import LearningConfig
+from actors.classifier.learning.door import submit
+from actors.classifier.learning.example import Example, Label
+from actors.classifier.learning.learner import Learner
+from actors.classifier.learning.scope import log_odds_of, moved
 from actors.classifier.model import SHIPPED_MODEL, ModelError
 from actors.config import ClassifierConfig
-from actors.model import Envelope, Message, Outcome, Stage
-from tests.fakes import FakeClock
+from actors.model import Envelope, Message, Outcome, Recipient, Stage
+from tests.actors.classifier.learning.memory_journal import MemoryJournal
+from tests.fakes import NOW_S, FakeClock
 
 SPAM = Message(
     header_block=b'From: "Winner" <promo9@mail.example>\r\nTo: undisclosed-recipients:;\r\nSubject: FREE!!! '
@@ -88,6 +96,39 @@ async def test_bad_input_gets_a_probability(actor, message):
 
 async def test_other_stages_are_not_asked(actor):
     assert not await examine(actor, SPAM, Stage.HEADERS)
+
+
+async def test_what_a_tenant_has_taught_moves_its_mail_and_nobody_elses():
+    journal = MemoryJournal()
+    learning = LearningConfig()
+    actor = ClassifierActor(
+        ClassifierConfig(), FakeClock(), lambda read: Learner(journal, read, learning, FakeClock(), Commonness())
+    )
+    example = Example(
+        label=Label.SPAM,
+        kind=SourceKind.TENANT,
+        source="acme",
+        tenant="acme",
+        header_block=HAM.header_block,
+        body=HAM.body,
+        at_s=NOW_S,
+    )
+    await submit(journal, learning, example)
+    await examine(actor, HAM)
+    for tenant, outcome in (("acme", Outcome.SPAM), ("other", Outcome.HAM)):
+        envelope = Envelope(explained=True, recipients=(Recipient(b"a@b.example", tenant=tenant),))
+        (finding,) = await examine(actor, Message(envelope, HAM.header_block, HAM.body))
+        assert finding.outcome is outcome
+        assert bool(finding.facts) is (tenant == "acme")
+    assert actor.counters()["learning_learnt"] == 1
+    await actor.close()
+
+
+@pytest.mark.parametrize("probability", [0.0, 1e-300, 0.5, 1 - 1e-16, 1.0])
+def test_a_probability_is_moved_and_stays_one(probability):
+    assert moved(probability, 0.0) == probability
+    assert 0 <= moved(probability, -20.0) <= moved(probability, 20.0) <= 1
+    assert moved(0.5, log_odds_of(0.9)) == pytest.approx(0.9)
 
 
 def test_the_shipped_model_fits_its_card(actor):

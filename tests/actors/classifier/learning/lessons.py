@@ -5,8 +5,9 @@ import zlib
 import numpy as np
 
 from actors.classifier.learning.bounds import SourceKind
+from actors.classifier.learning.commonness import Commonness
 from actors.classifier.learning.example import Example, Label
-from actors.classifier.learning.layers import Slots
+from actors.classifier.learning.layers import Rates, Slots
 from actors.model import Message
 from tests.fakes import NOW_S
 
@@ -14,6 +15,18 @@ from tests.fakes import NOW_S
 def slots_of(text: str) -> Slots:
     """One slot for each word."""
     return np.unique(np.array([zlib.crc32(word.encode()) >> 12 for word in text.split()], np.uint32))
+
+
+def even(slots: Slots) -> Rates:
+    """All slots alike."""
+    return np.full(len(slots), 255, np.uint8)
+
+
+class Even(Commonness):
+    """All slots alike, whoever has read what: so it does not matter which process trains."""
+
+    def rates(self, slots: Slots) -> Rates:
+        return even(slots)
 
 
 def read(message: Message) -> tuple[Slots, float]:

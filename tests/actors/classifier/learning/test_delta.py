@@ -22,7 +22,7 @@ from actors.classifier.learning.example import (
 from actors.classifier.learning.layers import Layer
 from actors.classifier.learning.weights import OutOfStep, Weights
 from actors.model import Message
-from tests.actors.classifier.learning.lessons import example, slots_of
+from tests.actors.classifier.learning.lessons import even, example, slots_of
 
 SLOTS = slots_of("a few words that are taught")
 
@@ -32,26 +32,27 @@ def slot_bytes(*numbers: int) -> bytes:
 
 
 def test_a_delta_comes_back_as_it_went():
-    delta, slots = decode_delta(encode_delta(SLOTS, (Part("t:acme", -7),), ("t:old",)))
+    delta, slots, rates = decode_delta(encode_delta(SLOTS, even(SLOTS), (Part("t:acme", -7),), ("t:old",)))
     assert (delta.parts, delta.dropped) == ((Part("t:acme", -7),), ("t:old",))
     assert np.array_equal(slots, SLOTS)
+    assert np.array_equal(rates, even(SLOTS))
 
 
 @pytest.mark.parametrize(
     "delta",
     [
-        Delta(b"\0\0\0", (Part("s", 1),)),
-        Delta(slot_bytes(5, 5), (Part("s", 1),)),
-        Delta(slot_bytes(5, 4), (Part("s", 1),)),
-        Delta(slot_bytes(1 << 20), (Part("s", 1),)),
-        Delta(slot_bytes(1), (Part("x", 1),)),
-        Delta(slot_bytes(1), (Part("", 1),)),
-        Delta(slot_bytes(1), (Part("t:", 1),)),
-        Delta(slot_bytes(1), (Part("t:" + "x" * 300, 1),)),
-        Delta(slot_bytes(1), (Part("s", 16385),)),
-        Delta(slot_bytes(1), (Part("s", 1),) * 5),
-        Delta(b"", (), ("t:x",) * 1001),
-        Delta(b"\0" * (4 << 18), (Part("s", 1),)),
+        Delta(b"\0\0\0", b"x", (Part("s", 1),)),
+        Delta(slot_bytes(5, 5), b"xx", (Part("s", 1),)),
+        Delta(slot_bytes(5, 4), b"xx", (Part("s", 1),)),
+        Delta(slot_bytes(1 << 20), b"x", (Part("s", 1),)),
+        Delta(slot_bytes(1), b"x", (Part("x", 1),)),
+        Delta(slot_bytes(1), b"x", (Part("", 1),)),
+        Delta(slot_bytes(1), b"x", (Part("t:", 1),)),
+        Delta(slot_bytes(1), b"x", (Part("t:" + "x" * 300, 1),)),
+        Delta(slot_bytes(1), b"x", (Part("s", 32_767),)),
+        Delta(slot_bytes(1), b"x", (Part("s", 1),) * 5),
+        Delta(b"", b"", (), ("t:x",) * 1001),
+        Delta(b"\0" * (4 << 18), b"x" * (1 << 18), (Part("s", 1),)),
     ],
 )
 def test_what_is_no_delta_is_refused(delta):
@@ -67,7 +68,7 @@ def test_any_bytes_are_a_delta_or_refused(data):
 
 def test_a_delta_that_does_not_follow_is_out_of_step():
     weights = Weights()
-    payload = encode_delta(SLOTS, (Part("s", 5),))
+    payload = encode_delta(SLOTS, even(SLOTS), (Part("s", 5),))
     first = Position().after(payload)
     with pytest.raises(OutOfStep):
         weights.apply(2, first.chain, payload)
@@ -105,11 +106,11 @@ def test_what_is_no_snapshot_is_refused(name, data):
 
 def test_a_snapshot_comes_back_as_it_went():
     layer = Layer.empty("t:x")
-    layer.add(SLOTS, -12, 34)
+    layer.add(SLOTS, even(SLOTS), -12, 34)
     again = Layer.from_bytes("t:x", layer.to_bytes())
     assert again.taught == 34
     assert np.array_equal(again.table, layer.table)
-    again.add(SLOTS, 12, 35)  # It can be written.
+    again.add(SLOTS, even(SLOTS), 12, 35)  # It can be written.
     assert not again.table.any()
 
 

@@ -18,7 +18,7 @@ from actors.classifier.learning.journal import JournalAway, Receipt
 from actors.classifier.learning.learner import Learner
 from actors.classifier.learning.weights import Weights
 from actors.model import Message
-from tests.actors.classifier.learning.lessons import example, read
+from tests.actors.classifier.learning.lessons import Even, example, read
 from tests.actors.classifier.learning.memory_journal import MemoryJournal
 from tests.fakes import NOW_S, FakeClock
 
@@ -30,7 +30,7 @@ class Killed(BaseException):
 
 
 def process(journal: MemoryJournal, *, trains: bool = True, reads=read) -> Learner:
-    return Learner(journal, reads, CONFIG, FakeClock(), trains=trains)
+    return Learner(journal, reads, CONFIG, FakeClock(), Even() if trains else None)
 
 
 def same(one: Weights, other: Weights) -> bool:
@@ -75,7 +75,7 @@ async def test_the_same_again_is_known_and_counts_for_no_bound():
 async def test_who_has_moved_the_weights_far_enough_is_refused_and_may_try_tomorrow():
     journal = MemoryJournal()
     config = msgspec.structs.replace(CONFIG, tenant_shift_per_day=9.0)
-    one = Learner(journal, read, config, FakeClock(), trains=True)
+    one = Learner(journal, read, config, FakeClock(), Even())
     for text in ("some words", "more of these", "nothing alike here"):
         assert await teach(journal, text, tenant="acme", config=config) is Receipt.ACCEPTED
     await one.turn()

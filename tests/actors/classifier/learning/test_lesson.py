@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.classifier.learning.bounds import Bounds, Refusal, Spent
+from actors.classifier.learning.commonness import Commonness
 from actors.classifier.learning.delta import Position
 from actors.classifier.learning.example import Label, outer_layers
 from actors.classifier.learning.layers import SHARED, Layer, shift_of, step_for, tenant_layer, user_layer
@@ -13,15 +14,16 @@ from actors.classifier.learning.lesson import MARGIN, SHIFT_MAX, Case, Done, Lim
 from actors.classifier.learning.scope import EVERYBODY, TENANT, USER, contributions
 from actors.classifier.learning.weights import LOG_ODDS_MAX, Weights
 from actors.model import Direction, Envelope, Recipient
-from tests.actors.classifier.learning.lessons import slots_of
+from tests.actors.classifier.learning.lessons import even, slots_of
 
 FREE = Limits(Bounds(1000, 1e6), Spent(), 1 << 30)
 SPAM = slots_of("cheap watches for you only today click here and pay")
 HAM = slots_of("the minutes of our meeting are in the folder of the board")
 
 
-def teach(weights, slots, label, shares=None, *, known=None, base=0.0, limits=FREE):
-    lesson = learn(weights, Case(slots, base, label, shares or {SHARED: 1.0}, known or {}), limits)
+def teach(weights, slots, label, shares=None, *, known=None, base=0.0, limits=FREE, rates=None):
+    rates = even(slots) if rates is None else rates
+    lesson = learn(weights, Case(slots, rates, base, label, shares or {SHARED: 1.0}, known or {}), limits)
     if lesson.delta:
         after = weights.position.after(lesson.delta)
         weights.apply(after.number, after.chain, lesson.delta)
@@ -45,9 +47,9 @@ def test_a_message_that_the_model_is_sure_of_changes_nothing_and_is_noted():
 
 
 def test_a_model_that_is_sure_of_the_contrary_is_moved_no_further_than_a_lesson_may():
-    weights = Weights()
-    teach(weights, SPAM, Label.SPAM, base=-20.0)
-    assert weights.log_odds(SHARED, SPAM) == pytest.approx(SHIFT_MAX, abs=0.01)
+    weights, long = Weights(), slots_of(" ".join(f"word{number}" for number in range(100)))
+    teach(weights, long, Label.SPAM, base=-30.0)
+    assert weights.log_odds(SHARED, long) == pytest.approx(SHIFT_MAX, abs=0.01)
 
 
 def test_the_same_label_again_changes_nothing():
@@ -173,7 +175,8 @@ def test_a_users_layer_weighs_in_for_that_user_alone():
 
 def test_no_layer_can_do_more_than_its_most():
     weights = Weights(Position(), {SHARED: Layer.empty(SHARED)})
-    weights.layers[SHARED].table[:] = 32_767
+    for number in (1, 2):
+        weights.layers[SHARED].add(SPAM, even(SPAM), 16_383, number)
     assert dict(contributions(weights, SPAM, Envelope())) == {EVERYBODY: LOG_ODDS_MAX}
 
 
@@ -191,22 +194,50 @@ def test_the_layers_around_a_layer():
     assert outer_layers(user_layer("", b"a@b")) == ("s", user_layer("", b"a@b"))
 
 
-@given(st.floats(-6, 6), st.integers(1, 100_000))
-def test_a_step_does_to_the_message_what_was_wanted_within_its_unit(shift, count):
-    step = step_for(shift, count)
-    # Half a unit of rounding on each slot; and very short messages meet the cap of a step.
-    assert abs(shift_of(step, count) - shift) <= 0.51 / 2048 * math.sqrt(count) or abs(step) == 8192
+RATES = st.lists(st.integers(1, 255), min_size=1, max_size=300).map(lambda rates: np.array(rates, np.uint8))
 
 
-@given(st.lists(st.integers(0, (1 << 20) - 1), min_size=1, max_size=300, unique=True), st.integers(-8000, 8000))
-def test_a_layer_moves_by_the_step_whatever_collides(numbers, step):
+@given(st.floats(-16, 16), RATES)
+def test_a_step_does_to_the_message_what_was_wanted_within_its_unit(shift, rates):
+    step = step_for(shift, rates)
+    # Half a unit of rounding on each slot and in the step; and very short messages meet the cap of a step.
+    off = abs(shift_of(step, rates) - shift)
+    assert off <= 1.1 / 2048 * math.sqrt(len(rates)) or abs(step) == 16_383
+
+
+@given(st.lists(st.integers(0, (1 << 20) - 1), min_size=1, max_size=300, unique=True), RATES, st.integers(-8000, 8000))
+def test_a_layer_moves_by_the_step_and_exactly_back(numbers, rates, step):
     slots = np.array(sorted(numbers), np.uint32)
+    rates = np.resize(rates, len(slots))
     for name in (SHARED, "t:x", "u:/0123"):
         layer = Layer.empty(name)
-        layer.add(slots, step, 1)
-        assert layer.log_odds(slots) == pytest.approx(shift_of(step, len(slots)))
-        layer.add(slots, -step, 2)
+        layer.add(slots, rates, step, 1)
+        if name == SHARED:  # Nothing collides.
+            assert layer.log_odds(slots) == pytest.approx(shift_of(step, rates))
+        layer.add(slots, rates, -step, 2)
         assert not layer.table.any()
+
+
+def test_what_is_in_all_mail_is_hardly_moved():
+    commonness, weights = Commonness(), Weights()
+    everywhere, rare = slots_of("hello regards"), slots_of("replica watches")
+    for _ in range(50):
+        commonness.note(everywhere)
+    message = np.union1d(everywhere, rare)
+    teach(weights, message, Label.SPAM, rates=commonness.rates(message))
+    assert weights.log_odds(SHARED, message) == pytest.approx(MARGIN, abs=0.01)
+    assert weights.log_odds(SHARED, everywhere) < 0.1
+    assert weights.log_odds(SHARED, rare) > MARGIN
+
+
+def test_old_mail_fades(monkeypatch):
+    monkeypatch.setattr("actors.classifier.learning.commonness._MESSAGES_MAX", 100)
+    commonness = Commonness()
+    once, now, never = (np.array([number], np.uint32) for number in range(3))
+    for slots in (once, now):
+        for _ in range(150):
+            commonness.note(slots)
+    assert list(np.sort(commonness.rates(np.concatenate([once, now, never])))) == [3, 20, 255]
 
 
 def test_a_message_without_slots_is_no_trouble():
