@@ -29,7 +29,7 @@ _SIGN_FACTOR: Final = np.uint32(0x9E3779B1)
 _BITS: Final = {"s": SLOT_BITS_MAX, "t": 15, "u": 13}
 """By the first letter of the layer's name. Measured on 1,500 phish and 1,500 mails of a list, over the shipped model,
 all taught in turn: misses from 3.33 to 0.13 % and (1-AUC) from 0.096 to 0.057 % with 2^15 and with 2^13 entries,
-0.054 % with all. (Without the signs the small ones took 11 and 23 % of the list for spam once only phish was taught.)"""
+0.054 % with all. (Without the signs they took 11 and 23 % of the list for spam when only phish was taught.)"""
 
 RATE_MAX: Final = 255
 

@@ -3,7 +3,7 @@ import contextlib
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.classifier.learning.bounds import SourceKind
@@ -60,6 +60,7 @@ def test_what_is_no_delta_is_refused(delta):
         decode_delta(msgspec.msgpack.encode(delta))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_delta_or_refused(data):
     with contextlib.suppress(DeltaError):
@@ -144,6 +145,7 @@ def test_what_cannot_be_learnt_says_why(change, complaint):
         check_example(msgspec.structs.replace(example("text"), **change))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_example_or_refused(data):
     with contextlib.suppress(ExampleError):

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.classifier.learning.bounds import Bounds, Refusal, Spent
@@ -197,6 +197,7 @@ def test_the_layers_around_a_layer():
 RATES = st.lists(st.integers(1, 255), min_size=1, max_size=300).map(lambda rates: np.array(rates, np.uint8))
 
 
+@settings(deadline=None)
 @given(st.floats(-16, 16), RATES)
 def test_a_step_does_to_the_message_what_was_wanted_within_its_unit(shift, rates):
     step = step_for(shift, rates)
@@ -205,6 +206,7 @@ def test_a_step_does_to_the_message_what_was_wanted_within_its_unit(shift, rates
     assert off <= 1.1 / 2048 * math.sqrt(len(rates)) or abs(step) == 16_383
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, (1 << 20) - 1), min_size=1, max_size=300, unique=True), RATES, st.integers(-8000, 8000))
 def test_a_layer_moves_by_the_step_and_exactly_back(numbers, rates, step):
     slots = np.array(sorted(numbers), np.uint32)
