@@ -120,8 +120,8 @@ class AdminConfig(Section, frozen=True):
     listen: str = "127.0.0.1:11335"
     """host:port, an IP address, off loopback only with [cluster.tls]; port 0 = any free one, empty = no service."""
     tokens: str = ""
-    """File with a line `NAME ROLE SHA256` for each token, ROLE viewer or operator, on every node that may run the
-    supervisor; read anew when it changes. Empty = `tamis up` makes one in its run directory, one token a role."""
+    """File with a line `NAME ROLE SHA256` for each token, ROLE viewer, teacher or operator, on every node that may run
+    the supervisor; read anew when it changes. Empty = `tamis up` makes one in its run directory, one token a role."""
 
     def __post_init__(self) -> None:
         if self.listen:

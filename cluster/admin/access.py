@@ -39,7 +39,9 @@ class Role(enum.IntEnum):
     """What a token allows; a higher role may do what a lower one may."""
 
     VIEWER = 1
-    OPERATOR = 2
+    TEACHER = 2
+    """Has the classifier learn, for users, tenants and traps: for IMAP servers and the like."""
+    OPERATOR = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ def parse_tokens(text: str) -> tuple[Principal, ...]:
         name, role, its_sum = words
         if not _NAME.fullmatch(name):
             raise TokensError(f"line {number}: the name is not 1 to 64 of letters, digits and ._@-")
-        if role not in ("viewer", "operator"):
-            raise TokensError(f"line {number}: the role is neither viewer nor operator")
+        if role not in ("viewer", "teacher", "operator"):
+            raise TokensError(f"line {number}: the role is neither viewer, teacher nor operator")
         if not _SUM.fullmatch(its_sum):
             raise TokensError(f"line {number}: the sum is not 64 hexadecimal digits in lower case")
         principals.append(Principal(name, Role[role.upper()], its_sum))

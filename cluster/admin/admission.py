@@ -1,4 +1,4 @@
-"""Who may make a call: the token in its metadata against the keyring, with a line in the log for each change.
+"""Who may make a call: the token in its metadata against the keyring, with a line in the log for each of an operator's.
 
 Nothing of a token is ever told, neither to the caller nor to the log.
 """
@@ -39,7 +39,7 @@ class Admission:
             needed = role.name.lower()
             text = f"{principal.name} is a {principal.role.name.lower()}; {call} is for the role {needed}"
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, text)
-        if role > Role.VIEWER:
+        if role is Role.OPERATOR:
             log.info("admin_call call=%s name=%s peer=%s", call, principal.name, context.peer())
         return principal
 

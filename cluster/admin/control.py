@@ -180,6 +180,10 @@ class UnknownNode(Refused):
     """There is no such node."""
 
 
+class NotNow(Refused):
+    """It may be possible a little later."""
+
+
 class CellControl(Protocol):
     """A running cell. Calls return within a few seconds, whatever else happens in the cell."""
 

@@ -18,7 +18,8 @@ from actors.config import check_files, check_signing
 from cluster.admin.access import Attempts, Keyring, Role
 from cluster.admin.admission import Admission, Context
 from cluster.admin.codec import cell_to_proto, node_to_proto, rollout_to_proto, text_to_proto
-from cluster.admin.control import CellControl, CellReport, Change, NodeState, Refused, RolloutState, UnknownNode
+from cluster.admin.control import CellControl, CellReport, Change, NodeState, NotNow, Refused, RolloutState, UnknownNode
+from cluster.admin.learning import LearningDesk, RoleNeeded, Unfit
 from cluster.admin.nodes import find_node
 from cluster.admin.reload import CONFIG_BYTES_MAX, plan_reload
 from cluster.config import AdminConfig, listen_address
@@ -47,6 +48,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     def __init__(self, control: CellControl, admission: Admission) -> None:
         self._control = control
         self._admission = admission
+        self._desk = LearningDesk()
 
     async def GetStatus(self, _request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:  # noqa: N802
         """How the cell is."""
@@ -157,6 +159,13 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             generation = await self._control.roll_back()
         return pb.RollBackResponse(generation=generation)
 
+    async def Learn(self, request: pb.LearnRequest, context: Context) -> pb.LearnResponse:  # noqa: N802
+        """Have the classifier learn a message."""
+        who = await self._admission.admit(context, "Learn", Role.TEACHER)
+        async with _answering(context, "Learn"):
+            return await self._desk.learn(request, who, self._control.settings().judgement)
+        raise grpc.aio.AbortError  # As `_answering` has done, which its types do not say.
+
     async def _reports(self, context: Context, call: str) -> AsyncIterator[CellReport]:
         """A report now, and then again and again."""
         while True:
@@ -174,6 +183,12 @@ async def _answering(context: Context, call: str) -> AsyncIterator[None]:
             yield
     except UnknownNode as error:
         await context.abort(grpc.StatusCode.NOT_FOUND, text_to_proto(str(error)))
+    except Unfit as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text_to_proto(str(error)))
+    except RoleNeeded as error:
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, text_to_proto(str(error)))
+    except NotNow as error:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, text_to_proto(str(error)))
     except Refused as error:
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text_to_proto(str(error)))
     except ConfigError as error:

@@ -47,13 +47,17 @@ def test_the_run_directory_holds_address_and_tokens_for_its_owner_alone(tmp_path
         config = with_admin(ClusterConfig(admin=AdminConfig(listen="127.0.0.1:0")), tmp_path, parts)
         folder = tmp_path / "admin"
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert {path.name for path in folder.iterdir()} == {"address", "tokens", "operator.token", "viewer.token"}
+        assert {path.name for path in folder.iterdir()} == {
+            "address",
+            "tokens",
+            *(f"{role.name.lower()}.token" for role in Role),
+        }
         assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
         assert (folder / "address").read_text().strip() == config.admin.listen
         assert not config.admin.listen.endswith(":0")
         principals = read_tokens(Path(config.admin.tokens))
-        assert {principal.role for principal in principals} == {Role.VIEWER, Role.OPERATOR}
-        sums = {token_sum((folder / f"{name}.token").read_text().strip()) for name in ("operator", "viewer")}
+        assert {principal.role for principal in principals} == set(Role)
+        sums = {token_sum((folder / f"{name}.token").read_text().strip()) for name in ("operator", "teacher", "viewer")}
         assert {principal.token_sum for principal in principals} == sums
     assert not folder.exists()
 

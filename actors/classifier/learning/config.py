@@ -44,7 +44,7 @@ class LearningConfig(Section, frozen=True):
     are forgotten first."""
     waiting_max: int = 20_000
     """Examples that may wait to be learnt; beyond that `tamis learn` is told to come back later."""
-    waiting_mb: int = 256
+    waiting_mb: int = 64
     """What they may take in Redis."""
 
     def bounds(self, kind: SourceKind) -> Bounds:

@@ -23,7 +23,7 @@ def test_a_line_is_a_name_a_role_and_a_sum() -> None:
         ("", "it names nobody"),
         ("# nobody\n", "it names nobody"),
         (f"ops operator {token_sum(TOKEN)}\nweb viewer\n", "line 2: not NAME ROLE SHA256"),
-        (f"ops root {token_sum(TOKEN)}\n", "line 1: the role is neither viewer nor operator"),
+        (f"ops root {token_sum(TOKEN)}\n", "line 1: the role is neither viewer, teacher nor operator"),
         (f"o/ps operator {token_sum(TOKEN)}\n", "line 1: the name is not"),
         (f"ops operator {TOKEN[:-1]}\n", "line 1: the sum is not 64"),
         (f"ops operator {TOKEN.upper()}\n", "line 1: the sum is not 64"),

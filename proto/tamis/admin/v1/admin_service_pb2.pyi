@@ -1,11 +1,51 @@
 from tamis.admin.v1 import cell_pb2 as _cell_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class Label(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LABEL_UNSPECIFIED: _ClassVar[Label]
+    LABEL_SPAM: _ClassVar[Label]
+    LABEL_HAM: _ClassVar[Label]
+    LABEL_FORGET: _ClassVar[Label]
+
+class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SOURCE_UNSPECIFIED: _ClassVar[Source]
+    SOURCE_USER: _ClassVar[Source]
+    SOURCE_TENANT: _ClassVar[Source]
+    SOURCE_TRAP: _ClassVar[Source]
+    SOURCE_OPERATOR: _ClassVar[Source]
+
+class LearnOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LEARN_OUTCOME_UNSPECIFIED: _ClassVar[LearnOutcome]
+    LEARN_OUTCOME_ACCEPTED: _ClassVar[LearnOutcome]
+    LEARN_OUTCOME_KNOWN: _ClassVar[LearnOutcome]
+    LEARN_OUTCOME_TOO_MANY: _ClassVar[LearnOutcome]
+    LEARN_OUTCOME_TOO_MUCH: _ClassVar[LearnOutcome]
+    LEARN_OUTCOME_BACKLOG: _ClassVar[LearnOutcome]
+LABEL_UNSPECIFIED: Label
+LABEL_SPAM: Label
+LABEL_HAM: Label
+LABEL_FORGET: Label
+SOURCE_UNSPECIFIED: Source
+SOURCE_USER: Source
+SOURCE_TENANT: Source
+SOURCE_TRAP: Source
+SOURCE_OPERATOR: Source
+LEARN_OUTCOME_UNSPECIFIED: LearnOutcome
+LEARN_OUTCOME_ACCEPTED: LearnOutcome
+LEARN_OUTCOME_KNOWN: LearnOutcome
+LEARN_OUTCOME_TOO_MANY: LearnOutcome
+LEARN_OUTCOME_TOO_MUCH: LearnOutcome
+LEARN_OUTCOME_BACKLOG: LearnOutcome
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()
@@ -126,3 +166,23 @@ class RollBackResponse(_message.Message):
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     generation: int
     def __init__(self, generation: _Optional[int] = ...) -> None: ...
+
+class LearnRequest(_message.Message):
+    __slots__ = ("message", "label", "tenant", "user", "source")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    message: bytes
+    label: Label
+    tenant: str
+    user: bytes
+    source: Source
+    def __init__(self, message: _Optional[bytes] = ..., label: _Optional[_Union[Label, str]] = ..., tenant: _Optional[str] = ..., user: _Optional[bytes] = ..., source: _Optional[_Union[Source, str]] = ...) -> None: ...
+
+class LearnResponse(_message.Message):
+    __slots__ = ("outcome",)
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    outcome: LearnOutcome
+    def __init__(self, outcome: _Optional[_Union[LearnOutcome, str]] = ...) -> None: ...

@@ -32,20 +32,24 @@ class AdminServiceStub:
 
     1. C connects: on loopback in plaintext, elsewhere with mutual TLS. S serves nowhere else without.
     2. C sends the metadata `authorization: Bearer TOKEN` with each call. S finds the token's name and role: a viewer
-    may call GetStatus and WatchRollout, an operator everything. S logs who called what, never the token.
+    may call GetStatus and WatchRollout, a teacher Learn too, an operator everything. S logs who called what, never
+    the token.
     3. C calls GetStatus at any time and as often as it likes; it changes nothing.
     4. C changes what is wanted: Drain, DrainNode, Resume, ResumeNode, Reload, StartRollout, StopRollout, RollBack.
     S checks first: what it refuses has changed nothing. What it accepts goes on without C.
     5. C watches: Drain, DrainNode and WatchRollout answer with a stream of progress, one response at
     once and then two a second, until it is over. C may leave at any time and watch again.
+    6. C teaches: Learn, one message a call, answered when the message is in Redis; it weighs in within seconds. What C
+    has no answer to it sends again: the same message with the same label counts once.
     Failures, as status codes; the text is one line for the operator:
     a. UNAUTHENTICATED: no token, one of another form, or one that nobody has.
     b. RESOURCE_EXHAUSTED: the same, too often from the same address; a good token is taken all the same.
     c. PERMISSION_DENIED: the token's role may not do this.
-    d. INVALID_ARGUMENT: settings with a mistake (line and reason), a field over its cap.
+    d. INVALID_ARGUMENT: settings with a mistake (line and reason), a field over its cap, a message that is none.
     e. NOT_FOUND: no such node, or a name that fits several.
-    f. FAILED_PRECONDITION: the cell does not do that now; a rollout runs already, there is nothing to go back to.
-    g. UNAVAILABLE: S is being restarted, or ends. C calls again; what was accepted is not forgotten.
+    f. FAILED_PRECONDITION: the cell does not do that now; a rollout runs already, there is nothing to go back to,
+    nothing is learnt without Redis.
+    g. UNAVAILABLE: S is being restarted, or ends; for Learn also: Redis does not answer. C calls again; what was accepted is not forgotten.
     h. UNIMPLEMENTED: S is of a release that does not know the call; GetStatus says which.
     """
 
@@ -105,6 +109,11 @@ class AdminServiceStub:
                 request_serializer=tamis_dot_admin_dot_v1_dot_admin__service__pb2.RollBackRequest.SerializeToString,
                 response_deserializer=tamis_dot_admin_dot_v1_dot_admin__service__pb2.RollBackResponse.FromString,
                 _registered_method=True)
+        self.Learn = channel.unary_unary(
+                '/tamis.admin.v1.AdminService/Learn',
+                request_serializer=tamis_dot_admin_dot_v1_dot_admin__service__pb2.LearnRequest.SerializeToString,
+                response_deserializer=tamis_dot_admin_dot_v1_dot_admin__service__pb2.LearnResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -114,20 +123,24 @@ class AdminServiceServicer:
 
     1. C connects: on loopback in plaintext, elsewhere with mutual TLS. S serves nowhere else without.
     2. C sends the metadata `authorization: Bearer TOKEN` with each call. S finds the token's name and role: a viewer
-    may call GetStatus and WatchRollout, an operator everything. S logs who called what, never the token.
+    may call GetStatus and WatchRollout, a teacher Learn too, an operator everything. S logs who called what, never
+    the token.
     3. C calls GetStatus at any time and as often as it likes; it changes nothing.
     4. C changes what is wanted: Drain, DrainNode, Resume, ResumeNode, Reload, StartRollout, StopRollout, RollBack.
     S checks first: what it refuses has changed nothing. What it accepts goes on without C.
     5. C watches: Drain, DrainNode and WatchRollout answer with a stream of progress, one response at
     once and then two a second, until it is over. C may leave at any time and watch again.
+    6. C teaches: Learn, one message a call, answered when the message is in Redis; it weighs in within seconds. What C
+    has no answer to it sends again: the same message with the same label counts once.
     Failures, as status codes; the text is one line for the operator:
     a. UNAUTHENTICATED: no token, one of another form, or one that nobody has.
     b. RESOURCE_EXHAUSTED: the same, too often from the same address; a good token is taken all the same.
     c. PERMISSION_DENIED: the token's role may not do this.
-    d. INVALID_ARGUMENT: settings with a mistake (line and reason), a field over its cap.
+    d. INVALID_ARGUMENT: settings with a mistake (line and reason), a field over its cap, a message that is none.
     e. NOT_FOUND: no such node, or a name that fits several.
-    f. FAILED_PRECONDITION: the cell does not do that now; a rollout runs already, there is nothing to go back to.
-    g. UNAVAILABLE: S is being restarted, or ends. C calls again; what was accepted is not forgotten.
+    f. FAILED_PRECONDITION: the cell does not do that now; a rollout runs already, there is nothing to go back to,
+    nothing is learnt without Redis.
+    g. UNAVAILABLE: S is being restarted, or ends; for Learn also: Redis does not answer. C calls again; what was accepted is not forgotten.
     h. UNIMPLEMENTED: S is of a release that does not know the call; GetStatus says which.
     """
 
@@ -201,6 +214,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Learn(self, request, context):
+        """Has the classifier learn that a message is spam, or ham, or forget what it has learnt from it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -254,6 +274,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=tamis_dot_admin_dot_v1_dot_admin__service__pb2.RollBackRequest.FromString,
                     response_serializer=tamis_dot_admin_dot_v1_dot_admin__service__pb2.RollBackResponse.SerializeToString,
             ),
+            'Learn': grpc.unary_unary_rpc_method_handler(
+                    servicer.Learn,
+                    request_deserializer=tamis_dot_admin_dot_v1_dot_admin__service__pb2.LearnRequest.FromString,
+                    response_serializer=tamis_dot_admin_dot_v1_dot_admin__service__pb2.LearnResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tamis.admin.v1.AdminService', rpc_method_handlers)
@@ -269,20 +294,24 @@ class AdminService:
 
     1. C connects: on loopback in plaintext, elsewhere with mutual TLS. S serves nowhere else without.
     2. C sends the metadata `authorization: Bearer TOKEN` with each call. S finds the token's name and role: a viewer
-    may call GetStatus and WatchRollout, an operator everything. S logs who called what, never the token.
+    may call GetStatus and WatchRollout, a teacher Learn too, an operator everything. S logs who called what, never
+    the token.
     3. C calls GetStatus at any time and as often as it likes; it changes nothing.
     4. C changes what is wanted: Drain, DrainNode, Resume, ResumeNode, Reload, StartRollout, StopRollout, RollBack.
     S checks first: what it refuses has changed nothing. What it accepts goes on without C.
     5. C watches: Drain, DrainNode and WatchRollout answer with a stream of progress, one response at
     once and then two a second, until it is over. C may leave at any time and watch again.
+    6. C teaches: Learn, one message a call, answered when the message is in Redis; it weighs in within seconds. What C
+    has no answer to it sends again: the same message with the same label counts once.
     Failures, as status codes; the text is one line for the operator:
     a. UNAUTHENTICATED: no token, one of another form, or one that nobody has.
     b. RESOURCE_EXHAUSTED: the same, too often from the same address; a good token is taken all the same.
     c. PERMISSION_DENIED: the token's role may not do this.
-    d. INVALID_ARGUMENT: settings with a mistake (line and reason), a field over its cap.
+    d. INVALID_ARGUMENT: settings with a mistake (line and reason), a field over its cap, a message that is none.
     e. NOT_FOUND: no such node, or a name that fits several.
-    f. FAILED_PRECONDITION: the cell does not do that now; a rollout runs already, there is nothing to go back to.
-    g. UNAVAILABLE: S is being restarted, or ends. C calls again; what was accepted is not forgotten.
+    f. FAILED_PRECONDITION: the cell does not do that now; a rollout runs already, there is nothing to go back to,
+    nothing is learnt without Redis.
+    g. UNAVAILABLE: S is being restarted, or ends; for Learn also: Redis does not answer. C calls again; what was accepted is not forgotten.
     h. UNIMPLEMENTED: S is of a release that does not know the call; GetStatus says which.
     """
 
@@ -546,6 +575,33 @@ class AdminService:
             '/tamis.admin.v1.AdminService/RollBack',
             tamis_dot_admin_dot_v1_dot_admin__service__pb2.RollBackRequest.SerializeToString,
             tamis_dot_admin_dot_v1_dot_admin__service__pb2.RollBackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Learn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tamis.admin.v1.AdminService/Learn',
+            tamis_dot_admin_dot_v1_dot_admin__service__pb2.LearnRequest.SerializeToString,
+            tamis_dot_admin_dot_v1_dot_admin__service__pb2.LearnResponse.FromString,
             options,
             channel_credentials,
             insecure,
