@@ -49,7 +49,7 @@ def rss_mb() -> float:
 
 def show_costs(message: Message, spam: model.SpamModel) -> None:
     """Of one message."""
-    weights, commonness = Weights(), Commonness()
+    weights, commonness = Weights(1 << 30), Commonness()
     slots = features.grams(message).distinct()
     shares = {user_layer("acme", b"a@acme.example"): 1.0, tenant_layer("acme"): 0.25}
 
@@ -86,7 +86,7 @@ def main() -> None:
     for message in messages:
         show_costs(message, spam)
     slots = features.grams(messages[0]).distinct()
-    weights = Weights()
+    weights = Weights(1 << 30)
     rates = Commonness().rates(slots)
     for number in range(TENANTS):
         # Base odds far off, so that each tenant has something to learn.
@@ -94,7 +94,7 @@ def main() -> None:
         payload = learn(weights, case, LIMITS).delta
         after = weights.position.after(payload)
         weights.apply(after.number, after.chain, payload)
-    weights.layers[SHARED] = Layer.empty(SHARED)
+    weights.put(SHARED, Layer.empty(SHARED))
     for layer in weights.layers.values():
         layer.table += 1  # Every page is there.
     commonness = Commonness()

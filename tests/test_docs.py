@@ -15,6 +15,7 @@ PAGES = (
     "docs/flow.md",
     "docs/operating.md",
     "docs/failures.md",
+    "docs/learning.md",
     "docs/logs.md",
     "docs/python.md",
 )

@@ -146,6 +146,26 @@ async def test_snapshots_let_deltas_go_and_a_late_process_gets_the_same(url, mon
     await journal.close()
 
 
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+async def test_it_learns_over_a_cluster_and_over_sentinels(kind):
+    with Servers() as servers:
+        if kind == "cluster":
+            url = f"redis+cluster://{servers.cluster()[0].address}"
+        else:
+            url = f"redis+sentinel://{servers.sentinel()[2].address}/mail"
+        journal = journal_at(url)
+        async with learner_at(url) as one, learner_at(url, trains=False) as two:
+            for label in (Label.SPAM, Label.HAM):
+                assert await teach(journal, "cheap watches", label, tenant="acme") is Receipt.ACCEPTED
+                await one.turn()
+            base = await journal.base()
+            await one._snapshot(base)
+            await two.turn()
+            assert (await journal.base()).number == one.weights.position.number == 2
+            assert state_of(one.weights) == state_of(two.weights)
+        await journal.close()
+
+
 async def test_a_password_is_in_no_complaint():
     journal = journal_at("redis://user:hush@127.0.0.1:1/0")
     with pytest.raises(JournalAway) as told:

@@ -34,6 +34,8 @@ LEASE_S = 2.5
 HOLDERS_MAX = 5
 """An example that so many trainers have begun with, and none ended, is not tried again."""
 SNAPSHOT_DELTAS = 1000
+SNAPSHOT_BYTES = 16 << 20
+"""Of deltas since the last snapshots; one is mostly 5 to 30 kB."""
 FIRST_WAIT_S = 2.0
 """How long the first message waits for the weights."""
 _YIELD_EVERY = 20
@@ -51,7 +53,9 @@ class Learner:
         self, journal: Journal, read: Read, config: LearningConfig, clock: Clock, commonness: Commonness | None
     ) -> None:
         """`commonness` is what a trainer needs to know of the mail; without it this one only follows."""
-        self.weights = Weights()
+        # Twice what a trainer lets them take.
+        self._bytes_max = 2 * config.memory_mb << 20
+        self.weights = Weights(self._bytes_max)
         self._journal = journal
         self._read = read
         self._config = config
@@ -62,6 +66,7 @@ class Learner:
         self._turning: asyncio.Task[None] | None = None
         self._followed = asyncio.Event()
         self._judged = 0
+        self._unsaved_bytes = 0
         self._away = False
         self._closing = False
 
@@ -78,7 +83,7 @@ class Learner:
     def contributions(self, slots: Slots, envelope: Envelope) -> tuple[tuple[str, float], ...]:
         """What the layers add to the log-odds of a message that is judged, by name for people."""
         self._judged += 1
-        if self._commonness is not None and self._judged % _NOTED_EVERY == 0:
+        if self._commonness is not None and self._judged % _NOTED_EVERY == 0 and not envelope.mirrored:
             self._commonness.note(slots)
         return contributions(self.weights, slots, envelope)
 
@@ -141,21 +146,21 @@ class Learner:
             for count, delta in enumerate(deltas, start=1):
                 weights.apply(delta.number, delta.chain, delta.payload)
                 self._counts["applied"] += 1
+                self._unsaved_bytes += len(delta.payload)
                 if count % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
 
     async def _reread(self) -> None:
         """Everything from the snapshots on; the weights in use stay until it is whole. Raises JournalAway."""
-        base = await self._journal.base()
-        layers: dict[str, Layer] = {}
+        weights = Weights(self._bytes_max, await self._journal.base())
         async for name, data in self._journal.snapshots():
             try:
-                layers[name] = Layer.from_bytes(name, data)
+                weights.put(name, Layer.from_bytes(name, data))
             except ValueError:
                 log.error("learning_snapshot_unfit layer=%r", name)  # noqa: TRY400  there is nothing to trace
-        weights = Weights(base, layers)
+        self._unsaved_bytes = 0
         end = await self._journal.end()
-        if end != base:
+        if end != weights.position:
             try:
                 await self._apply(weights, end)
             except OutOfStep as error:
@@ -174,7 +179,8 @@ class Learner:
             if waiting is None or not await self._teach(waiting, commonness):
                 break
         base = await self._journal.base()
-        if self.weights.position.number - base.number >= SNAPSHOT_DELTAS:
+        unsaved = self.weights.position.number - base.number
+        if unsaved >= SNAPSHOT_DELTAS or (unsaved and self._unsaved_bytes >= SNAPSHOT_BYTES):
             await self._snapshot(base)
 
     async def _teach(self, waiting: Waiting, commonness: Commonness) -> bool:
@@ -204,6 +210,7 @@ class Learner:
             after = at.after(lesson.delta)
             self.weights.apply(after.number, after.chain, lesson.delta)
             self._counts["applied"] += 1
+            self._unsaved_bytes += len(lesson.delta)
         self._counts[lesson.refusal or lesson.done] += 1
         if lesson.refusal is not None:
             kind = subject.source.partition(":")[0] if subject is not None else "?"
@@ -214,7 +221,13 @@ class Learner:
         """Write down the layers that have learnt since the last time, then drop the deltas that made them."""
         at = self.weights.position
         for name, layer in tuple(self.weights.layers.items()):
-            if layer.taught > base.number and not await self._journal.keep(name, layer.to_bytes(), at):
+            if layer.taught <= base.number:
+                continue
+            # There may be many: nobody else trains meanwhile.
+            if not await self._journal.hold(self._holder, LEASE_S):
                 return
+            if not await self._journal.keep(name, layer.to_bytes(), at):
+                return
+        self._unsaved_bytes = 0
         if await self._journal.rebase(at, tuple(self.weights.layers)):
             self._counts["snapshots"] += 1

@@ -68,7 +68,7 @@ def test_any_bytes_are_a_delta_or_refused(data):
 
 
 def test_a_delta_that_does_not_follow_is_out_of_step():
-    weights = Weights()
+    weights = Weights(1 << 30)
     payload = encode_delta(SLOTS, even(SLOTS), (Part("s", 5),))
     first = Position().after(payload)
     with pytest.raises(OutOfStep):
@@ -82,7 +82,7 @@ def test_a_delta_that_does_not_follow_is_out_of_step():
 
 
 def test_a_damaged_delta_is_passed_over_by_everybody():
-    weights = Weights()
+    weights = Weights(1 << 30)
     after = Position().after(b"garbage")
     weights.apply(1, after.chain, b"garbage")
     assert (weights.position, weights.unread, weights.layers) == (after, 1, {})

@@ -152,6 +152,17 @@ async def test_snapshots_let_deltas_go_and_a_new_process_begins_with_them(monkey
     assert same(one.weights, two.weights)
 
 
+async def test_large_deltas_are_replaced_by_snapshots_sooner(monkeypatch):
+    monkeypatch.setattr(learners, "SNAPSHOT_BYTES", 100)
+    journal = MemoryJournal()
+    one = process(journal)
+    await teach(journal, " ".join(f"word{number}" for number in range(50)))
+    await one.turn()
+    assert (journal.based.number, journal.written) == (1, [])
+    await one.turn()
+    assert one.counters()["learning_snapshots"] == 1
+
+
 async def test_a_journal_that_has_forgotten_the_last_deltas_is_read_anew():
     journal = MemoryJournal()
     one, two = process(journal), process(journal, trains=False)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from actors.classifier.learning.bounds import Bounds, Refusal, Spent
 from actors.classifier.learning.commonness import Commonness
-from actors.classifier.learning.delta import Position
 from actors.classifier.learning.example import Label, outer_layers
 from actors.classifier.learning.layers import SHARED, Layer, shift_of, step_for, tenant_layer, user_layer
 from actors.classifier.learning.lesson import MARGIN, SHIFT_MAX, Case, Done, Limits, Mark, learn
@@ -32,7 +31,7 @@ def teach(weights, slots, label, shares=None, *, known=None, base=0.0, limits=FR
 
 @pytest.mark.parametrize("label", [Label.SPAM, Label.HAM])
 def test_what_was_taught_is_on_its_side_by_the_margin(label):
-    weights = Weights()
+    weights = Weights(1 << 30)
     lesson = teach(weights, SPAM, label)
     side = 1 if label is Label.SPAM else -1
     assert lesson.done is Done.LEARNT
@@ -42,18 +41,18 @@ def test_what_was_taught_is_on_its_side_by_the_margin(label):
 
 
 def test_a_message_that_the_model_is_sure_of_changes_nothing_and_is_noted():
-    lesson = teach(Weights(), SPAM, Label.SPAM, base=MARGIN + 1)
+    lesson = teach(Weights(1 << 30), SPAM, Label.SPAM, base=MARGIN + 1)
     assert (lesson.done, lesson.delta, lesson.marks) == (Done.LEARNT, b"", {SHARED: Mark(Label.SPAM, 0)})
 
 
 def test_a_model_that_is_sure_of_the_contrary_is_moved_no_further_than_a_lesson_may():
-    weights, long = Weights(), slots_of(" ".join(f"word{number}" for number in range(100)))
+    weights, long = Weights(1 << 30), slots_of(" ".join(f"word{number}" for number in range(100)))
     teach(weights, long, Label.SPAM, base=-30.0)
     assert weights.log_odds(SHARED, long) == pytest.approx(SHIFT_MAX, abs=0.01)
 
 
 def test_the_same_label_again_changes_nothing():
-    weights = Weights()
+    weights = Weights(1 << 30)
     marks = teach(weights, SPAM, Label.SPAM).marks
     again = teach(weights, SPAM, Label.SPAM, known=marks)
     assert (again.done, again.delta, again.marks) == (Done.KNOWN, b"", {})
@@ -61,7 +60,7 @@ def test_the_same_label_again_changes_nothing():
 
 @pytest.mark.parametrize("text", ["one", "one two", "one two three four five six seven"])
 def test_relabelling_works_for_short_messages_too(text):
-    weights, slots, marks = Weights(), slots_of(text), {}
+    weights, slots, marks = Weights(1 << 30), slots_of(text), {}
     for label in (Label.SPAM, Label.HAM, Label.SPAM, Label.FORGET):
         marks = {name: mark for name, mark in teach(weights, slots, label, known=marks).marks.items() if mark}
     assert weights.unread == 0
@@ -69,7 +68,7 @@ def test_relabelling_works_for_short_messages_too(text):
 
 
 def test_relabelling_leaves_what_learning_the_other_label_alone_would_have():
-    straight, turned = Weights(), Weights()
+    straight, turned = Weights(1 << 30), Weights(1 << 30)
     teach(straight, HAM, Label.HAM)
     teach(turned, HAM, Label.HAM)
     marks = teach(turned, SPAM, Label.SPAM).marks
@@ -80,7 +79,7 @@ def test_relabelling_leaves_what_learning_the_other_label_alone_would_have():
 
 
 def test_forgetting_takes_exactly_back_what_was_learnt():
-    weights = Weights()
+    weights = Weights(1 << 30)
     marks = teach(weights, SPAM, Label.SPAM).marks
     lesson = teach(weights, SPAM, Label.FORGET, known=marks)
     assert (lesson.done, lesson.marks) == (Done.FORGOTTEN, {SHARED: None})
@@ -89,14 +88,14 @@ def test_forgetting_takes_exactly_back_what_was_learnt():
 
 
 def test_a_lesson_beyond_the_bound_of_its_source_is_refused_whole():
-    weights = Weights()
+    weights = Weights(1 << 30)
     limits = Limits(Bounds(10, 5.0), Spent(1, 2.0), 1 << 30)
     lesson = teach(weights, SPAM, Label.SPAM, limits=limits)
     assert (lesson.done, lesson.refusal, lesson.delta, lesson.marks) == (Done.REFUSED, Refusal.TOO_MUCH, b"", {})
 
 
 def test_a_users_lesson_reaches_the_tenant_as_a_quarter_and_nobody_else():
-    weights = Weights()
+    weights = Weights(1 << 30)
     user, tenant = user_layer("acme", b"Anna@acme.example"), tenant_layer("acme")
     teach(weights, SPAM, Label.SPAM, {user: 1.0, tenant: 0.25})
     assert weights.log_odds(user, SPAM) == pytest.approx(MARGIN, abs=0.01)
@@ -105,7 +104,7 @@ def test_a_users_lesson_reaches_the_tenant_as_a_quarter_and_nobody_else():
 
 
 def test_who_speaks_for_the_tenant_is_heard_after_a_user_and_not_undone_by_one():
-    weights, tenant = Weights(), tenant_layer("acme")
+    weights, tenant = Weights(1 << 30), tenant_layer("acme")
     marks = teach(weights, SPAM, Label.SPAM, {tenant: 0.25}).marks
     lesson = teach(weights, SPAM, Label.SPAM, {tenant: 1.0}, known=marks)
     assert lesson.done is Done.LEARNT
@@ -123,14 +122,14 @@ def test_what_is_no_mark_is_refused(text):
 
 
 def test_a_layer_is_taught_what_those_above_do_not_know_yet():
-    weights = Weights()
+    weights = Weights(1 << 30)
     teach(weights, SPAM, Label.SPAM)
     lesson = teach(weights, SPAM, Label.SPAM, {tenant_layer("acme"): 1.0})
     assert lesson.shift < 0.01
 
 
 def test_who_was_taught_longest_ago_goes_when_there_is_no_room():
-    weights = Weights()
+    weights = Weights(1 << 30)
     room = Limits(FREE.source, Spent(), (2 << 20) + 2 * (2 << 15))
     for name in ("one", "two", "one", "three"):
         teach(
@@ -144,8 +143,17 @@ def test_who_was_taught_longest_ago_goes_when_there_is_no_room():
     assert set(weights.layers) == {"t:one", "t:three", SHARED}
 
 
+def test_a_journal_that_is_out_of_its_mind_makes_it_take_no_more_than_it_may():
+    weights = Weights(3 * (2 << 15))
+    for number in range(10):
+        teach(weights, slots_of(f"words of {number}"), Label.SPAM, {f"t:{number}": 1.0})
+    assert set(weights.layers) == {"t:0", "t:1", "t:2"}
+    assert weights.size_bytes == sum(layer.size_bytes for layer in weights.layers.values())
+    assert weights.position.number == 10
+
+
 def test_layers_of_several_recipients_count_as_far_as_they_agree():
-    weights = Weights()
+    weights = Weights(1 << 30)
     a, b = tenant_layer("a"), tenant_layer("b")
     teach(weights, SPAM, Label.SPAM, {a: 1.0, b: 0.5})
     teach(weights, HAM, Label.HAM, {a: 1.0})
@@ -164,7 +172,7 @@ def test_layers_of_several_recipients_count_as_far_as_they_agree():
 
 
 def test_a_users_layer_weighs_in_for_that_user_alone():
-    weights = Weights()
+    weights = Weights(1 << 30)
     teach(weights, SPAM, Label.SPAM, {user_layer("", b"anna@acme.example"): 1.0})
     anna = Envelope(recipients=(Recipient(b"ANNA@acme.example"),))
     both = Envelope(recipients=(Recipient(b"anna@acme.example"), Recipient(b"bob@acme.example")))
@@ -174,7 +182,8 @@ def test_a_users_layer_weighs_in_for_that_user_alone():
 
 
 def test_no_layer_can_do_more_than_its_most():
-    weights = Weights(Position(), {SHARED: Layer.empty(SHARED)})
+    weights = Weights(1 << 30)
+    weights.put(SHARED, Layer.empty(SHARED))
     for number in (1, 2):
         weights.layers[SHARED].add(SPAM, even(SPAM), 16_383, number)
     assert dict(contributions(weights, SPAM, Envelope())) == {EVERYBODY: LOG_ODDS_MAX}
@@ -221,7 +230,7 @@ def test_a_layer_moves_by_the_step_and_exactly_back(numbers, rates, step):
 
 
 def test_what_is_in_all_mail_is_hardly_moved():
-    commonness, weights = Commonness(), Weights()
+    commonness, weights = Commonness(), Weights(1 << 30)
     everywhere, rare = slots_of("hello regards"), slots_of("replica watches")
     for _ in range(50):
         commonness.note(everywhere)
@@ -243,6 +252,6 @@ def test_old_mail_fades(monkeypatch):
 
 
 def test_a_message_without_slots_is_no_trouble():
-    weights = Weights()
+    weights = Weights(1 << 30)
     assert teach(weights, slots_of(""), Label.SPAM).shift == 0
     assert weights.log_odds(SHARED, slots_of("")) == 0.0
