@@ -53,9 +53,11 @@ def test_what_is_taught_weighs_in_within_seconds_and_outlives_its_process(cell: 
     assert learnt > 0.9
     again = tamis("learn", "--spam", str(file), "--run-dir", str(cell.run_dir))
     assert again.stdout.splitlines()[-1] == "1 known"
-    for process in psutil.Process(cell.pid).children(recursive=True):
-        if "HostProcess" in " ".join(process.cmdline()):
-            process.send_signal(signal.SIGKILL)
+    family = psutil.Process(cell.pid).children(recursive=True)
+    hosts = [process for process in family if "HostProcess" in " ".join(process.cmdline())]
+    assert hosts
+    for process in hosts:
+        process.send_signal(signal.SIGKILL)
     deadline_s = time.monotonic() + 60
     while True:
         try:

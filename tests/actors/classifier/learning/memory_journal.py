@@ -12,7 +12,10 @@ WAITING_MAX = 1000
 
 
 class MemoryJournal:
-    """`before` and `after` are called around every commit, and may raise what a killed process or server would."""
+    """`before` and `after` are called around every commit, `saving` before a snapshot is kept or counts.
+
+    They may raise what a killed process or server would.
+    """
 
     def __init__(self) -> None:
         self.examples: dict[str, bytes] = {}
@@ -25,6 +28,7 @@ class MemoryJournal:
         self.away = False
         self.before: Callable[[], None] = lambda: None
         self.after: Callable[[], None] = lambda: None
+        self.saving: Callable[[], None] = lambda: None
         self._end = Position()
         self._asked: dict[tuple[str, str], str] = {}
         self._begun: dict[str, list[str]] = defaultdict(list)
@@ -115,6 +119,7 @@ class MemoryJournal:
         self._check()
         if at != self._end:
             return False
+        self.saving()
         self.layers[layer] = snapshot
         return True
 
@@ -122,6 +127,7 @@ class MemoryJournal:
         self._check()
         if at != self._end:
             return False
+        self.saving()
         self.based = at
         self.layers = {name: data for name, data in self.layers.items() if name in layers}
         self.written = [delta for delta in self.written if delta.number > at.number]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 
 import msgspec
 import numpy as np
@@ -152,6 +153,26 @@ async def test_snapshots_let_deltas_go_and_a_new_process_begins_with_them(monkey
     assert same(one.weights, two.weights)
 
 
+async def test_a_snapshot_that_is_newer_than_where_the_deltas_begin_has_learnt_them_already(monkeypatch):
+    monkeypatch.setattr(learners, "SNAPSHOT_DELTAS", 3)
+    journal = MemoryJournal()
+    one = process(journal)
+    for number in range(3):
+        await teach(journal, f"words of number{number}", tenant=f"tenant{number % 2}")
+
+    def die_before_the_end():
+        if len(journal.layers) == 2:
+            raise Killed
+
+    journal.saving = die_before_the_end
+    with pytest.raises(Killed):
+        await one.turn()
+    assert (journal.based.number, len(journal.layers), len(journal.written)) == (0, 2, 3)
+    late = process(journal, trains=False)
+    await late.turn()
+    assert same(one.weights, late.weights)
+
+
 async def test_large_deltas_are_replaced_by_snapshots_sooner(monkeypatch):
     monkeypatch.setattr(learners, "SNAPSHOT_BYTES", 100)
     journal = MemoryJournal()
@@ -221,6 +242,7 @@ EVENTS = st.lists(
         st.tuples(st.just("kill before"), st.integers(0, 2)),
         st.tuples(st.just("kill after"), st.integers(0, 2)),
         st.tuples(st.just("no answer"), st.integers(0, 2)),
+        st.tuples(st.just("kill saving"), st.integers(0, 2), st.integers(0, 3)),
         st.tuples(st.just("lease ends")),
     ),
     max_size=40,
@@ -230,7 +252,10 @@ WHOSE = ({}, {"tenant": "acme"}, {"user": "anna@a.example", "tenant": "acme"})
 
 
 async def play(events, *, disturbed: bool):
-    """Three processes through these events; without disturbance the same is taught and one process learns it."""
+    """Three processes through these events; without disturbance the same is taught and one process learns it.
+
+    At the end a process begins that has only what the journal has.
+    """
     journal = MemoryJournal()
     learner_count = 3
     running = [process(journal) for _ in range(learner_count)]
@@ -250,8 +275,10 @@ async def play(events, *, disturbed: bool):
         elif kind == "lease ends":
             journal.holder = ""
         else:
-            (which,) = rest
+            which, *later = rest
             journal.before = die if kind == "kill before" else lambda: None
+            saved = itertools.count()
+            journal.saving = lambda: die() if later == [next(saved)] else None  # noqa: B023  it is called at once
             journal.after = {"kill after": die, "no answer": lose}.get(kind, lambda: None)
             try:
                 await running[which].turn()
@@ -259,8 +286,9 @@ async def play(events, *, disturbed: bool):
                 running[which] = process(journal)
             except JournalAway:
                 pass
-            journal.before = journal.after = lambda: None
+            journal.before = journal.after = journal.saving = lambda: None
     journal.holder = ""
+    running.append(process(journal, trains=False))
     for one in (*running, *running):
         await one.turn()
     return journal, running
@@ -269,6 +297,12 @@ async def play(events, *, disturbed: bool):
 @settings(max_examples=60, deadline=None)
 @given(EVENTS)
 def test_whatever_is_killed_when_everything_counts_once_and_all_agree(events):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learners, "SNAPSHOT_DELTAS", 3)
+        check(events)
+
+
+def check(events):
     calm_journal, (calm, *_) = asyncio.run(play(events, disturbed=False))
     journal, running = asyncio.run(play(events, disturbed=True))
     assert not journal.examples
