@@ -88,7 +88,9 @@ class ClassifierActor:
         # A quarter of what the model costs: not for mail of which nobody asks why.
         explained = message.envelope.explained
         words = self._model.evidence(grams, spam=spam, count=EVIDENCE_WORDS) if explained else ()
-        facts = {"model": self.model_version, **{name: f"{one:+.2f}" for name, one in learnt}} if explained else NO_FACTS
+        facts = (
+            {"model": self.model_version, **{name: f"{one:+.2f}" for name, one in learnt}} if explained else NO_FACTS
+        )
         outcome = Outcome.SPAM if spam else Outcome.HAM
         ms = (self._clock.monotonic_s() - started_s) * 1000
         if self._shadow is not None:
