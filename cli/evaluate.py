@@ -183,9 +183,12 @@ def _in_memory() -> Path | None:
 
 
 def _try_place(path: Path) -> None:
-    """Found out before the work: whether a page can be written there."""
+    """Found out before the work, without a trace: whether a page can be written there."""
     try:
+        was_there = path.exists()
         path.open("ab").close()
+        if not was_there:
+            path.unlink()
     except OSError as error:
         _end(f"--html {path}: {error.strerror}", EXIT_USAGE)
 

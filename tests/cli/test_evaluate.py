@@ -141,6 +141,16 @@ def test_the_page_is_well_formed_and_loads_nothing(own, corpus, tmp_path, capsys
         assert word not in text.lower().replace("information", "")
 
 
+def test_a_run_that_fails_leaves_no_page_and_spoils_none(own, tmp_path, capsys):
+    (tmp_path / "old.html").write_text("old")
+    for name in ("old.html", "new.html"):
+        with pytest.raises(SystemExit):
+            evaluate(ham=[tmp_path / "nowhere"], spam=own["spam"], html=tmp_path / name)
+    capsys.readouterr()
+    assert (tmp_path / "old.html").read_text() == "old"
+    assert not (tmp_path / "new.html").exists()
+
+
 def test_without_bogofilter_ours_is_measured_alone(corpus, capsys, monkeypatch):
     evaluate(corpus=corpus, as_json=True, bogofilter=False)
     assert len(figures(capsys)["filters"]) == 1
