@@ -113,6 +113,14 @@ async def test_two_nodes_see_within_seconds_what_one_was_told(make):
     assert time.monotonic() - reported_s < 5
 
 
+async def test_a_campaign_that_ends_leaves_the_keys_that_another_has_taken(make):
+    store = make()
+    for number in (1, 2):
+        await store.report(SCOPE, campaign(SPAM, number), b"m")
+    await store.remove(SCOPE, [f"{1:016x}"])
+    assert [one.id for one in await store.near(SCOPE, fingerprint(SPAM))] == [f"{2:016x}"]
+
+
 async def test_of_too_many_the_one_that_was_reported_longest_ago_makes_room(make, server):
     store = make(campaigns_max=3)
     for number in range(5):

@@ -71,6 +71,15 @@ async def test_a_campaign_counts_from_so_many_reports_on():
     assert await found(known, SPAM)
 
 
+async def test_a_copy_must_be_as_similar_as_the_settings_say():
+    known = campaigns(FakeCampaignStore(), similarity_min=0.95)
+    reported = [await known.report(message) for message in (SPAM, COPY)]
+    assert len({one.campaign for one in reported if one}) == 2
+    (finding,) = await found(known, SPAM)
+    assert reported[0] is not None
+    assert finding.facts["campaign"] == reported[0].campaign
+
+
 async def test_what_is_forgotten_is_found_no_more_by_any_copy():
     known = campaigns(FakeCampaignStore())
     reported = await known.report(SPAM)
