@@ -29,15 +29,6 @@ class _Watch:
     lasted_s: float = 0.0
     new: Judged = field(default_factory=Judged)
     old: Judged = field(default_factory=Judged)
-    last: dict[str, Judged] = field(default_factory=dict)
-
-    def since(self, name: str, judged: Judged | None) -> Judged:
-        """What a process judged since the look before; nothing when it does not answer, or was started anew."""
-        if judged is None:
-            return Judged()
-        before = self.last.get(name, judged)
-        self.last[name] = judged
-        return judged.since(before)
 
 
 class Canaries:
@@ -45,21 +36,28 @@ class Canaries:
 
     def __init__(self) -> None:
         self._watches: dict[str, _Watch] = {}
+        self._last: dict[str, Judged] = {}
+        """Counts of every process when it last answered, so that the first look at a canary says something already."""
 
     def look(self, now_s: float, state: CellState, judged: Mapping[str, Judged], config: CanaryConfig) -> list[str]:
         """Take what processes have judged since they began, by name; what is decided, one line each.
 
         `now_s` is monotonic. A canary that may not go on is failed, one that has done enough has its group pass.
         """
+        last, names = self._last, {process.name for process in state.processes}
+        now = {name: counts for name, counts in {**last, **judged}.items() if name in names}
+        self._last = now
         canaries = {canary.name: canary for canary in state.canaries}
         self._watches = {name: self._watches.get(name, _Watch(now_s)) for name in canaries}
         decided = []
         for name, canary in canaries.items():
             watch = self._watches[name]
             watch.lasted_s = now_s - watch.began_s
-            watch.new += watch.since(name, judged.get(name))
+            # What it has said at all is since it came up, of the others what is new since the look before.
+            watch.new += now.get(name, Judged()).since(last.get(name, Judged()))
             for old in _beside(canary, state):
-                watch.old += watch.since(old.name, judged.get(old.name))
+                if old.name in last:
+                    watch.old += now[old.name].since(last[old.name])
             problem = against(watch.new, watch.old, config)
             if problem:
                 canary.failed = problem

@@ -122,13 +122,22 @@ def test_what_old_replicas_said_before_or_elsewhere_does_not_count() -> None:
     assert (failed.name, failed.failed.partition(":")[0]) == ("worker-0.2", "spam")
 
 
+def test_the_first_look_at_a_canary_says_something_already() -> None:
+    state, canaries = rolling(), Canaries()
+    canary = state.processes.pop()
+    assert not canaries.look(0.0, state, {"worker-0": Judged(9000, 9000)}, CONFIG)
+    state.processes.append(canary)
+    (decided,) = canaries.look(5.0, state, {"worker-0": Judged(9100, 9000), "worker-0.2": Judged(100, 100)}, CONFIG)
+    assert decided.startswith("failed")
+
+
 def test_a_process_that_was_started_anew_or_says_nothing_counts_nothing_twice() -> None:
     state, canaries = rolling(), Canaries()
     canaries.look(0.0, state, {"worker-0": Judged(100), "worker-0.2": Judged(10)}, CONFIG)
     canaries.look(5.0, state, {"worker-0": Judged(110)}, CONFIG)
     canaries.look(10.0, state, {"worker-0": Judged(30), "worker-0.2": Judged(3)}, CONFIG)
     canaries.look(15.0, state, {"worker-0": Judged(40), "worker-0.2": Judged(13)}, CONFIG)
-    assert ", 10 of 400 messages, " in canaries.progress(CONFIG)
+    assert ", 20 of 400 messages, " in canaries.progress(CONFIG)
 
 
 def test_nothing_is_watched_when_the_rollout_is_not_to_be_or_is_over() -> None:
