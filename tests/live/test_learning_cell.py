@@ -15,7 +15,7 @@ from bench.samples import SampleMaker
 from bench.stack import Stack
 from tests.conftest import PROJECT
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(420)]
 MAIL = (
     b"From: Carla <carla@example.org>\r\nTo: dev@example.net\r\nSubject: Re: build broken on Debian\r\n"
     b"In-Reply-To: <a1@example.net>\r\nReferences: <a1@example.net>\r\n\r\n"
