@@ -18,6 +18,7 @@ import grpc
 import typer
 
 from cli.admin import (
+    EXIT_AWAY,
     EXIT_FAILED,
     EXIT_USAGE,
     RUN_DIR,
@@ -60,7 +61,7 @@ _WHY = {
     "backlog": "too much waits to be learnt, try again later",
     "unknown": "the cell answers with something that this release does not know",
 }
-_BACKLOG_EVERY_S = 1.0
+_AGAIN_S = 0.5
 
 
 class Row(NamedTuple):
@@ -191,13 +192,19 @@ def _read(file: Path) -> bytes:
 
 
 def _teach(admin: Admin, request: pb.LearnRequest, timeout_s: float) -> str:
-    """The outcome of one message; a backlog is waited for."""
+    """The outcome of one message; a backlog, and Redis, is waited for. Raises AdminError."""
     deadline_s = time.monotonic() + timeout_s
     while True:
-        outcome = _OUTCOMES.get(admin.call("Learn", request).outcome, "unknown")
-        if outcome != "backlog" or time.monotonic() > deadline_s:
-            return outcome
-        time.sleep(_BACKLOG_EVERY_S)
+        try:
+            outcome = _OUTCOMES.get(admin.call("Learn", request).outcome, "unknown")
+        except AdminError as error:
+            # What has no answer may be asked again: it counts once.
+            if error.exit_code != EXIT_AWAY or time.monotonic() > deadline_s:
+                raise
+        else:
+            if outcome != "backlog" or time.monotonic() > deadline_s:
+                return outcome
+        time.sleep(_AGAIN_S)
 
 
 def _show_json(rows: Iterator[Row]) -> bool:

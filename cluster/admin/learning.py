@@ -106,22 +106,19 @@ class LearningDesk:
         from actors.classifier.learning.example import ExampleError  # noqa: PLC0415
         from actors.classifier.learning.journal import JournalAway  # noqa: PLC0415
 
+        journal = self._journal
         if settings is not self._settings:
-            await self.close()
             self._journal, self._settings = build_journal(settings), settings
-        if self._journal is None:
+            if journal is not None:
+                await journal.close()
+            journal = self._journal
+        if journal is None:
             raise Refused("nothing is learnt here: that needs [redis] url and [classifier.learning] enabled")
         try:
             example = example_of(request, principal, time.time())
-            answer = await submit(self._journal, settings.classifier.learning, example)
+            answer = await submit(journal, settings.classifier.learning, example)
         except ExampleError as error:
             raise Unfit(str(error)) from error
         except JournalAway as error:
             raise NotNow(f"Redis does not answer ({error})") from error
         return pb.LearnResponse(outcome=_OUTCOMES[answer])
-
-    async def close(self) -> None:
-        """Give back connections."""
-        if self._journal is not None:
-            await self._journal.close()
-            self._journal = None

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import io
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def up(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 def configure(up: Served, learning: LearningConfig, url: str = "") -> None:
     url = url or up.cell.running.judgement.redis.url
-    judgement = JudgementConfig(redis=RedisConfig(url=url), classifier=ClassifierConfig(learning=learning))
+    judgement = JudgementConfig(
+        redis=RedisConfig(url=url, timeout_s=5.0), classifier=ClassifierConfig(learning=learning)
+    )
     up.cell.running = dataclasses.replace(up.cell.running, judgement=judgement)
 
 
@@ -147,7 +150,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(up: Served, tmp_path: Path, words
 def test_without_redis_or_when_it_is_away_it_says_so(up: Served, tmp_path: Path, capsys) -> None:
     (tmp_path / "mail").write_bytes(MAIL)
     configure(up, LearningConfig(), "redis://127.0.0.1:1/0")
-    assert up.tamis("learn", "--spam", str(tmp_path / "mail")) == 3
+    assert up.tamis("learn", "--spam", str(tmp_path / "mail"), "--timeout-s", "2") == 3
     assert "Redis does not answer" in capsys.readouterr().err
     configure(up, LearningConfig(enabled=False))
     assert up.tamis("learn", "--spam", str(tmp_path / "mail")) == 1
@@ -199,6 +202,17 @@ def test_the_source_follows_from_the_request(request_, who, kind, source) -> Non
 def test_a_request_that_cannot_be_is_refused(request_, error) -> None:
     with pytest.raises(error):
         example_of(request_, TEACHER, 1.0)
+
+
+def test_a_redis_that_is_away_for_a_moment_is_waited_for(up: Served, tmp_path: Path, capsys) -> None:
+    (tmp_path / "mail").write_bytes(MAIL)
+    there = up.cell.running.judgement.redis.url
+    configure(up, LearningConfig(), "redis://127.0.0.1:1/0")
+    back = threading.Timer(1.0, lambda: configure(up, LearningConfig(), there))
+    back.start()
+    assert up.tamis("learn", "--spam", str(tmp_path / "mail")) == 0
+    back.join()
+    assert "1 accepted" in capsys.readouterr().out
 
 
 def test_an_outcome_of_a_newer_release_is_no_success(up: Served, tmp_path: Path, monkeypatch, capsys) -> None:
