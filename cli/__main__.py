@@ -56,7 +56,7 @@ SUBCOMMANDS = {
         "cli.campaign", "VERBS", "Near-duplicates of reported spam: report and forget mail files, show campaigns."
     ),
     "model": Subcommand("cli.model", "VERBS", "Spam models: show (check a file), report (how the second compares)."),
-    "learn": Subcommand("cli.learn", "learn", "Teach a running cell that mail is spam, or is not."),
+    "learn": Subcommand("cli.learn", "learn", "Teach the classifier of a running cell: mail is spam, or is not."),
     "train": Subcommand("cli.train", "train", "Train the spam model from folders of ham and spam."),
     "evaluate": Subcommand(
         "cli.evaluate",

@@ -124,7 +124,7 @@ async def test_a_store_that_is_away_is_an_error_finding():
 async def test_a_store_that_hangs_is_waited_for_within_the_budget_and_the_probability_stands():
     store = FakeCampaignStore()
     store.hangs = True
-    actor = ClassifierActor(ClassifierConfig(), FakeClock(), campaigns(store))
+    actor = ClassifierActor(ClassifierConfig(), FakeClock(), campaigns=campaigns(store))
     budget = Budget.lasting(FakeClock(), 0.01)
     spam, error = await actor.examine(Stage.MESSAGE, SPAM, budget)
     assert spam.name == "spam"
