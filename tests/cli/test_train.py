@@ -39,6 +39,24 @@ def test_it_writes_a_model_that_loads_and_prints_the_figures(corpus, tmp_path, c
     assert f"of {card.held_out.spam}" in printed
 
 
+def test_what_is_skipped_is_told(corpus, tmp_path, capsys):
+    (corpus / "spam" / "copy").write_bytes((corpus / "spam" / "1").read_bytes())
+    (corpus / "spam" / "dangling").symlink_to(tmp_path / "nowhere")
+    train(corpus=corpus, out=tmp_path / "own.safetensors")
+    assert "skipped: 1 duplicate, 1 unreadable" in capsys.readouterr().err
+    _, card = model.load(tmp_path / "own.safetensors")
+    assert card.data_counts["spam"] == 20
+
+
+def test_without_ham_the_folder_that_lacks_it_is_named(corpus, tmp_path, capsys):
+    for path in (corpus / "hard_ham").iterdir():
+        path.unlink()
+    with pytest.raises(SystemExit) as ended:
+        train(corpus=corpus, out=tmp_path / "own.safetensors")
+    assert ended.value.code == EXIT_FAILED
+    assert "no mail in hard_ham" in capsys.readouterr().err
+
+
 def test_a_place_that_cannot_be_written_is_found_out_before_the_training(corpus, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(command.training, "train", lambda *_: pytest.fail("trained for nothing"))
