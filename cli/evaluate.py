@@ -99,10 +99,10 @@ def _mail(
         samples = in_date_order(samples)
     elif not ham:
         samples = [sample for sample in samples if corpora.is_held_out(sample.raw)]
-    of_collection = _as_collected if as_is else _without_collectors
     cleaned = _as_collected if as_is else _without_all_traces if ham else _without_collectors
     measured = [(cleaned(sample), sample.spam) for sample in samples]
-    return reading, measured, [(of_collection(sample), sample.spam) for sample in trained]
+    # Learned and measured mail are cleaned alike: fields that only one has would mislead the peer.
+    return reading, measured, [(cleaned(sample), sample.spam) for sample in trained]
 
 
 def _as_collected(sample: Sample) -> Message:
