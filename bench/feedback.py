@@ -1,7 +1,7 @@
 """What corrections do to misses and false positives: mail in random order, each scored before it is taught.
 
 Usage: python -m bench.feedback CORPORA, a directory with `phish_modern` and `list_ham`. One row for each habit of those
-who teach and each kind of layer, over the shipped model; the figures of docs/decisions/0011-online-learning.md.
+who teach and each kind of layer, over the shipped model; the figures of docs/decisions/0008-online-learning.md.
 """
 
 import sys
