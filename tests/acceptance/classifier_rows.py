@@ -19,4 +19,21 @@ EVALUATE = Group(
         Row("evaluate_bogofilter_beside", (f"{CLI}/test_bogofilter.py",)),
     ),
 )
-GROUPS = (EVALUATE,)
+WORKING = Group(
+    "working",
+    300,
+    (
+        Row("learning_pure", (f"{CLASSIFIER}/learning",)),
+        Row("learning_survives_kills_and_converges", ("tests/live/test_learning.py",)),
+        Row("learning_in_a_cell_within_5_s", ("tests/live/test_learning_cell.py",)),
+        Row("learn_command", (f"{CLI}/test_learn.py",)),
+        Row("campaigns_find_mutated_copies", (f"{CLASSIFIER}/campaigns",)),
+        Row("campaigns_in_a_cell", ("tests/live/test_campaigns.py",)),
+        Row("model_in_shadow_counted", (f"{CLASSIFIER}/test_shadow.py",)),
+        Row(
+            "model_canary_stops_by_itself",
+            ("tests/cluster/supervisor/test_canary.py", "tests/cluster/test_live_model.py"),
+        ),
+    ),
+)
+GROUPS = (EVALUATE, WORKING)
