@@ -32,7 +32,7 @@ def read(folder: Path, spam_model: model.SpamModel, *, spam: bool) -> list[Mail]
     read_mail = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in {".json", ".md"}):
         grams = features.grams(as_message(path.read_bytes()))
-        read_mail.append((spam, grams.distinct(), log_odds_of(spam_model.probability(grams))))
+        read_mail.append((spam, grams.distinct, log_odds_of(spam_model.probability(grams))))
     return read_mail
 
 

@@ -50,7 +50,7 @@ def rss_mb() -> float:
 def show_costs(message: Message, spam: model.SpamModel) -> None:
     """Of one message."""
     weights, commonness = Weights(1 << 30), Commonness()
-    slots = features.grams(message).distinct()
+    slots = features.grams(message).distinct
     shares = {user_layer("acme", b"a@acme.example"): 1.0, tenant_layer("acme"): 0.25}
 
     def lesson() -> Lesson:
@@ -60,7 +60,7 @@ def show_costs(message: Message, spam: model.SpamModel) -> None:
     def lesson_from_mail() -> None:
         grams = features.grams(message)
         spam.probability(grams)
-        found = grams.distinct()
+        found = grams.distinct
         learn(weights, Case(found, commonness.rates(found), 0.0, Label.SPAM, shares, {}), LIMITS)
 
     delta = lesson().delta
@@ -85,7 +85,7 @@ def main() -> None:
     messages = [as_message(Path(name).read_bytes()) for name in sys.argv[1:]] or [made_up()]
     for message in messages:
         show_costs(message, spam)
-    slots = features.grams(messages[0]).distinct()
+    slots = features.grams(messages[0]).distinct
     weights = Weights(1 << 30)
     rates = Commonness().rates(slots)
     for number in range(TENANTS):

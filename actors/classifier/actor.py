@@ -81,7 +81,7 @@ class ClassifierActor:
         grams = features.grams(message)
         learnt: tuple[tuple[str, float], ...] = ()
         if self._learner is not None:
-            learnt = self._learner.contributions(grams.distinct(), message.envelope)
+            learnt = self._learner.contributions(grams.distinct, message.envelope)
         shift = sum(one for _, one in learnt)
         probability = moved(self._model.probability(grams), shift)
         spam = probability >= self._model.threshold
@@ -105,4 +105,4 @@ class ClassifierActor:
     def _read(self, message: Message) -> tuple[Slots, float]:
         """What a lesson begins with: the slots, and the log-odds without any layer."""
         grams = features.grams(message)
-        return grams.distinct(), log_odds_of(self._model.probability(grams))
+        return grams.distinct, log_odds_of(self._model.probability(grams))

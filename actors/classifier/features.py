@@ -10,6 +10,7 @@ import bisect
 import itertools
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -74,7 +75,7 @@ def _folding() -> bytes:
 _FOLDING: Final = _folding()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Grams:
     """The windows of one message in order."""
 
@@ -85,6 +86,7 @@ class Grams:
     view_ends: NDArray[np.intp]
     """Where each of VIEWS ends in `text`."""
 
+    @cached_property
     def distinct(self) -> NDArray[np.uint32]:
         """The slots in ascending order, each once: the binary features of the message."""
         ordered = np.sort(self.slots)

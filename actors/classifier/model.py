@@ -73,7 +73,7 @@ class SpamModel:
 
     def score(self, grams: Grams) -> float:
         """The uncalibrated linear score."""
-        slots = grams.distinct()
+        slots = grams.distinct
         return float(self.weights[slots].sum()) / math.sqrt(len(slots))
 
     def probability(self, grams: Grams) -> float:

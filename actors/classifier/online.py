@@ -60,14 +60,14 @@ class OnlineRegression:
 
     def score(self, message: Message) -> float:
         """Natural log-odds of spam, the nearer to 0 the less is known."""
-        slots = features.grams(message).distinct()
+        slots = features.grams(message).distinct
         scale = _scale(slots)
         variance = _VARIANCE * scale * scale * float((1 / self._seen[slots]).sum())
         return self._value(slots, scale) / math.sqrt(1 + math.pi / 8 * variance)
 
     def learn(self, message: Message, spam: bool) -> None:  # noqa: FBT001
         """One step of gradient descent on the logistic loss."""
-        slots = features.grams(message).distinct()
+        slots = features.grams(message).distinct
         scale = _scale(slots)
         error = 0.5 * (1 + math.tanh(0.5 * self._value(slots, scale))) - spam
         gradient = np.float32(error * scale)

@@ -153,7 +153,7 @@ def _beside(path: Path) -> Path:
 
 
 def _example(sample: Sample) -> _Example:
-    slots = features.grams(corpus.as_message(corpus.without_collectors(sample.raw))).distinct()
+    slots = features.grams(corpus.as_message(corpus.without_collectors(sample.raw))).distinct
     # Copies of a mailing share their digest, and so their fold.
     fold = int(corpus.split_digest(sample.raw)[:8], 16) % FOLDS
     return _Example(slots, float(len(slots) ** -0.5), sample.spam, fold)

@@ -19,7 +19,7 @@ SLOW_DNS = ("--slow-rounds", "1", "--slow-messages", "120")
 IMPAIRED = ("--rounds", "1", "--messages", "1000")
 NODES = ("--rounds", "2", "--messages", "500")
 FLOODS: Mapping[str, tuple[str, ...]] = {
-    "tenant_flood_p99_ratio": ("--rounds", "3", "--seconds", "5"),
+    "tenant_flood_p99_ratio": ("--rounds", "2", "--seconds", "5"),
     "tenant_flood_p99_ratio_slow_dns": ("--rounds", "3", "--seconds", "5", "--slow-dns"),
 }
 RAY_BYTES_PER_MESSAGE_MAX = 500

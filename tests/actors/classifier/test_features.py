@@ -12,18 +12,18 @@ HEADER = b"From: Alice <alice@example.org>\r\nTo: bob@example.net\r\nSubject: he
 
 
 def slots(header: bytes, body: bytes = b"some text of a message\r\n") -> set[int]:
-    return set(grams(Message(header_block=header, body=body)).distinct().tolist())
+    return set(grams(Message(header_block=header, body=body)).distinct.tolist())
 
 
 def test_the_slots_of_this_version_stay_as_they_are():
     """Shipped models know these slots: another digest here means another VERSION and a model trained anew."""
-    distinct = grams(Message(header_block=HEADER, body=b"Order now, 100% guaranteed")).distinct()
+    distinct = grams(Message(header_block=HEADER, body=b"Order now, 100% guaranteed")).distinct
     digest = hashlib.sha256(distinct.astype("<u4").tobytes()).hexdigest()
     assert (VERSION, digest[:16]) == (1, "c393a96cdc52bb51")
 
 
 def test_slots_are_distinct_ascending_and_within_the_table():
-    distinct = grams(Message(header_block=HEADER, body=b"again and again and again")).distinct()
+    distinct = grams(Message(header_block=HEADER, body=b"again and again and again")).distinct
     assert (np.diff(distinct.astype(np.int64)) > 0).all()
     assert distinct.max() < SLOTS
 
