@@ -49,7 +49,7 @@ def clean_clone(report: Report, corpora: Path | None) -> None:
 def timed(*command: str, cwd: Path, environment: dict[str, str], wanted: str) -> float:
     """Seconds that a command took; it has to succeed and print what is wanted."""
     started = time.monotonic()
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False, env=environment)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=900, check=False, env=environment)
     if done.returncode or wanted not in done.stdout:
         print(done.stdout[-3000:], done.stderr[-2000:], file=sys.stderr)
         raise AssertionError(f"{' '.join(command)} ended with {done.returncode}")

@@ -3,6 +3,7 @@
 A row is `ok` when every test that it names ran and passed; one that failed, was skipped or is not there makes it short.
 """
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,8 @@ from pathlib import Path
 from tests.acceptance.report import Report
 
 PROJECT = Path(__file__).resolve().parents[2]
+TEARDOWN_S = 30.0
+"""For fixtures to stop what they have started, once there is no time for their tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ def judge(row: Row, cases: Sequence[Case]) -> tuple[str, bool]:
 
 
 def run_tests(tests: Sequence[str], timeout_s: float) -> list[Case]:
-    """What became of these tests; what is not there is not in the list. A call that takes too long gives none."""
+    """What became of these tests; those that are not there, or come too late, are not in the list."""
     files = sorted({test.partition("::")[0] for test in tests})
     there = [file for file in files if (PROJECT / file).exists()]
     # Words, not node ids: one test that is not there would end the whole call.
@@ -86,10 +89,27 @@ def run_tests(tests: Sequence[str], timeout_s: float) -> list[Case]:
         xml = Path(directory) / "junit.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={xml}"]
         command += ["-k", " or ".join(words), *there]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=timeout_s, check=False)
-        if done.returncode:
-            print(done.stdout[-3000:], file=sys.stderr, flush=True)
+        returncode, output = run_interruptibly(command, timeout_s)
+        if returncode:
+            print(output[-3000:], file=sys.stderr, flush=True)
         return read_report(xml) if xml.exists() else []
+
+
+def run_interruptibly(command: Sequence[str], timeout_s: float) -> tuple[int, str]:
+    """Exit code and output of a pytest, interrupted when it takes too long: its fixtures stop what they started."""
+    with subprocess.Popen(
+        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            try:
+                output, _ = process.communicate(timeout=TEARDOWN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                output, _ = process.communicate()
+        return process.returncode, output
 
 
 def read_report(xml: Path) -> list[Case]:

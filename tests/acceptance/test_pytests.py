@@ -1,11 +1,12 @@
 """The acceptance lines that are tests: how a row is judged, and that every name is listed."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance import cluster_rows, rows
-from tests.acceptance.pytests import Case, Row, judge, read_report, run_rows
+from tests.acceptance.pytests import Case, Row, judge, read_report, run_interruptibly, run_rows
 from tests.acceptance.report import Report, listed_names
 
 PASSED = Case("tests.a.test_x", "test_one[1]", "passed")
@@ -49,6 +50,25 @@ def test_a_report_of_pytest_is_read(tmp_path: Path) -> None:
         ("failed", ""),
         ("skipped", ""),
     ]
+
+
+def test_a_pytest_that_takes_too_long_stops_what_its_fixtures_have_started(tmp_path: Path) -> None:
+    (tmp_path / "test_slow.py").write_text(
+        "import pathlib, time, pytest\n"
+        "@pytest.fixture\n"
+        "def service():\n"
+        f"    pathlib.Path({str(tmp_path / 'started')!r}).touch()\n"
+        "    yield\n"
+        f"    pathlib.Path({str(tmp_path / 'stopped')!r}).touch()\n"
+        "def test_done(): pass\n"
+        "def test_slow(service): time.sleep(600)\n"
+    )
+    xml = tmp_path / "junit.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={xml}", str(tmp_path)]
+    returncode, _ = run_interruptibly([*command, f"--rootdir={tmp_path}", "-c", "/dev/null"], 8.0)
+    assert returncode != 0
+    assert (tmp_path / "stopped").exists() == (tmp_path / "started").exists()
+    assert [(case.name, case.outcome) for case in read_report(xml)][:1] == [("test_done", "passed")]
 
 
 @pytest.mark.parametrize(("topic", "groups"), [("gateway", rows.GROUPS), ("cluster", cluster_rows.GROUPS)])
