@@ -5,31 +5,17 @@ of checks or groups only these run, and all other lines are short.
 """
 
 import sys
-from collections.abc import Callable
 
 from tests.acceptance.auth_numbers import cpu, sign_cpu
 from tests.acceptance.auth_rows import BAD_INPUT, CORPORA, INTEROP, NAMES, VERIFY
 from tests.acceptance.auth_signing_rows import CELL, REPORTING, ROTATION, SIGN
-from tests.acceptance.pytests import run_rows
+from tests.acceptance.chosen import Check, check_of, run_chosen
 from tests.acceptance.report import Report
-from tests.acceptance.rows import Group
 
 WITHIN_S = 710.0
 """What is not done by then is short."""
 
 GROUPS = (CORPORA, INTEROP, VERIFY, NAMES, SIGN, REPORTING, BAD_INPUT, CELL, ROTATION)
-
-Check = Callable[[Report], None]
-
-
-def check_of(group: Group) -> Check:
-    """The tests of this group in one call."""
-
-    def check(report: Report) -> None:
-        run_rows(report, group.rows, group.timeout_s)
-
-    check.__name__ = group.name
-    return check
 
 
 def checks() -> dict[str, Check]:
@@ -37,17 +23,15 @@ def checks() -> dict[str, Check]:
     return {check.__name__: check for check in (cpu, sign_cpu)} | {group.name: check_of(group) for group in GROUPS}
 
 
+def run_all(report: Report) -> None:
+    """One after the other."""
+    for check in checks().values():
+        report.run(check)
+
+
 def main(names: list[str]) -> int:
     """All checks, or those named; what is not measured is short."""
-    known = checks()
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        print(f"no such check: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
-        return 2
-    report = Report("auth", WITHIN_S)
-    for name in names or known:
-        report.run(known[name])
-    return report.finish()
+    return run_chosen(Report("auth", WITHIN_S), checks(), names, run_all)
 
 
 if __name__ == "__main__":

@@ -7,28 +7,16 @@ Strategy: CPU times first, with nothing beside them; then the long runs of the c
 """
 
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
+from tests.acceptance.chosen import Check, check_of, run_chosen
 from tests.acceptance.classifier_numbers import hostile, mistakes, online, padding, scoring, training, unseen
 from tests.acceptance.classifier_rows import GROUPS
-from tests.acceptance.pytests import run_rows
 from tests.acceptance.report import Report
-from tests.acceptance.rows import Group
-
-Check = Callable[[Report], None]
 
 WITHIN_S = 710.0
 """What is not done by then is short."""
 ALONE: tuple[Check, ...] = (scoring, hostile)
-
-
-def check_of(group: Group) -> Check:
-    """The tests of this group in one call."""
-    check = partial(run_rows, rows=group.rows, timeout_s=group.timeout_s)
-    check.__name__ = group.name  # type: ignore[attr-defined]
-    return check
 
 
 LANES: tuple[tuple[Check, ...], ...] = ((online, unseen, mistakes), (training, padding, *map(check_of, GROUPS)))
@@ -53,18 +41,7 @@ def run_all(report: Report) -> None:
 
 def main(names: list[str]) -> int:
     """All checks, or those named; what is not measured is short."""
-    known = checks()
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        print(f"no such check: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
-        return 2
-    report = Report("classifier", WITHIN_S)
-    if names:
-        for name in names:
-            report.run(known[name])
-    else:
-        run_all(report)
-    return report.finish()
+    return run_chosen(Report("classifier", WITHIN_S), checks(), names, run_all)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,14 @@ Usage: python -m tests.acceptance.gateway. Exit code 1 when any line is `short`;
 
 import json
 import sys
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench import soak
 from tests.acceptance import commands
+from tests.acceptance.chosen import check_of
 from tests.acceptance.main import find_corpora
-from tests.acceptance.pytests import run_rows
 from tests.acceptance.report import Report
 from tests.acceptance.rows import GROUPS
 
@@ -156,9 +155,7 @@ def main() -> int:
     for check in (recorded_soak, units, codec, start, cpu.measure, cpu.measure, sessions, compression):
         report.run(check)
     for group in GROUPS:
-        check = partial(run_rows, rows=group.rows, timeout_s=group.timeout_s)
-        check.__name__ = group.name  # type: ignore[attr-defined]
-        report.run(check)
+        report.run(check_of(group))
         report.run(cpu.measure)
     for check in (fairness, ingress_kill, restarts, fuzz, cpu.measure, cpu.measure, cpu.result):
         report.run(check)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import cluster, cluster_numbers, cluster_rows, commands
+from tests.acceptance import chosen, cluster, cluster_numbers, cluster_rows, commands
 from tests.acceptance.report import Report
 
 
@@ -77,7 +77,7 @@ def test_what_a_flood_costs_counts_only_when_all_mail_of_the_other_tenant_was_ex
 def test_all_groups_run_in_a_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
     monkeypatch.setattr(cluster, "NUMBERS", ())
-    monkeypatch.setattr(cluster, "run_rows", lambda _report, rows, **_: ran.extend(row.name for row in rows))
+    monkeypatch.setattr(chosen, "run_rows", lambda _report, rows, **_: ran.extend(row.name for row in rows))
     cluster.run_all(Report("cluster"))
     assert sorted(ran) == sorted(row.name for group in cluster_rows.GROUPS for row in group.rows)
 
