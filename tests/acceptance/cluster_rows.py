@@ -129,7 +129,10 @@ CONTROL = Group(
                 "tests/actors/adapters/test_redis_store.py",
             ),
         ),
-        Row("status_drain_reload_rollout", ("tests/live/test_admin.py", "tests/cli/test_admin.py")),
+        Row(
+            "status_drain_reload_rollout",
+            ("tests/live/test_admin.py", "tests/cli/test_admin.py", "tests/cli/test_admin_rollout.py"),
+        ),
         Row(
             "admin_needs_authorisation",
             (

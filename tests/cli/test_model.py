@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,7 @@ import pytest
 from actors.classifier.comparison import Comparison
 from actors.classifier.model import SHIPPED_MODEL
 from cli.__main__ import main
-from tests.cli.admin_cell import Served, served
-
-
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Served]:
-    with served(tmp_path) as found:
-        yield found
+from tests.cli.admin_cell import Served
 
 
 def show(*words: str) -> int:
